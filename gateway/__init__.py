@@ -1,0 +1,1 @@
+"""nbgate: a reverse-proxy gateway for Jupyter notebooks that starts them on demand."""

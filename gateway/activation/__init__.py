@@ -1,0 +1,1 @@
+"""Cold → hot → cold: activator, readiness, lifecycle, adoption."""

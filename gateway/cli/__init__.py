@@ -1,0 +1,1 @@
+"""The `nbgate` command."""

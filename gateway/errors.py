@@ -1,0 +1,218 @@
+"""Every error that crosses a module boundary, and the one function error → HTTP answer.
+
+Errors carry fields and build their text in `__str__`. Adapters translate foreign errors into
+these with `raise … from`. Nothing here does I/O.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from http import HTTPStatus
+
+
+class GatewayError(Exception):
+    """The root of the gateway's own errors.
+
+    `status` is the HTTP answer (RFC 9110, section 15), `code` a stable word for programs.
+    `retry_after` is seconds; None means that trying again does not help.
+    """
+
+    status: HTTPStatus = HTTPStatus.INTERNAL_SERVER_ERROR
+    code: str = "internal"
+    retry_after: float | None = None
+
+
+class InvalidInput(GatewayError, ValueError):
+    """What somebody gave us cannot be used; the text names the thing and the remedy."""
+
+    status = HTTPStatus.UNPROCESSABLE_ENTITY
+    code = "invalid"
+
+
+@dataclass(eq=False)
+class NotFound(GatewayError):
+    """A notebook, project or route that is not there. `kind` is the noun, `name` the thing."""
+
+    kind: str
+    name: str
+    status = HTTPStatus.NOT_FOUND
+    code = "not-found"
+
+    def __str__(self) -> str:
+        return f"there is no {self.kind} {self.name!r}"
+
+
+@dataclass(eq=False)
+class Conflict(GatewayError):
+    """The thing exists already, or its state forbids the change."""
+
+    reason: str
+    status = HTTPStatus.CONFLICT
+    code = "conflict"
+
+    def __str__(self) -> str:
+        return self.reason
+
+
+@dataclass(eq=False)
+class NotebookLocked(GatewayError):
+    """A locked notebook was to be stopped, deleted or reconfigured (RFC 4918, 423)."""
+
+    slug: str
+    locked_by: str
+    reason: str
+    status = HTTPStatus.LOCKED
+    code = "locked"
+
+    def __str__(self) -> str:
+        return (
+            f"notebook {self.slug!r} is locked by {self.locked_by}: {self.reason}; "
+            f"its owner or an administrator unlocks it with `nbgate notebook unlock {self.slug}`"
+        )
+
+
+@dataclass(eq=False)
+class Forbidden(GatewayError):
+    """Somebody asked for what is not theirs."""
+
+    reason: str
+    status = HTTPStatus.FORBIDDEN
+    code = "forbidden"
+
+    def __str__(self) -> str:
+        return self.reason
+
+
+@dataclass(eq=False)
+class StartFailed(GatewayError):
+    """A notebook did not come up.
+
+    Attributes:
+        slug: the notebook.
+        reason: one line that a student may read.
+        log_tail: the end of the server's log, for the operator only; "" when there is none.
+        retry_after: seconds until the next try is allowed.
+    """
+
+    slug: str
+    reason: str
+    log_tail: str = ""
+    retry_after: float | None = None
+    status = HTTPStatus.SERVICE_UNAVAILABLE
+    code = "start-failed"
+
+    def __str__(self) -> str:
+        return f"notebook {self.slug!r} did not start: {self.reason}"
+
+
+class EngineError(GatewayError):
+    """The container engine refused or failed; the text says what and the remedy."""
+
+    status = HTTPStatus.SERVICE_UNAVAILABLE
+    code = "engine"
+
+
+@dataclass(eq=False)
+class EngineUnavailable(EngineError):
+    """The engine cannot be reached."""
+
+    address: str
+    retry_after: float | None = 5.0
+    code = "engine-unavailable"
+
+    def __str__(self) -> str:
+        return f"the container engine at {self.address} does not answer; is it running?"
+
+
+@dataclass(eq=False)
+class ImageMissing(EngineError):
+    """The image is not on the engine."""
+
+    image: str
+    code = "image-missing"
+
+    def __str__(self) -> str:
+        return (
+            f"image {self.image!r} is not on the engine; build it with `nbgate image build` "
+            f"or pull it"
+        )
+
+
+@dataclass(eq=False)
+class NameTaken(EngineError):
+    """A container with our name belongs to another installation."""
+
+    name: str
+    status = HTTPStatus.CONFLICT
+    code = "name-taken"
+
+    def __str__(self) -> str:
+        return (
+            f"container name {self.name!r} is taken by something that is not this "
+            f"installation's; remove it, or give this gateway another installation id"
+        )
+
+
+@dataclass(eq=False)
+class UpstreamUnreachable(GatewayError):
+    """No connection to the upstream, or it broke before an answer."""
+
+    reason: str
+    status = HTTPStatus.BAD_GATEWAY
+    code = "upstream-unreachable"
+
+    def __str__(self) -> str:
+        return self.reason
+
+
+@dataclass(eq=False)
+class UpstreamTimeout(GatewayError):
+    """The upstream did not answer in time. `seconds` is the deadline that passed."""
+
+    seconds: float
+    status = HTTPStatus.GATEWAY_TIMEOUT
+    code = "upstream-timeout"
+
+    def __str__(self) -> str:
+        return f"the notebook did not answer within {self.seconds:g} s"
+
+
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """An error as `application/problem+json` (RFC 9457).
+
+    Attributes:
+        status: HTTP status code.
+        code: a stable word, sent as `type` `about:blank#<code>`.
+        detail: one line for people.
+        retry_after: whole seconds for the Retry-After header; None for no header.
+    """
+
+    status: int
+    code: str
+    detail: str
+    retry_after: int | None = None
+
+    def as_dict(self) -> dict[str, str | int]:
+        """Return the members of the JSON body."""
+        return {
+            "type": f"about:blank#{self.code}",
+            "title": HTTPStatus(self.status).phrase,
+            "status": self.status,
+            "detail": self.detail,
+        }
+
+
+def problem_of(error: BaseException) -> Problem:
+    """Return what a client is told about `error`: the one place error → HTTP status.
+
+    Unknown errors become a bare 500: their text stays in the log, for it may hold secrets.
+    """
+    if isinstance(error, GatewayError):
+        after = None if error.retry_after is None else max(1, round(error.retry_after))
+        return Problem(int(error.status), error.code, str(error), after)
+    if isinstance(error, TimeoutError):
+        return Problem(504, "timeout", "the answer took too long")
+    if isinstance(error, ConnectionError):
+        return Problem(502, "upstream-unreachable", "the connection to the notebook broke")
+    return Problem(500, "internal", "an internal error happened; the operator's log has more")

@@ -1,0 +1,1 @@
+"""Ways in: sessions, login links, tickets."""

@@ -1,0 +1,1 @@
+"""The domain: projects, notebooks, their names and their database."""

@@ -1,0 +1,118 @@
+"""The nouns of the domain: Project, Notebook, Limits and the states a notebook moves through.
+
+Frozen values only. How they are stored is database.py's, how they are named is names.py's,
+how they come to run is activation/'s.
+"""
+
+from __future__ import annotations
+
+import enum
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+
+
+class State(enum.StrEnum):
+    """Where a notebook is in `cold → starting → running → stopping → cold`, or `failed`."""
+
+    COLD = "cold"
+    STARTING = "starting"
+    RUNNING = "running"
+    STOPPING = "stopping"
+    FAILED = "failed"
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """What one server may use.
+
+    Attributes:
+        memory: bytes; None means the installation's default.
+        cpus: cores, may be fractional; None means the installation's default.
+    """
+
+    memory: int | None = None
+    cpus: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Project:
+    """What notebooks belong to and are made from: a research project or a course.
+
+    Attributes:
+        name: a slug (see names.check_slug), unique.
+        title: what pages show.
+        source: an absolute folder, or a git URL (`https://…`, `ssh://…`, `file://…`, `git@…`);
+            None means notebooks start with an empty space.
+        image: container image; None means the installation's default.
+        limits: applied to each of its notebooks, unless the notebook has its own.
+        environment: variables given to each server.
+        labels: labels given to each container.
+        staff: subjects (persons) who teach or administer it.
+        created: UTC.
+    """
+
+    name: str
+    title: str
+    created: datetime
+    source: str | None = None
+    image: str | None = None
+    limits: Limits = Limits()
+    environment: Mapping[str, str] = field(default_factory=dict)
+    labels: Mapping[str, str] = field(default_factory=dict)
+    staff: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Lock:
+    """Why a notebook must not be stopped, deleted or reconfigured.
+
+    Attributes:
+        locked_by: the subject who locked it.
+        reason: for people to read.
+        since: UTC.
+    """
+
+    locked_by: str
+    reason: str
+    since: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class Notebook:
+    """One server that nbgate can start. Intent is stored; engine facts here are a cache.
+
+    Attributes:
+        slug: ASCII, unique, a DNS label of at most 63 characters; the container's name is made
+            from it.
+        name: what people see.
+        project: the name of the project it belongs to.
+        owner: the subject (a person or group) whose session may use it.
+        container_image: None means the project's, then the installation's.
+        limits: fields that are None fall back to the project's, then the installation's.
+        environment: added over the project's.
+        labels: added over the project's.
+        generation: counts up with every container made for it; secrets are derived from it.
+        state: cached, never trusted after a restart.
+        container_id: the engine's id of the running container; None when cold. Cached.
+        port: the localhost port in dev mode; None in prod mode or when cold. Cached.
+        internal_url: `http://address:port` on the engine's network in prod mode. Cached.
+        lock: None means not locked.
+        created: UTC.
+    """
+
+    slug: str
+    name: str
+    project: str
+    owner: str
+    created: datetime
+    container_image: str | None = None
+    limits: Limits = Limits()
+    environment: Mapping[str, str] = field(default_factory=dict)
+    labels: Mapping[str, str] = field(default_factory=dict)
+    generation: int = 0
+    state: State = State.COLD
+    container_id: str | None = None
+    port: int | None = None
+    internal_url: str | None = None
+    lock: Lock | None = None

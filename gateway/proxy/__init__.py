@@ -1,0 +1,1 @@
+"""The data path: downstream request → decision → upstream → back."""

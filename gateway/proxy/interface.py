@@ -1,0 +1,205 @@
+"""The seam between the data path and control (DESIGN 1): the data that crosses it.
+
+The data path owns connections and nothing durable. For each request head it calls
+`Gate.decide`, which is synchronous and does no I/O, and carries out the decision. Only a `Hold`
+makes it wait, in `Gate.awaken`. Nothing here does I/O.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Protocol
+
+from gateway.proxy.messages import RequestHead
+from routes.keys import Target
+
+
+@dataclass(slots=True)
+class Activity:
+    """What the traffic of one notebook was, for the idle culler. Written by the data path only.
+
+    Attributes:
+        last: clock time (monotonic seconds) of the last sign of a person; 0.0 for never.
+        requests: requests in flight now.
+        websockets: tunnels open now.
+    """
+
+    last: float = 0.0
+    requests: int = 0
+    websockets: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class RouteEntry:
+    """What the table holds for a key: one immutable value, replaced whole on each change.
+
+    Attributes:
+        key: the route's key in canonical form.
+        target: where it leads now; None means cold.
+        slug: the notebook behind it; None for a plain route that an operator set.
+        owner: the subject who may use it; None for plain routes, which are open to all.
+        project: the notebook's project; None for plain routes.
+        waking: a start is under way, so background requests are held for it.
+        secret: the hop secret to inject; None for plain routes.
+        generation: of the server behind the target.
+        engine_id: the engine the target is on.
+        activity: shared by all successive entries of one notebook.
+    """
+
+    key: str
+    target: Target | None = None
+    slug: str | None = None
+    owner: str | None = None
+    project: str | None = None
+    waking: bool = False
+    secret: str | None = None
+    generation: int = 0
+    engine_id: str = "local"
+    activity: Activity = field(default_factory=Activity)
+
+
+@dataclass(frozen=True, slots=True)
+class Client:
+    """Who sent the request, after trusted proxies' headers were applied (forwarded.py).
+
+    Attributes:
+        address: IP address as text; of the real client when a trusted proxy told it.
+        scheme: `http` or `https`, as the client sees it.
+        host: Host as the client sees it, with its port if it sent one.
+        port: the port of the client-visible origin.
+        trusted: whether the peer itself is a configured proxy.
+    """
+
+    address: str
+    scheme: str
+    host: str
+    port: int
+    trusted: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Relay:
+    """Send the request to `entry.target`.
+
+    Attributes:
+        entry: its route.
+        user: the session's subject, told to the notebook; None on plain routes.
+    """
+
+    entry: RouteEntry
+    user: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Hold:
+    """Keep the request (reading paused) until its notebook is hot, then relay it."""
+
+    entry: RouteEntry
+    user: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Local:
+    """Hand the request to the aiohttp application.
+
+    Attributes:
+        reason: why, told in `X-Nbgate-Reason`: "" (its own page), `unknown`, `login`,
+            `forbidden`, `waiting`, `unavailable`.
+        slug: the notebook meant, told in `X-Nbgate-Slug`; "" for none.
+    """
+
+    reason: str = ""
+    slug: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Refuse:
+    """Answer at once with problem+json; the body of the request is not read.
+
+    Attributes:
+        status: HTTP status code.
+        code: a stable word.
+        detail: one line.
+        retry_after: seconds; None for no header.
+    """
+
+    status: int
+    code: str
+    detail: str
+    retry_after: int | None = None
+
+
+Decision = Relay | Hold | Local | Refuse
+
+
+class Gate(Protocol):
+    """Control, as the data path sees it."""
+
+    def decide(self, head: RequestHead, client: Client) -> Decision:
+        """Return what to do with a request. Synchronous, no I/O, never raises."""
+        ...
+
+    async def awaken(self, hold: Hold) -> Relay | Refuse:
+        """Wait until the notebook is hot; bounded by the hold timeout.
+
+        Cancelling it cancels the wait, never the start (DESIGN 10).
+        """
+        ...
+
+    def suspect(self, entry: RouteEntry) -> Hold | None:
+        """A connection to `entry.target` was refused: no byte of the request was sent.
+
+        Marks a notebook's target as suspect and returns the Hold to try once more with; None
+        for plain routes and for entries that have been replaced by a failed one.
+        """
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class ProxyLimits:
+    """Bounds of the data path; seconds and bytes.
+
+    Attributes:
+        head_bytes: a larger head gets 431.
+        head_timeout: a head not complete by then gets 408.
+        keepalive_timeout: an idle downstream connection is closed.
+        connect_timeout: no upstream connection by then is 504.
+        response_timeout: no upstream response head by then, after the whole request was sent,
+            is 504; None for no bound.
+        upstream_idle: a pooled upstream connection older than this is not used again.
+        pipeline: requests read ahead of the one being answered.
+    """
+
+    head_bytes: int = 65536
+    head_timeout: float = 20.0
+    keepalive_timeout: float = 75.0
+    connect_timeout: float = 5.0
+    response_timeout: float | None = 600.0
+    upstream_idle: float = 30.0
+    pipeline: int = 8
+
+
+class Observer(Protocol):
+    """Where the data path reports to: metrics and the access log."""
+
+    def request_started(self) -> None:
+        """A request head was accepted."""
+        ...
+
+    def request_finished(self, outcome: str) -> None:
+        """It ended. `outcome`: `2xx`…`5xx` of what was sent downstream, or `aborted`."""
+        ...
+
+    def websocket_opened(self) -> None:
+        """A tunnel was set up (101)."""
+        ...
+
+    def websocket_closed(self) -> None:
+        """A tunnel ended."""
+        ...
+
+
+Clock = Callable[[], float]
+monotonic: Clock = time.monotonic

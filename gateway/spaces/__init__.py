@@ -1,0 +1,1 @@
+"""People's files: the one package that touches them."""

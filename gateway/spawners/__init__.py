@@ -1,0 +1,1 @@
+"""Engines that run notebooks: the protocol, Docker, and child processes."""

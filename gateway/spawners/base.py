@@ -1,0 +1,129 @@
+"""The spawner protocol: what starts, stops and lists servers, whatever the engine.
+
+The core owns this interface; docker.py and process.py import it, never the reverse. A spawner
+knows nothing of projects, persons, routes or the database: it is given a ServerSpec and tells
+facts as Servers. Every method is asynchronous and bounded by a deadline of the spawner's own.
+"""
+
+from __future__ import annotations
+
+import enum
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Protocol
+
+from routes.keys import Target
+
+
+@dataclass(frozen=True, slots=True)
+class ServerSpec:
+    """All a spawner needs to make one server.
+
+    Attributes:
+        slug: the notebook's slug.
+        generation: the notebook's generation (≥ 1).
+        image: container image; the process spawner ignores it.
+        base_url: where Jupyter serves: `/` or `/nb/<slug>/`; begins and ends with `/`.
+        token: the hop secret of this generation. The server accepts it as
+            `Authorization: token …`.
+        user_name: the person's display name, for servers that show it.
+        space: the notebook's space as the gateway sees it; becomes the server's working directory.
+        memory: bytes; None for no limit.
+        cpus: cores; None for no limit.
+        environment: extra variables.
+        labels: extra labels.
+        frame_ancestors: origins that may frame the notebook besides its own.
+    """
+
+    slug: str
+    generation: int
+    image: str
+    base_url: str
+    token: str
+    user_name: str
+    space: Path
+    memory: int | None = None
+    cpus: float | None = None
+    environment: Mapping[str, str] = field(default_factory=dict)
+    labels: Mapping[str, str] = field(default_factory=dict)
+    frame_ancestors: Sequence[str] = ()
+
+
+class ServerState(enum.StrEnum):
+    """What the engine says about a server."""
+
+    CREATED = "created"
+    RUNNING = "running"
+    EXITED = "exited"
+    REMOVING = "removing"
+
+
+@dataclass(frozen=True, slots=True)
+class Server:
+    """Facts about one server, as the engine tells them now.
+
+    Attributes:
+        id: the engine's id: a container id, or `<pid>-<start ticks>` of a process.
+        slug: from its label.
+        generation: from its label.
+        state: see ServerState.
+        target: where the gateway reaches it; None unless it runs.
+        port: localhost port (dev mode and processes); None in prod mode.
+        internal_url: `http://address:port` on the engine's network; None for processes.
+        exit_code: of an exited server; None while unknown.
+        reason: one line about an abnormal end ("out of memory"); "" when there is none.
+    """
+
+    id: str
+    slug: str
+    generation: int
+    state: ServerState
+    target: Target | None = None
+    port: int | None = None
+    internal_url: str | None = None
+    exit_code: int | None = None
+    reason: str = ""
+
+
+class Spawner(Protocol):
+    """Starts, stops and lists this installation's servers on one engine."""
+
+    name: str
+    engine_id: str
+
+    async def start(self, spec: ServerSpec) -> Server:
+        """Make `spec`'s server run, or join the one that does; return it with its target.
+
+        The deterministic name is the lock (DESIGN 8): running → join (its generation may be
+        older than the spec's: the caller looks); created or exited → that container is started
+        when its generation and spec hash fit, else removed and made anew; removing → wait.
+        It does not wait until the server is ready.
+
+        Raises:
+            ImageMissing, NameTaken, EngineUnavailable, EngineError.
+        """
+        ...
+
+    async def inspect(self, slug: str) -> Server | None:
+        """Return the facts about `slug`'s server, or None when the engine has none."""
+        ...
+
+    async def list(self) -> Sequence[Server]:
+        """Return all servers of this installation, running or not."""
+        ...
+
+    async def stop(self, server: Server, grace: float) -> None:
+        """End the server: SIGTERM, and SIGKILL after `grace` seconds; then remove it by its id.
+
+        "Already gone" is success. Never touches a server with another id.
+        """
+        ...
+
+    async def logs(self, server: Server, lines: int) -> str:
+        """Return the last `lines` lines of its output; "" when there is none any more."""
+        ...
+
+    async def close(self) -> None:
+        """Let go of the engine; servers go on running."""
+        ...
