@@ -15,25 +15,12 @@ from pydantic import Field, PlainSerializer, ValidationError, field_validator, m
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from gateway.errors import InvalidInput
+from gateway.sizes import parse_bytes
+
+__all__ = ["CommaList", "Network", "Settings", "load_settings", "parse_address", "parse_bytes"]
 
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 CommaList = Annotated[tuple[str, ...], NoDecode, PlainSerializer(",".join, return_type=str)]
-
-_UNITS = {"": 1, "k": 2**10, "m": 2**20, "g": 2**30, "t": 2**40}
-
-
-def parse_bytes(text: str) -> int:
-    """Return the bytes that `text` (`512M`, `2G`, `1073741824`) stands for.
-
-    Raises:
-        InvalidInput: it is not a positive whole number with an optional K, M, G or T.
-    """
-    number, unit = text.strip().rstrip("bB"), ""
-    if number and number[-1].lower() in _UNITS:
-        number, unit = number[:-1], number[-1].lower()
-    if not number.isascii() or not number.isdigit() or int(number) == 0:
-        raise InvalidInput(f"{text!r} is not a size; write for example 512M or 2G")
-    return int(number) * _UNITS[unit]
 
 
 def parse_address(text: str) -> tuple[str, int]:

@@ -97,6 +97,7 @@ class Notebook:
         container_id: the engine's id of the running container; None when cold. Cached.
         port: the localhost port in dev mode; None in prod mode or when cold. Cached.
         internal_url: `http://address:port` on the engine's network in prod mode. Cached.
+        engine_id: the engine that the container is on. Cached.
         lock: None means not locked.
         created: UTC.
     """
@@ -115,4 +116,5 @@ class Notebook:
     container_id: str | None = None
     port: int | None = None
     internal_url: str | None = None
+    engine_id: str = "local"
     lock: Lock | None = None

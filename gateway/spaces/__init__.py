@@ -1,1 +1,6 @@
 """People's files: the one package that touches them."""
+
+from gateway.notebooks.source import Source
+from gateway.spaces.spaces import Spaces
+
+__all__ = ["Source", "Spaces"]

@@ -1,1 +1,83 @@
-"""Pages for people: index, waiting, errors."""
+"""Pages for people: index, sign-in, waiting, errors. The data path's last upstream.
+
+`build_pages` makes the aiohttp application. It serves on a private Unix socket; the data path
+tells it in `X-Nbgate-*` headers, which clients cannot set, why a request ended up here.
+"""
+
+from __future__ import annotations
+
+import logging
+from importlib import resources
+
+from aiohttp import web
+from aiohttp.typedefs import Handler
+
+from gateway.access import may_use
+from gateway.errors import problem_of
+from gateway.web import notebook, signin
+from gateway.web.context import PAGES, Pages, pages_of, principal_of
+from gateway.web.render import message, page
+
+logger = logging.getLogger(__name__)
+
+
+async def index(request: web.Request) -> web.Response:
+    """List the notebooks of whoever is signed in."""
+    pages, principal = pages_of(request), principal_of(request)
+    books = pages.catalogue.notebooks() if principal is not None else ()
+    own = [
+        (book, pages.namespace.url(book.slug) + "lab")
+        for book in books
+        if principal is not None and may_use(principal, book.owner)
+    ]
+    return page(request, "index.html", principal=principal, notebooks=own)
+
+
+async def to_index(request: web.Request) -> web.Response:
+    """`/gateway/` is the index too."""
+    return signin.see_other(pages_of(request).origin + "/")
+
+
+async def elsewhere(request: web.Request) -> web.StreamResponse:
+    """Answer whatever the data path did not relay, by the reason it gives."""
+    reason = request.headers.get("X-Nbgate-Reason", "")
+    slug = request.headers.get("X-Nbgate-Slug", "")
+    if reason == "waiting":
+        return await notebook.waiting(request, slug)
+    if reason == "login":
+        at_own_origin = bool(pages_of(request).namespace.base_domain)
+        return signin.to_authorize(request) if at_own_origin else signin.login_needed(request)
+    if request.path == "/" and request.method in ("GET", "HEAD"):
+        return await index(request)
+    return notebook.unknown(request)
+
+
+@web.middleware
+async def errors(request: web.Request, handler: Handler) -> web.StreamResponse:
+    """Turn every error into a page or problem+json; no stack trace reaches a user."""
+    try:
+        return await handler(request)
+    except web.HTTPException as error:
+        return message(request, error.status, error.reason, error.reason, "http")
+    except Exception as error:
+        problem = problem_of(error)
+        if problem.status == 500:
+            logger.exception("page failed path=%s", request.path)
+        answer = message(request, problem.status, "This did not work", problem.detail, problem.code)
+        if problem.retry_after is not None:
+            answer.headers["Retry-After"] = str(problem.retry_after)
+        return answer
+
+
+def build_pages(pages: Pages) -> web.Application:
+    """Return the application."""
+    app = web.Application(middlewares=[errors])
+    app[PAGES] = pages
+    app.add_routes(signin.routes)
+    app.add_routes(notebook.routes)
+    app.router.add_get("/gateway", to_index)
+    app.router.add_get("/gateway/", to_index)
+    static = resources.files("gateway.web") / "static"
+    app.router.add_static("/gateway/static", str(static))
+    app.router.add_route("*", "/{path:.*}", elsewhere)
+    return app

@@ -1,0 +1,1 @@
+"""What `make run` shows: a demo course and the command that serves it."""

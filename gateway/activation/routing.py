@@ -1,0 +1,222 @@
+"""The route service: the one writer of the route table and of the file httpd reads.
+
+Plain routes (set by operators, or found in the file) live in the file and are loaded from it.
+Notebooks' routes are derived: they are in the table always, and in the file only while hot and
+where httpd may serve them directly.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from gateway.errors import Conflict, InvalidInput, NotFound
+from gateway.proxy.interface import RouteEntry
+from routes.apachedb import ApacheDB, check
+from routes.keys import InvalidKey, InvalidTarget, canonical_key, parse_target
+from routes.publisher import Publisher
+from routes.table import Table
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class RouteRecord:
+    """One route, for people. `target` is None while cold; `slug` is None for plain routes."""
+
+    key: str
+    target: str | None
+    slug: str | None
+
+    @property
+    def hot(self) -> bool:
+        """Whether it leads somewhere now."""
+        return self.target is not None
+
+
+class RouteService:
+    """See the module's docstring.
+
+    Args:
+        table: what requests are matched against.
+        database: the route file, opened for writing.
+        publisher: writes `database`.
+        secrets: publisher of the map of hop secrets for httpd; None unless httpd serves directly.
+        is_notebook: whether a key belongs to a known notebook.
+        reserved_host: the gateway's own host, which no route may take.
+    """
+
+    def __init__(
+        self,
+        table: Table[RouteEntry],
+        database: ApacheDB,
+        publisher: Publisher,
+        secrets: Publisher | None,
+        is_notebook: Callable[[str], bool],
+        reserved_host: str,
+    ) -> None:
+        self._table = table
+        self._database = database
+        self._publisher = publisher
+        self._secrets = secrets
+        self._is_notebook = is_notebook
+        self._reserved_host = reserved_host
+
+    async def load(self) -> int:
+        """Fill the table with the file's plain routes; return how many there are.
+
+        Notebooks' routes in the file are left from an earlier run: they are taken out. What
+        cannot be used is reported and kept.
+        """
+        plain, stale = {}, []
+        for raw_key, raw_target in self._database.entries.items():
+            key = raw_key.decode("ascii", "backslashreplace")
+            if self._is_notebook(key):
+                stale.append(key)
+            elif entry := _plain_entry(key, raw_target):
+                plain[entry.key] = entry
+        for record in self.list():
+            if record.slug is None and record.key not in plain:
+                self._table.remove(record.key)
+        for entry in plain.values():
+            self._table.put(entry.key, entry)
+        if stale:
+            await self._publisher.update({}, stale)
+        return len(plain)
+
+    async def reload(self) -> int:
+        """Read the file again, after somebody else wrote it; return the number of plain routes."""
+        await self._publisher.reload()
+        count = await self.load()
+        await self._publish_notebooks()
+        return count
+
+    def list(self) -> Sequence[RouteRecord]:
+        """Return all routes, sorted by key."""
+        return sorted(
+            (_record(entry) for _, entry in self._table.items()), key=lambda record: record.key
+        )
+
+    def get(self, key: str) -> RouteRecord:
+        """Return one route. Raises NotFound, InvalidInput."""
+        entry = self._table.get(_canonical(key))
+        if entry is None:
+            raise NotFound("route", key)
+        return _record(entry)
+
+    async def set(self, key: str, target: str) -> RouteRecord:
+        """Set a plain route; when this returns, the file has it.
+
+        Raises:
+            InvalidInput: key or target cannot be used.
+            Conflict: the key is the gateway's or a notebook's.
+        """
+        canonical = self._own_key(key)
+        try:
+            parsed = parse_target(target)
+        except InvalidTarget as error:
+            raise InvalidInput(str(error)) from error
+        await self._publisher.put(canonical, target)
+        entry = RouteEntry(canonical, parsed)
+        self._table.put(canonical, entry)
+        logger.info("route set key=%s target=%s", canonical, target)
+        return _record(entry)
+
+    async def delete(self, key: str) -> None:
+        """Delete a plain route. Raises NotFound, InvalidInput, Conflict."""
+        canonical = self._own_key(key)
+        if self._table.get(canonical) is None:
+            raise NotFound("route", key)
+        self._table.remove(canonical)
+        await self._publisher.delete(canonical)
+        logger.info("route deleted key=%s", canonical)
+
+    def check(self) -> Sequence[str]:
+        """Return what is wrong with the file; empty when it is sound."""
+        return check(self._database.path)
+
+    async def rebuild(self, kept: Path | None = None) -> str:
+        """Write a fresh file from the table; a damaged one is kept beside it.
+
+        Args:
+            kept: where a damaged file was kept already; None if none was.
+
+        Returns:
+            One line for people.
+        """
+        kept = await self._publisher.replace(self._published()) or kept
+        beside = f"; the damaged file is kept as {kept}" if kept else ""
+        return f"wrote {len(self._published())} routes to {self._database.path}{beside}"
+
+    async def put_notebook(self, entry: RouteEntry) -> None:
+        """Put a notebook's entry into the table; if it is hot, the file has it on return."""
+        self._table.put(entry.key, entry)
+        if self._secrets is not None and entry.target is not None:
+            assert entry.secret is not None
+            await self._secrets.put(entry.key, entry.secret)
+            await self._publisher.put(entry.key, str(entry.target))
+
+    async def cool_notebook(self, entry: RouteEntry) -> None:
+        """Put a cold entry into the table; on return the file does not have the key any more."""
+        self._table.put(entry.key, entry)
+        if self._secrets is not None:
+            await self._publisher.delete(entry.key)
+            await self._secrets.delete(entry.key)
+
+    def put_cold(self, entry: RouteEntry) -> None:
+        """Put an entry that never was in the file into the table, at once."""
+        self._table.put(entry.key, entry)
+
+    def drop_notebook(self, key: str) -> None:
+        """Forget a deleted notebook's key."""
+        if self._table.get(key) is not None:
+            self._table.remove(key)
+
+    def entry(self, key: str) -> RouteEntry | None:
+        """Return the table's entry of exactly this key."""
+        return self._table.get(key)
+
+    def __len__(self) -> int:
+        return len(self._table)
+
+    async def _publish_notebooks(self) -> None:
+        if self._secrets is not None:
+            await self._publisher.update(self._published(), ())
+
+    def _published(self) -> Mapping[str, str]:
+        return {
+            entry.key: str(entry.target)
+            for _, entry in self._table.items()
+            if entry.target is not None and (entry.slug is None or self._secrets is not None)
+        }
+
+    def _own_key(self, key: str) -> str:
+        canonical = _canonical(key)
+        if canonical == "/gateway" or canonical.startswith("/gateway/"):
+            raise Conflict(f"key {canonical!r} is reserved for the gateway's own pages")
+        if canonical == self._reserved_host:
+            raise Conflict(f"key {canonical!r} is the gateway's own host")
+        if self._is_notebook(canonical):
+            raise Conflict(f"key {canonical!r} belongs to a notebook; its route follows its state")
+        return canonical
+
+
+def _canonical(key: str) -> str:
+    try:
+        return canonical_key(key)
+    except InvalidKey as error:
+        raise InvalidInput(str(error)) from error
+
+
+def _plain_entry(key: str, raw_target: bytes) -> RouteEntry | None:
+    try:
+        return RouteEntry(canonical_key(key), parse_target(raw_target))
+    except (InvalidKey, InvalidTarget) as error:
+        logger.warning("route in the file cannot be used key=%s reason=%s", key, error)
+        return None
+
+
+def _record(entry: RouteEntry) -> RouteRecord:
+    return RouteRecord(entry.key, str(entry.target) if entry.target else None, entry.slug)

@@ -1,0 +1,74 @@
+"""What clients get: notebooks, projects and routes as JSON objects."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from gateway.api.services import RouteRecord, Services
+from gateway.errors import StartFailed
+from gateway.notebooks.model import Lock, Notebook, Project
+
+Record = dict[str, Any]
+
+
+def route_record(route: RouteRecord) -> Record:
+    """Return a route for clients; a cold one's target is null."""
+    return {"key": route.key, "target": route.target, "slug": route.slug, "hot": route.hot}
+
+
+def project_record(project: Project) -> Record:
+    """Return a project for clients; memory in bytes."""
+    return {
+        "name": project.name,
+        "title": project.title,
+        "source": project.source,
+        "image": project.image,
+        "memory": project.limits.memory,
+        "cpus": project.limits.cpus,
+        "environment": dict(project.environment),
+        "labels": dict(project.labels),
+        "staff": list(project.staff),
+        "created": project.created.isoformat(),
+    }
+
+
+def notebook_record(notebook: Notebook, services: Services) -> Record:
+    """Return a notebook for clients, with how far its start is and why the last one failed."""
+    status = services.activator.status(notebook.slug)
+    return {
+        "slug": notebook.slug,
+        "name": notebook.name,
+        "project": notebook.project,
+        "owner": notebook.owner,
+        "image": notebook.container_image,
+        "memory": notebook.limits.memory,
+        "cpus": notebook.limits.cpus,
+        "environment": dict(notebook.environment),
+        "labels": dict(notebook.labels),
+        "state": str(notebook.state),
+        "phase": str(status.phase),
+        "queue_position": status.position,
+        "failure": _failure(services.activator.failure(notebook.slug)),
+        "generation": notebook.generation,
+        "container_id": notebook.container_id,
+        "port": notebook.port,
+        "internal_url": notebook.internal_url,
+        "lock": _lock(notebook.lock),
+        "created": notebook.created.isoformat(),
+    }
+
+
+def _lock(lock: Lock | None) -> Record | None:
+    if lock is None:
+        return None
+    return {"by": lock.locked_by, "reason": lock.reason, "since": lock.since.isoformat()}
+
+
+def _failure(failure: StartFailed | None) -> Record | None:
+    if failure is None:
+        return None
+    return {
+        "reason": failure.reason,
+        "retry_after": failure.retry_after,
+        "log_tail": failure.log_tail,
+    }

@@ -1,0 +1,126 @@
+"""`nbgate project …`."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+from typing import Any
+
+from gateway.cli.client import part
+from gateway.cli.connection import add_gateway_flags, add_json_flag, client_of
+from gateway.cli.failures import Exit, UsageError
+from gateway.cli.output import print_json, print_record, print_table, say, size
+from gateway.cli.parser import Parser, command, commands_of
+from gateway.cli.values import add_spec_flags, given, spec_of
+
+
+def add_to(noun: Parser) -> None:
+    """Add the commands."""
+    commands = commands_of(noun)
+    add = command(
+        commands,
+        "add",
+        "add a project or course",
+        "nbgate project add demo --title 'Demo course' --source ./course --memory 2G",
+        _add,
+    )
+    add.add_argument("name", metavar="NAME", help="a-z, 0-9 and hyphens")
+    _add_fields(add)
+    show_all = command(commands, "list", "list projects", "nbgate project list --json", _list)
+    show = command(commands, "show", "show one project", "nbgate project show demo", _show)
+    show.add_argument("name", metavar="NAME")
+    update = command(
+        commands,
+        "update",
+        "change a project; servers that run keep what they have until they start again",
+        "nbgate project update demo --memory 4G --image nbgate/jupyter:2",
+        _update,
+    )
+    update.add_argument("name", metavar="NAME")
+    _add_fields(update)
+    delete = command(
+        commands,
+        "delete",
+        "delete a project that has no notebooks any more",
+        "nbgate project delete demo",
+        _delete,
+    )
+    delete.add_argument("name", metavar="NAME")
+    for parser in (add, show_all, show, update):
+        add_json_flag(parser)
+    for parser in (add, show_all, show, update, delete):
+        add_gateway_flags(parser)
+
+
+def _add_fields(parser: Parser) -> None:
+    parser.add_argument("--title", metavar="T", help="what pages show; default: the name")
+    parser.add_argument(
+        "--source",
+        metavar="S",
+        help="a folder, or a git URL (#BRANCH after it), whose files each new notebook gets",
+    )
+    parser.add_argument(
+        "--staff", metavar="PERSON", action="append", help="who teaches it; repeat it for more"
+    )
+    add_spec_flags(parser)
+
+
+def _fields(args: argparse.Namespace) -> dict[str, Any]:
+    source = None if args.source is None else _absolute(args.source)
+    return given({"title": args.title, "source": source, "staff": args.staff}) | spec_of(args)
+
+
+def _absolute(source: str) -> str:
+    """Return a relative folder as an absolute one; URLs stay."""
+    if "://" in source or (":" in source and "@" in source.partition(":")[0]):
+        return source
+    return str(Path(source).expanduser().absolute().resolve())
+
+
+def _add(args: argparse.Namespace) -> int:
+    project = client_of(args).post("projects", {"name": args.name} | _fields(args))
+    return _done(args, project, "added")
+
+
+def _update(args: argparse.Namespace) -> int:
+    changes = _fields(args)
+    if not changes:
+        raise UsageError("nothing to change; see `nbgate project update --help`")
+    project = client_of(args).call("PATCH", f"projects/{part(args.name)}", changes)
+    return _done(args, project, "changed")
+
+
+def _done(args: argparse.Namespace, project: dict[str, Any], what: str) -> int:
+    if args.json:
+        print_json(project)
+    else:
+        print(f"{project['name']}: {what}")
+    return Exit.OK
+
+
+def _list(args: argparse.Namespace) -> int:
+    projects = client_of(args).get("projects")["projects"]
+    if args.json:
+        print_json(projects)
+    elif projects:
+        columns = ("name", "title", "source", "image")
+        rows = [[project[column] for column in columns] for project in projects]
+        print_table([column.upper() for column in columns], rows)
+    else:
+        say("there are no projects; add one with `nbgate project add NAME --source DIR`")
+    return Exit.OK
+
+
+def _show(args: argparse.Namespace) -> int:
+    project = client_of(args).get(f"projects/{part(args.name)}")
+    if args.json:
+        print_json(project)
+    else:
+        print_record(project | {"memory": size(project["memory"])})
+    return Exit.OK
+
+
+def _delete(args: argparse.Namespace) -> int:
+    client_of(args).call("DELETE", f"projects/{part(args.name)}")
+    print(f"{args.name}: deleted")
+    return Exit.OK

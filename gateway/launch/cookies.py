@@ -1,0 +1,85 @@
+"""The gateway's cookies: their names, their attributes, and how they are found in a request.
+
+The session cookie says who somebody is; the state cookie ties a ticket to the browser that asked
+for it, for the minutes that this takes.
+
+Pure functions. In an LMS the notebook is in another site's frame, so the cookie must be
+`SameSite=None; Secure; Partitioned` there (https://developer.mozilla.org/docs/Web/Privacy/CHIPS).
+The header is written by hand: Python's cookies know Partitioned only from 3.14 on.
+"""
+
+from __future__ import annotations
+
+# A browser takes a `__Host-` cookie only from this very host, over TLS (RFC 6265bis, 4.1.3.2).
+_HTTPS_NAME = "__Host-nbgate"
+_HTTP_NAME = "nbgate-session"
+_HTTPS_STATE = "__Host-nbgate-state"
+_HTTP_STATE = "nbgate-state"
+_STATE_SECONDS = 300
+_HTTPS_ATTRIBUTES = "Path=/; Secure; HttpOnly; SameSite=None; Partitioned"
+_HTTP_ATTRIBUTES = "Path=/; HttpOnly; SameSite=Lax"
+
+# Names that must never reach a container.
+GATEWAY_COOKIES: frozenset[bytes] = frozenset(
+    name.encode() for name in (_HTTPS_NAME, _HTTP_NAME, _HTTPS_STATE, _HTTP_STATE)
+)
+
+
+def cookie_name(https: bool) -> str:
+    """Return the name of the session cookie; `https` is the scheme that the browser sees."""
+    return _HTTPS_NAME if https else _HTTP_NAME
+
+
+def session_cookie(token: str, https: bool, max_age: float | None = None) -> str:
+    """Return the value of a Set-Cookie header that gives `token` to the browser.
+
+    `max_age` is seconds; None means until the browser closes.
+    """
+    lasting = "" if max_age is None else f"; Max-Age={int(max_age)}"
+    return f"{cookie_name(https)}={token}; {_attributes(https)}{lasting}"
+
+
+def clear_cookie(https: bool) -> str:
+    """Return the value of a Set-Cookie header that takes the session cookie away."""
+    return f"{cookie_name(https)}=; {_attributes(https)}; Max-Age=0"
+
+
+def token_from(cookie_header: bytes, https: bool) -> bytes | None:
+    """Return the session's token in a Cookie header, or None.
+
+    The other scheme's cookie does not count: a page of plain HTTP could have set that one.
+    """
+    return _value_of(cookie_header, cookie_name(https).encode())
+
+
+def state_cookie(state: str, https: bool) -> str:
+    """Return the value of a Set-Cookie header that has the browser keep `state` for 5 minutes."""
+    return f"{_state_name(https)}={state}; {_attributes(https)}; Max-Age={_STATE_SECONDS}"
+
+
+def clear_state_cookie(https: bool) -> str:
+    """Return the value of a Set-Cookie header that takes the state cookie away."""
+    return f"{_state_name(https)}=; {_attributes(https)}; Max-Age=0"
+
+
+def state_from(cookie_header: bytes, https: bool) -> bytes | None:
+    """Return the state in a Cookie header, or None."""
+    return _value_of(cookie_header, _state_name(https).encode())
+
+
+def _state_name(https: bool) -> str:
+    return _HTTPS_STATE if https else _HTTP_STATE
+
+
+def _value_of(cookie_header: bytes, wanted: bytes) -> bytes | None:
+    if wanted not in cookie_header:
+        return None
+    for pair in cookie_header.split(b";"):
+        name, _, value = pair.partition(b"=")
+        if name.strip(b" \t") == wanted:
+            return value.strip(b" \t") or None
+    return None
+
+
+def _attributes(https: bool) -> str:
+    return _HTTPS_ATTRIBUTES if https else _HTTP_ATTRIBUTES

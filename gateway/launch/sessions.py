@@ -1,0 +1,247 @@
+"""Sessions: who a browser is, at each of the hosts that it visits.
+
+A session has one token per host (an origin of its own for each notebook in host routing), so
+that a token which a notebook's page gets hold of is of no use elsewhere. Reading is from memory,
+since the data path asks for each request; changes go to the database first.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import secrets
+from collections.abc import Callable, Coroutine
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from hashlib import sha256
+from typing import Any, TypeVar
+
+import sqlalchemy as sa
+from sqlalchemy.exc import IntegrityError
+
+from gateway.errors import NotFound
+from gateway.launch import secret
+from gateway.notebooks.database import Database
+from gateway.notebooks.projects import utc_now
+from gateway.notebooks.schema import session_tokens, sessions
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True)
+class Principal:
+    """Who sends a request.
+
+    Attributes:
+        subject: the person (or group).
+        session: the id of the session; no secret.
+        administrator: whether every notebook is open to them.
+        display_name: what pages call them; "" means the subject.
+    """
+
+    subject: str
+    session: str
+    administrator: bool
+    display_name: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class _Entry:
+    host: str
+    expires: datetime
+    principal: Principal
+
+
+class SessionTable:
+    """What the data path reads: token → principal. Written by `Sessions` alone.
+
+    Args:
+        now: the time in UTC.
+    """
+
+    def __init__(self, now: Callable[[], datetime] = utc_now) -> None:
+        self._now = now
+        self._entries: dict[bytes, _Entry] = {}
+        self._digests: dict[str, set[bytes]] = {}
+
+    def __len__(self) -> int:
+        return len(self._entries)
+
+    def lookup(self, cookie_token: bytes, host: str) -> Principal | None:
+        """Return who has this token at this host, or None.
+
+        `host` is the Host header as the browser sends it, with its port if it sent one.
+        """
+        entry = self._entries.get(sha256(cookie_token).digest())
+        if entry is None or entry.host != host.lower() or entry.expires <= self._now():
+            return None
+        return entry.principal
+
+    def principal(self, session: str) -> Principal | None:
+        """Return whose session this is, or None if there is none or it has expired."""
+        for digest in self._digests.get(session, ()):
+            entry = self._entries[digest]
+            return entry.principal if entry.expires > self._now() else None
+        return None
+
+    def put(self, digest: bytes, host: str, expires: datetime, principal: Principal) -> None:
+        """Add a token by its SHA-256."""
+        self._entries[digest] = _Entry(host, expires, principal)
+        self._digests.setdefault(principal.session, set()).add(digest)
+
+    def drop(self, session: str) -> None:
+        """Remove the tokens of a session."""
+        for digest in self._digests.pop(session, ()):
+            del self._entries[digest]
+
+    def expired(self) -> list[str]:
+        """Return the sessions whose time is over."""
+        now = self._now()
+        return [
+            session
+            for session, digests in self._digests.items()
+            if any(self._entries[digest].expires <= now for digest in digests)
+        ]
+
+    def replace(self, other: SessionTable) -> None:
+        """Take over the content of `other`, at once."""
+        self._entries, self._digests = other._entries, other._digests
+
+
+class Sessions:
+    """Makes and ends sessions, in the database and in the table.
+
+    Args:
+        database: open; it stays the caller's to close.
+        table: what the data path reads.
+        lifetime: seconds a session lives.
+        now: the time in UTC.
+    """
+
+    def __init__(
+        self,
+        database: Database,
+        table: SessionTable,
+        lifetime: float,
+        now: Callable[[], datetime] = utc_now,
+    ) -> None:
+        self.table = table
+        self._database = database
+        self._lifetime = timedelta(seconds=lifetime)
+        self._now = now
+        self._turn = asyncio.Lock()
+
+    async def load(self) -> None:
+        """Fill the table from the database: at the start, and to see other gateways' changes."""
+        await self._change(self._load, "sessions-load")
+
+    async def create(
+        self, subject: str, host: str, administrator: bool = False, display_name: str = ""
+    ) -> str:
+        """Begin a session and return its token for `host`.
+
+        `host` is a Host header as the browser will send it, with its port unless it is the
+        scheme's own.
+        """
+        principal = Principal(subject, secrets.token_hex(16), administrator, display_name)
+        return await self._change(lambda: self._create(principal, host), "session-create")
+
+    async def add_origin(self, session_id: str, host: str) -> str:
+        """Return a token of the same session for another host.
+
+        Raises:
+            NotFound: the session has ended.
+        """
+        return await self._change(lambda: self._add_origin(session_id, host), "session-origin")
+
+    async def revoke(self, session_id: str) -> None:
+        """End a session at all its hosts; nothing happens when it has ended already."""
+        await self._change(lambda: self._revoke(session_id), "session-revoke")
+
+    async def expire(self) -> int:
+        """Remove the sessions whose time is over; return how many were stored."""
+        return await self._change(self._expire, "session-expire")
+
+    async def _load(self) -> None:
+        statement = sa.select(
+            session_tokens.c.digest,
+            session_tokens.c.host,
+            sessions.c.id,
+            sessions.c.subject,
+            sessions.c.administrator,
+            sessions.c.display_name,
+            sessions.c.expires,
+        ).join_from(session_tokens, sessions)
+        table = SessionTable(self._now)
+        async with self._database.reading() as connection:
+            found = await connection.execute(statement.where(sessions.c.expires > self._now()))
+            for row in found:
+                principal = Principal(row.subject, row.id, row.administrator, row.display_name)
+                table.put(bytes.fromhex(row.digest), row.host, row.expires, principal)
+        self.table.replace(table)
+
+    async def _create(self, principal: Principal, host: str) -> str:
+        now = self._now()
+        expires = now + self._lifetime
+        token = secret.fresh()
+        async with self._database.writing() as connection:
+            await connection.execute(
+                sa.insert(sessions).values(
+                    id=principal.session,
+                    subject=principal.subject,
+                    display_name=principal.display_name,
+                    administrator=principal.administrator,
+                    created=now,
+                    expires=expires,
+                )
+            )
+            await connection.execute(_token_row(token, principal.session, host, now))
+        self._put(token, host, expires, principal)
+        return token
+
+    async def _add_origin(self, session_id: str, host: str) -> str:
+        now = self._now()
+        token = secret.fresh()
+        try:
+            async with self._database.writing() as connection:
+                await connection.execute(_token_row(token, session_id, host, now))
+                found = await connection.execute(
+                    sa.select(sessions).where(sessions.c.id == session_id, sessions.c.expires > now)
+                )
+                row = found.one_or_none()
+                if row is None:
+                    raise NotFound("session", session_id)
+        except IntegrityError:
+            raise NotFound("session", session_id) from None
+        principal = Principal(row.subject, row.id, row.administrator, row.display_name)
+        self._put(token, host, row.expires, principal)
+        return token
+
+    async def _revoke(self, session_id: str) -> None:
+        async with self._database.writing() as connection:
+            await connection.execute(sa.delete(sessions).where(sessions.c.id == session_id))
+        self.table.drop(session_id)
+
+    async def _expire(self) -> int:
+        async with self._database.writing() as connection:
+            gone = await connection.execute(
+                sa.delete(sessions).where(sessions.c.expires <= self._now())
+            )
+        for session_id in self.table.expired():
+            self.table.drop(session_id)
+        return gone.rowcount
+
+    def _put(self, token: str, host: str, expires: datetime, principal: Principal) -> None:
+        self.table.put(sha256(token.encode()).digest(), host.lower(), expires, principal)
+
+    async def _change(self, change: Callable[[], Coroutine[Any, Any, T]], name: str) -> T:
+        async def in_turn() -> T:
+            async with self._turn:
+                return await change()
+
+        return await self._database.finish(in_turn(), name)
+
+
+def _token_row(token: str, session_id: str, host: str, now: datetime) -> sa.Insert:
+    return sa.insert(session_tokens).values(
+        digest=secret.digest(token), session=session_id, host=host.lower(), created=now
+    )

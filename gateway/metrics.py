@@ -1,0 +1,96 @@
+"""Prometheus instruments. Labels are bounded: never a route key, a user or a path."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from functools import partial
+
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
+
+from gateway.notebooks.model import State
+
+_PHASE_BUCKETS = (0.01, 0.03, 0.1, 0.3, 0.5, 1.0, 1.5, 2.0, 3.0, 5.0, 8.0, 15.0, 30.0, 60.0)
+
+
+class Metrics:
+    """All instruments of one gateway, in a registry of their own.
+
+    It is the data path's Observer. `states` and `routes` are asked at each scrape.
+    """
+
+    def __init__(self) -> None:
+        self.registry = CollectorRegistry()
+        self._requests = Counter(
+            "nbgate_requests",
+            "Requests by what was sent downstream",
+            ["outcome"],
+            registry=self.registry,
+        )
+        self._in_flight = Gauge(
+            "nbgate_requests_in_flight", "Requests being answered", registry=self.registry
+        )
+        self._websockets = Gauge(
+            "nbgate_websockets_open", "Open WebSockets", registry=self.registry
+        )
+        self._routes = Gauge("nbgate_routes", "Routes in the table", registry=self.registry)
+        self._notebooks = Gauge(
+            "nbgate_notebooks", "Notebooks by state", ["state"], registry=self.registry
+        )
+        self._starts = Counter(
+            "nbgate_starts", "Starts of notebooks by result", ["result"], registry=self.registry
+        )
+        self._phases = Histogram(
+            "nbgate_start_phase_seconds",
+            "Seconds of each phase of a start",
+            ["phase"],
+            buckets=_PHASE_BUCKETS,
+            registry=self.registry,
+        )
+        self._publish = Histogram(
+            "nbgate_publish_seconds",
+            "Seconds from a change of routes to the file in place",
+            registry=self.registry,
+        )
+
+    def request_started(self) -> None:
+        """Count a request in flight."""
+        self._in_flight.inc()
+
+    def request_finished(self, outcome: str) -> None:
+        """Count its end; `outcome` is `2xx`…`5xx` or `aborted`."""
+        self._in_flight.dec()
+        self._requests.labels(outcome).inc()
+
+    def websocket_opened(self) -> None:
+        """Count a tunnel that was set up."""
+        self._websockets.inc()
+
+    def websocket_closed(self) -> None:
+        """Count a tunnel that ended."""
+        self._websockets.dec()
+
+    def start_finished(self, result: str) -> None:
+        """Count a start; `result` is `ready` or `failed`."""
+        self._starts.labels(result).inc()
+
+    def phase(self, name: str, seconds: float) -> None:
+        """Record one phase of a start: `queue`, `create`, `start` or `ready`."""
+        self._phases.labels(name).observe(seconds)
+
+    def published(self, seconds: float) -> None:
+        """Record one publish of the route file."""
+        self._publish.observe(seconds)
+
+    def watch(self, states: Callable[[], Iterable[State]], routes: Callable[[], int]) -> None:
+        """Ask `states` (of all notebooks) and `routes` (their number) at each scrape."""
+        self._routes.set_function(lambda: float(routes()))
+        for state in State:
+            self._notebooks.labels(state.value).set_function(partial(_count, states, state))
+
+    def render(self) -> bytes:
+        """Return the text exposition format."""
+        return generate_latest(self.registry)
+
+
+def _count(states: Callable[[], Iterable[State]], wanted: State) -> float:
+    return float(sum(state is wanted for state in states()))

@@ -1,0 +1,140 @@
+"""Projects in memory and in the database, and how every change of the catalogue is made."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Coroutine, Mapping, Sequence
+from datetime import UTC, datetime
+from typing import Any, TypeVar
+
+from sqlalchemy.exc import IntegrityError
+
+from gateway.errors import Conflict, NotFound
+from gateway.notebooks.database import Database
+from gateway.notebooks.model import Limits, Project
+from gateway.notebooks.names import check_slug
+from gateway.notebooks.repositories import ProjectRows, columns_of
+from gateway.notebooks.rules import check_fields, check_project
+
+T = TypeVar("T")
+
+_CHANGEABLE = frozenset(["title", "source", "image", "limits", "environment", "labels", "staff"])
+
+
+def utc_now() -> datetime:
+    """Return the time in UTC."""
+    return datetime.now(UTC)
+
+
+class ProjectCatalogue:
+    """The projects of one installation; see catalogue.Catalogue, which adds the notebooks.
+
+    Args:
+        database: open; it stays the caller's to close.
+        now: the time in UTC.
+    """
+
+    def __init__(self, database: Database, now: Callable[[], datetime] = utc_now) -> None:
+        self._database = database
+        self._now = now
+        self._projects: dict[str, Project] = {}
+        # Changes happen one after the other, so that memory sees them in the database's order.
+        self._turn = asyncio.Lock()
+
+    def projects(self) -> Sequence[Project]:
+        """Return all projects, sorted by name."""
+        return sorted(self._projects.values(), key=lambda project: project.name)
+
+    def project(self, name: str) -> Project:
+        """Return one project. Raises NotFound."""
+        try:
+            return self._projects[name]
+        except KeyError:
+            raise NotFound("project", name) from None
+
+    async def add_project(
+        self,
+        name: str,
+        *,
+        title: str = "",
+        source: str | None = None,
+        image: str | None = None,
+        limits: Limits | None = None,
+        environment: Mapping[str, str] | None = None,
+        labels: Mapping[str, str] | None = None,
+        staff: Sequence[str] = (),
+    ) -> Project:
+        """Add a project; its title is its name where none is given.
+
+        Raises:
+            InvalidInput: name, source or staff cannot be used.
+            Conflict: the name is taken.
+        """
+        check_project({"source": source, "staff": staff})
+        project = Project(
+            name=check_slug(name),
+            title=title or name,
+            created=self._now(),
+            source=source,
+            image=image,
+            limits=limits or Limits(),
+            environment=dict(environment or {}),
+            labels=dict(labels or {}),
+            staff=tuple(staff),
+        )
+        await self._change(lambda: self._add_project(project), f"add-project-{name}")
+        return project
+
+    async def _add_project(self, project: Project) -> None:
+        try:
+            async with self._database.writing() as connection:
+                await ProjectRows(connection).add(project)
+        except IntegrityError:
+            raise Conflict(
+                f"project {project.name!r} exists already; choose another name"
+            ) from None
+        self._projects[project.name] = project
+
+    async def update_project(self, name: str, /, **changes: Any) -> Project:
+        """Change fields of a project by their names; return it as it is now.
+
+        Raises:
+            NotFound: there is none.
+            InvalidInput: a field cannot be changed, or not to that.
+        """
+        check_fields(changes, _CHANGEABLE, "project")
+        check_project(changes)
+        if not changes:
+            return self.project(name)
+        return await self._change(
+            lambda: self._update_project(name, changes), f"update-project-{name}"
+        )
+
+    async def _update_project(self, name: str, changes: Mapping[str, Any]) -> Project:
+        async with self._database.writing() as connection:
+            project = await ProjectRows(connection).change(name, columns_of(changes))
+        if project is None:
+            self._projects.pop(name, None)
+            raise NotFound("project", name)
+        self._projects[name] = project
+        return project
+
+    async def remove_project(self, name: str) -> None:
+        """Remove a project. Raises NotFound; Conflict while it has notebooks."""
+        self.project(name)
+        await self._change(lambda: self._remove_project(name), f"remove-project-{name}")
+
+    async def _remove_project(self, name: str) -> None:
+        try:
+            async with self._database.writing() as connection:
+                await ProjectRows(connection).delete(name)
+        except IntegrityError:
+            raise Conflict(f"project {name!r} has notebooks; delete them first") from None
+        self._projects.pop(name, None)
+
+    async def _change(self, change: Callable[[], Coroutine[Any, Any, T]], name: str) -> T:
+        async def in_turn() -> T:
+            async with self._turn:
+                return await change()
+
+        return await self._database.finish(in_turn(), name)

@@ -1,0 +1,60 @@
+"""What may be changed, and when: pure checks that the catalogue makes before it stores."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from gateway.errors import Forbidden, InvalidInput, NotebookLocked
+from gateway.notebooks.model import Notebook
+from gateway.notebooks.names import check_notebook_slug, check_person
+from gateway.notebooks.source import Source
+
+CONFIGURATION = frozenset(["name", "owner", "container_image", "limits", "environment", "labels"])
+FACTS = frozenset(["state", "container_id", "port", "internal_url", "engine_id"])
+
+
+def check_unlocked(notebook: Notebook) -> None:
+    """Raise NotebookLocked, with who and why, if the notebook is locked."""
+    if notebook.lock is not None:
+        raise NotebookLocked(notebook.slug, notebook.lock.locked_by, notebook.lock.reason)
+
+
+def check_unlock(notebook: Notebook, by: str, administrator: bool) -> None:
+    """Raise Forbidden unless `by` may take the notebook's lock away."""
+    if notebook.lock is None or administrator:
+        return
+    if by not in (notebook.owner, notebook.lock.locked_by):
+        raise Forbidden(
+            f"notebook {notebook.slug!r} is locked by {notebook.lock.locked_by}; only they, its "
+            f"owner or an administrator may unlock it"
+        )
+
+
+def check_change(notebook: Notebook, changes: Mapping[str, Any]) -> None:
+    """Return if the notebook's fields may be changed so.
+
+    What the engine tells (its state, its address) is recorded also while it is locked.
+
+    Raises:
+        NotebookLocked: it is locked, and its configuration is to be changed.
+        InvalidInput: the new owner cannot have it.
+    """
+    if changes.keys() & CONFIGURATION:
+        check_unlocked(notebook)
+    if "owner" in changes:
+        check_person(changes["owner"])
+        check_notebook_slug(notebook.slug, notebook.project, changes["owner"])
+
+
+def check_project(changes: Mapping[str, Any]) -> None:
+    """Raise InvalidInput if the source or a person of the staff cannot be used."""
+    Source.parse(changes.get("source"))
+    for person in changes.get("staff", ()):
+        check_person(person)
+
+
+def check_fields(changes: Mapping[str, Any], allowed: frozenset[str], kind: str) -> None:
+    """Raise InvalidInput if a field is to be changed that is not in `allowed`."""
+    for name in changes.keys() - allowed:
+        raise InvalidInput(f"{name}: this field of a {kind} cannot be changed")

@@ -1,0 +1,128 @@
+"""The tables. Rows to values is the repositories' work; how tables come to be, migrations/'s."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+
+import sqlalchemy as sa
+from sqlalchemy.engine import Dialect
+
+
+class UtcDateTime(sa.TypeDecorator[datetime]):
+    """A moment, stored in UTC and read as an aware datetime, also where the engine knows none."""
+
+    impl = sa.DateTime(timezone=True)
+    cache_ok = True
+
+    def process_bind_param(self, value: datetime | None, dialect: Dialect) -> datetime | None:
+        """Return `value` in UTC; a naive one is a programming error (ValueError)."""
+        if value is None:
+            return None
+        if value.tzinfo is None:
+            raise ValueError("a moment without a time zone cannot be stored")
+        return value.astimezone(UTC)
+
+    def process_result_value(self, value: datetime | None, dialect: Dialect) -> datetime | None:
+        """Return what is stored as an aware datetime in UTC."""
+        if value is None:
+            return None
+        return value.replace(tzinfo=UTC) if value.tzinfo is None else value.astimezone(UTC)
+
+
+# Named constraints: a migration can only change what it can name.
+metadata = sa.MetaData(
+    naming_convention={
+        "ix": "ix_%(table_name)s_%(column_0_N_name)s",
+        "uq": "uq_%(table_name)s_%(column_0_N_name)s",
+        "ck": "ck_%(table_name)s_%(constraint_name)s",
+        "fk": "fk_%(table_name)s_%(column_0_N_name)s",
+        "pk": "pk_%(table_name)s",
+    }
+)
+
+projects = sa.Table(
+    "projects",
+    metadata,
+    sa.Column("name", sa.String(63), primary_key=True),
+    sa.Column("title", sa.Text, nullable=False),
+    sa.Column("created", UtcDateTime, nullable=False),
+    sa.Column("source", sa.Text),
+    sa.Column("image", sa.Text),
+    sa.Column("memory", sa.BigInteger),
+    sa.Column("cpus", sa.Double),
+    sa.Column("environment", sa.JSON, nullable=False),
+    sa.Column("labels", sa.JSON, nullable=False),
+    sa.Column("staff", sa.JSON, nullable=False),
+)
+
+notebooks = sa.Table(
+    "notebooks",
+    metadata,
+    sa.Column("slug", sa.String(63), primary_key=True),
+    sa.Column("name", sa.Text, nullable=False),
+    sa.Column(
+        "project",
+        sa.String(63),
+        sa.ForeignKey("projects.name", ondelete="RESTRICT"),
+        nullable=False,
+        index=True,
+    ),
+    sa.Column("owner", sa.String(255), nullable=False, index=True),
+    sa.Column("created", UtcDateTime, nullable=False),
+    sa.Column("container_image", sa.Text),
+    sa.Column("memory", sa.BigInteger),
+    sa.Column("cpus", sa.Double),
+    sa.Column("environment", sa.JSON, nullable=False),
+    sa.Column("labels", sa.JSON, nullable=False),
+    sa.Column("generation", sa.BigInteger, nullable=False),
+    sa.Column("state", sa.String(16), nullable=False),
+    sa.Column("engine_id", sa.Text, nullable=False),
+    sa.Column("container_id", sa.Text),
+    sa.Column("port", sa.Integer),
+    sa.Column("internal_url", sa.Text),
+    sa.Column("locked_by", sa.String(255)),
+    sa.Column("lock_reason", sa.Text),
+    sa.Column("locked_since", UtcDateTime),
+)
+
+sessions = sa.Table(
+    "sessions",
+    metadata,
+    sa.Column("id", sa.String(64), primary_key=True),
+    sa.Column("subject", sa.String(255), nullable=False),
+    sa.Column("display_name", sa.Text, nullable=False),
+    sa.Column("administrator", sa.Boolean, nullable=False),
+    sa.Column("created", UtcDateTime, nullable=False),
+    sa.Column("expires", UtcDateTime, nullable=False, index=True),
+)
+
+session_tokens = sa.Table(
+    "session_tokens",
+    metadata,
+    # SHA-256 in hexadecimal; the token itself is in the browser only.
+    sa.Column("digest", sa.String(64), primary_key=True),
+    sa.Column(
+        "session",
+        sa.String(64),
+        sa.ForeignKey("sessions.id", ondelete="CASCADE"),
+        nullable=False,
+        index=True,
+    ),
+    sa.Column("host", sa.Text, nullable=False),
+    sa.Column("created", UtcDateTime, nullable=False),
+)
+
+tickets = sa.Table(
+    "tickets",
+    metadata,
+    # SHA-256 in hexadecimal; the ticket itself is in its URL only.
+    sa.Column("digest", sa.String(64), primary_key=True),
+    sa.Column("purpose", sa.String(32), nullable=False),
+    sa.Column("subject", sa.String(255), nullable=False),
+    sa.Column("session", sa.String(64)),
+    sa.Column("host", sa.Text, nullable=False),
+    sa.Column("next_path", sa.Text, nullable=False),
+    sa.Column("state", sa.Text, nullable=False),
+    sa.Column("created", UtcDateTime, nullable=False),
+    sa.Column("expires", UtcDateTime, nullable=False, index=True),
+)

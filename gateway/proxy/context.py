@@ -1,0 +1,63 @@
+"""What all connections of one data path share. Made by server.py, used by the protocols."""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from gateway.proxy.forwarded import Forwarding
+from gateway.proxy.headers import HeaderRules
+from gateway.proxy.interface import Clock, Gate, Observer, ProxyLimits
+from gateway.proxy.pool import Pool
+
+if TYPE_CHECKING:
+    from gateway.proxy.downstream import Downstream
+    from gateway.proxy.tunnel import Tunnel
+
+
+@dataclass(slots=True)
+class Context:
+    """The parts and the state shared.
+
+    Attributes:
+        gate: decides.
+        limits: bounds.
+        observer: is told.
+        pool: upstream connections.
+        rules: header rules.
+        forwarding: which peers are proxies.
+        pages: path of the Unix socket of the gateway's own application.
+        clock: monotonic seconds.
+        connections: client connections that are not tunnels.
+        tunnels: what became of the others.
+        draining: no request after the present one is taken.
+        drained: set when draining and `connections` is empty.
+        tunnels_closed: set when the last tunnel closes.
+    """
+
+    gate: Gate
+    limits: ProxyLimits
+    observer: Observer
+    pool: Pool
+    rules: HeaderRules
+    forwarding: Forwarding
+    pages: str
+    clock: Clock
+    connections: set[Downstream] = field(default_factory=set)
+    tunnels: set[Tunnel] = field(default_factory=set)
+    draining: bool = False
+    drained: asyncio.Event = field(default_factory=asyncio.Event)
+    tunnels_closed: asyncio.Event = field(default_factory=asyncio.Event)
+
+    def left(self, connection: Downstream) -> None:
+        """Strike out a client connection that is closed or became a tunnel."""
+        self.connections.discard(connection)
+        if self.draining and not self.connections:
+            self.drained.set()
+
+    def ended(self, tunnel: Tunnel) -> None:
+        """Strike out a tunnel whose connections are both closed."""
+        self.tunnels.discard(tunnel)
+        if not self.tunnels:
+            self.tunnels_closed.set()

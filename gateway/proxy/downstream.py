@@ -1,0 +1,362 @@
+"""One client connection: cuts requests out of the stream and keeps their answers in order.
+
+It reads heads and bodies, holds what was pipelined, keeps the connection's deadlines and writes
+the answers that the data path gives itself. What becomes of a request is exchange.py's.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import enum
+import os
+import socket
+import struct
+from typing import cast
+
+from gateway.errors import Problem, UpstreamTimeout
+from gateway.proxy.answers import render
+from gateway.proxy.context import Context
+from gateway.proxy.deadline import Deadline
+from gateway.proxy.exchange import Exchange
+from gateway.proxy.forwarded import Peer
+from gateway.proxy.framing import BadFraming, Body, request_body
+from gateway.proxy.head import HEAD_END, BadHead, check_partial, parse_request
+from gateway.proxy.messages import RequestHead
+
+_LINGER_SECONDS = 5.0
+_FLUSH_SECONDS = 30.0
+_RESET_ON_CLOSE = struct.pack("ii", 1, 0)
+
+
+class _Phase(enum.Enum):
+    """What the connection is doing."""
+
+    IDLE = enum.auto()  # no byte of a request has come
+    HEAD = enum.auto()  # a part of a head has come
+    BUSY = enum.auto()  # a request is in flight
+    LINGER = enum.auto()  # all is said; what still comes is dropped
+    CLOSED = enum.auto()
+
+
+class _Pause(enum.IntFlag):
+    """Why the client is not read from."""
+
+    UPSTREAM = 1  # the upstream has not taken what we have
+    AHEAD = 2  # enough requests are waiting
+
+
+class Downstream(asyncio.Protocol):
+    """A client's connection.
+
+    Attributes:
+        write_paused: whether the client has not taken what we have.
+    """
+
+    __slots__ = (
+        "_ahead",
+        "_body",
+        "_context",
+        "_deadline",
+        "_exchange",
+        "_paused",
+        "_peer",
+        "_phase",
+        "_pumping",
+        "_reset_to_break",
+        "_transport",
+        "_unsent",
+        "write_paused",
+    )
+
+    def __init__(self, context: Context) -> None:
+        self._context = context
+        self._phase = _Phase.IDLE
+        self._ahead = b""
+        self._body: Body | None = None
+        self._exchange: Exchange | None = None
+        self._paused = _Pause(0)
+        self._pumping = False
+        self._reset_to_break = False
+        self._unsent = 0
+        self.write_paused = False
+
+    # -- asyncio.Protocol
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """See asyncio."""
+        self._transport = cast("asyncio.Transport", transport)
+        name = transport.get_extra_info("peername")
+        address = str(name[0]) if isinstance(name, tuple) else ""
+        scheme = "https" if transport.get_extra_info("sslcontext") else "http"
+        self._peer = Peer(self._context.forwarding, address, scheme)
+        self._deadline = Deadline(asyncio.get_running_loop(), self._deadline_passed)
+        self._deadline.set(self._context.limits.head_timeout)
+        self._context.connections.add(self)
+
+    def data_received(self, data: bytes) -> None:
+        """See asyncio."""
+        if self._phase is _Phase.BUSY:
+            if self._body is not None:
+                self._take_body(self._body, data)
+            else:
+                self._ahead += data
+                self._bound_ahead()
+        elif self._phase in (_Phase.IDLE, _Phase.HEAD):
+            self._ahead = self._ahead + data if self._ahead else data
+            self._pump()
+
+    def eof_received(self) -> None:
+        """See asyncio; the transport closes itself.
+
+        A client that closes its direction while it waits for an answer is taken to have gone:
+        nothing tells it apart from one that closed the connection, and the upstream's work for
+        that one must end.
+        """
+        exchange, self._exchange = self._exchange, None
+        self._phase = _Phase.CLOSED
+        self._deadline.set(_FLUSH_SECONDS)
+        if exchange is not None:
+            exchange.cancel()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """See asyncio."""
+        exchange, self._exchange = self._exchange, None
+        self._phase = _Phase.CLOSED
+        self._deadline.close()
+        if exchange is not None:
+            exchange.cancel()
+        self._context.left(self)
+
+    def pause_writing(self) -> None:
+        """See asyncio."""
+        self.write_paused = True
+        if self._exchange is not None:
+            self._exchange.pause_download()
+
+    def resume_writing(self) -> None:
+        """See asyncio."""
+        self.write_paused = False
+        if self._exchange is not None:
+            self._exchange.resume_download()
+        else:
+            self._pump()
+
+    # -- for the exchange
+
+    def write(self, data: bytes) -> None:
+        """Send to the client."""
+        self._transport.write(data)
+
+    def pause_for_upstream(self) -> None:
+        """Stop reading until the upstream has caught up."""
+        self._pause(_Pause.UPSTREAM)
+
+    def resume_for_upstream(self) -> None:
+        """The upstream has caught up."""
+        self._resume(_Pause.UPSTREAM)
+
+    def await_response(self) -> None:
+        """The whole request is sent: from now on the upstream's time counts."""
+        self._deadline.set(self._context.limits.response_timeout)
+
+    def response_began(self, *, delimited: bool) -> None:
+        """The final head is there; the body may take as long as it likes.
+
+        Args:
+            delimited: whether its framing shows the client where the body ends; if not, only a
+                reset can tell it that the body was cut off.
+        """
+        self._deadline.clear()
+        self._reset_to_break = not delimited
+
+    def response_complete(self, *, keep_alive: bool) -> None:
+        """The response was written; go on with the next request or close."""
+        self._exchange = None
+        if self._body is not None or (self._ahead and not keep_alive):
+            self._linger()
+        elif not keep_alive:
+            self._close()
+        else:
+            self._next()
+
+    def answer(self, problem: Problem, head: RequestHead, request_id: bytes) -> None:
+        """Give the data path's own answer to the request in flight."""
+        keep_alive = head.keep_alive and self._body is None and not self._context.draining
+        self._transport.write(
+            render(problem, keep_alive=keep_alive, request=head, request_id=request_id)
+        )
+        self.response_complete(keep_alive=keep_alive)
+
+    def break_off(self) -> None:
+        """Show the client that the response is cut off: never a clean end."""
+        self._exchange = None
+        self._phase = _Phase.CLOSED
+        if self._reset_to_break:
+            _reset_on_close(self._transport)
+        self._transport.abort()
+
+    def release_for_tunnel(self) -> tuple[asyncio.Transport, bytes]:
+        """Give the transport and what was read ahead away; this object is done."""
+        self._exchange = None
+        self._phase = _Phase.CLOSED
+        self._deadline.close()
+        self._context.left(self)
+        return self._transport, self._ahead
+
+    # -- for the server
+
+    def drain(self) -> None:
+        """Close as soon as no request is in flight."""
+        if self._phase is _Phase.IDLE:
+            self._close()
+
+    def abort(self) -> None:
+        """Close at once."""
+        self._transport.abort()
+
+    # -- reading
+
+    def _pump(self) -> None:
+        """Begin as many requests as there are and may be: one at a time."""
+        if self._pumping:
+            return
+        self._pumping = True
+        try:
+            while self._ahead and not self.write_paused:
+                if self._phase not in (_Phase.IDLE, _Phase.HEAD) or not self._take_head():
+                    break
+        finally:
+            self._pumping = False
+
+    def _take_head(self) -> bool:
+        """Begin the request at the front of what is read; False when it is not complete."""
+        data = self._ahead
+        while data.startswith(b"\r\n"):  # RFC 9112, 2.2: empty lines before a request
+            data = data[2:]
+        limit = self._context.limits.head_bytes
+        end = data.find(HEAD_END) + 4
+        try:
+            if (end if end >= 4 else len(data)) > limit:
+                raise BadHead(431, f"the head of a request may have {limit} bytes")
+            if end < 4:
+                check_partial(data, len(self._ahead) - len(data))
+                self._await_head(data)
+                return False
+            head = parse_request(data[:end])
+        except BadHead as error:
+            self._refuse(error.status, error.reason)
+            return False
+        self._ahead = data[end:]
+        self._start(head)
+        return True
+
+    def _await_head(self, data: bytes) -> None:
+        self._ahead = data
+        if data and self._phase is _Phase.IDLE:
+            self._phase = _Phase.HEAD
+            self._deadline.set(self._context.limits.head_timeout)
+
+    def _start(self, head: RequestHead) -> None:
+        context = self._context
+        self._phase = _Phase.BUSY
+        self._deadline.clear()
+        context.observer.request_started()
+        client, forwarding = self._peer.introduce(head)
+        self._body = request_body(head.framing, head.length, context.rules.request_trailers)
+        exchange = Exchange(context, self, head, client, forwarding)
+        self._exchange = exchange
+        exchange.begin(context.gate.decide(head, client))
+        if self._exchange is not exchange:
+            return
+        if self._body is not None and self._ahead:
+            data, self._ahead = self._ahead, b""
+            self._take_body(self._body, data)
+        else:
+            self._bound_ahead()
+
+    def _take_body(self, body: Body, data: bytes) -> None:
+        exchange = self._exchange
+        if exchange is None:
+            return
+        try:
+            piece, used = body.feed(data)
+        except BadFraming as error:
+            exchange.fail_with(Problem(400, "bad-request", str(error)))
+            return
+        if piece:
+            exchange.send(piece)
+        if body.done:
+            self._body = None
+            self._ahead = data[used:]
+            self._bound_ahead()
+            exchange.complete()
+
+    def _bound_ahead(self) -> None:
+        limits = self._context.limits
+        data = self._ahead
+        if data and (len(data) > limits.head_bytes or data.count(HEAD_END) >= limits.pipeline):
+            self._pause(_Pause.AHEAD)
+
+    def _pause(self, why: _Pause) -> None:
+        if not self._paused:
+            self._transport.pause_reading()
+        self._paused |= why
+
+    def _resume(self, why: _Pause) -> None:
+        if self._paused:
+            self._paused &= ~why
+            if not self._paused:
+                self._transport.resume_reading()
+
+    # -- the ends
+
+    def _next(self) -> None:
+        self._phase = _Phase.IDLE
+        self._resume(_Pause.AHEAD | _Pause.UPSTREAM)
+        self._deadline.set(self._context.limits.keepalive_timeout)
+        if self._ahead:
+            self._pump()
+
+    def _refuse(self, status: int, reason: str) -> None:
+        """Answer a head that cannot be read, and close."""
+        problem = Problem(status, "bad-request", reason)
+        self._transport.write(render(problem, keep_alive=False))
+        self._linger()
+
+    def _linger(self) -> None:
+        """Close without a reset that could overtake the answer (RFC 9112, 9.6)."""
+        self._phase = _Phase.LINGER
+        self._ahead, self._body = b"", None
+        self._resume(_Pause.AHEAD | _Pause.UPSTREAM)
+        if self._transport.can_write_eof() and not self._transport.is_closing():
+            self._transport.write_eof()
+        self._close_within(_LINGER_SECONDS)
+
+    def _close(self) -> None:
+        self._phase = _Phase.CLOSED
+        self._transport.close()
+        self._close_within(_FLUSH_SECONDS)
+
+    def _close_within(self, seconds: float) -> None:
+        self._unsent = self._transport.get_write_buffer_size()
+        self._deadline.set(seconds)
+
+    def _deadline_passed(self) -> None:
+        if self._phase is _Phase.BUSY and self._exchange is not None:
+            self._exchange.fail(UpstreamTimeout(self._context.limits.response_timeout or 0.0))
+        elif self._phase is _Phase.HEAD:
+            self._refuse(408, "the head of the request was not complete in time")
+        elif self._phase is _Phase.IDLE:
+            self._close()
+        elif 0 < self._transport.get_write_buffer_size() < self._unsent:
+            self._close_within(_FLUSH_SECONDS)  # slow, but it reads
+        else:
+            self._transport.abort()
+
+
+def _reset_on_close(transport: asyncio.Transport) -> None:
+    """Let closing send RST in place of FIN."""
+    descriptor = transport.get_extra_info("socket").fileno()
+    if descriptor >= 0:
+        with socket.socket(fileno=os.dup(descriptor)) as same:
+            same.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET_ON_CLOSE)

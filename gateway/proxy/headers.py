@@ -1,0 +1,232 @@
+"""Which headers pass, which are removed and which are added, in both directions. Pure.
+
+Hop-by-hop headers end here (RFC 9110, 7.6.1); secrets are injected towards a notebook and never
+come back; what a client could use to speak in our name is removed. How a head is read is
+head.py's, who the client is forwarded.py's.
+"""
+
+from __future__ import annotations
+
+import re
+import secrets
+from collections.abc import Iterable
+from urllib.parse import quote, unquote_to_bytes
+
+from gateway.proxy.head import list_tokens
+from gateway.proxy.interface import Client, Local, RouteEntry
+from gateway.proxy.messages import Framing, RequestHead, ResponseHead
+
+Field = tuple[bytes, bytes]
+
+HOP_BY_HOP = frozenset(
+    b"connection proxy-connection keep-alive te transfer-encoding upgrade "
+    b"proxy-authenticate proxy-authorization http2-settings".split()
+)
+# Headers that we make ourselves, or that upstreams read as a proxy's word on the client.
+_OURS = frozenset(b"forwarded x-request-id x-real-ip x-scheme x-forwarded".split())
+# Connection may not name these away: the message would mean something else without them.
+_UNTOUCHABLE = frozenset(b"host content-length content-type cookie authorization".split())
+# Never taken from trailers (RFC 9110, 6.5.1): framing, routing, credentials, control.
+_NOT_IN_TRAILERS = HOP_BY_HOP | frozenset(
+    b"host content-length content-type content-encoding content-range authorization cookie "
+    b"set-cookie expect range cache-control max-forwards trailer".split()
+)
+_REQUEST_ID = re.compile(rb"[A-Za-z0-9._~+/=:@\-]{1,128}")
+_LOGIN_COOKIE = b"username-"
+
+
+def request_id(head: RequestHead) -> bytes:
+    """Return the client's X-Request-ID if it is sane, else a new one."""
+    told = head.get(b"x-request-id")
+    if told is not None and _REQUEST_ID.fullmatch(told):
+        return told
+    return secrets.token_hex(16).encode()
+
+
+def named_by_connection(headers: Iterable[Field]) -> frozenset[bytes]:
+    """Return the lower-case header names that Connection declares hop-by-hop."""
+    values = [value for name, value in headers if name.lower() == b"connection"]
+    return frozenset(list_tokens(values)) - _UNTOUCHABLE if values else frozenset()
+
+
+def without_token(target: bytes) -> bytes:
+    """Return `target` without `token` in its query; all else stays byte for byte.
+
+    Jupyter prefers `?token=` to the Authorization header, so a stale one would lock its user
+    out. The name is compared as the upstream decodes it.
+    """
+    path, mark, query = target.partition(b"?")
+    if not mark:
+        return target
+    kept = [pair for pair in query.split(b"&") if not _names_token(pair)]
+    rest = b"&".join(kept)
+    return path + mark + rest if rest or not query else path
+
+
+def _names_token(pair: bytes) -> bool:
+    name = pair.partition(b"=")[0]
+    return name == b"token" or (b"%" in name and unquote_to_bytes(name) == b"token")
+
+
+class HeaderRules:
+    """The header rules of one installation.
+
+    Args:
+        gateway_cookies: names of the gateway's own cookies.
+    """
+
+    def __init__(self, gateway_cookies: frozenset[bytes]) -> None:
+        self._cookies = gateway_cookies
+
+    def to_route(
+        self, head: RequestHead, entry: RouteEntry, user: str | None, added: bytes
+    ) -> bytes:
+        """Return the head that goes to the target of `entry`.
+
+        Args:
+            head: the client's.
+            entry: the route, its target set.
+            user: the session's subject; None for nobody.
+            added: header lines to add: who the client is, the request's id.
+        """
+        target, path = entry.target, head.target
+        removed = HOP_BY_HOP | _OURS
+        lines = [added]
+        if entry.slug is not None:
+            path = without_token(path)
+            removed |= {b"authorization"}
+            if user is not None:
+                lines.append(b"X-Nbgate-User: %b\r\n" % quote(user, safe="@+,=").encode())
+        if entry.secret is not None:
+            removed |= {b"authorization"}
+            lines.append(b"Authorization: token %b\r\n" % entry.secret.encode())
+        if target is not None and target.path:
+            path = target.path.encode() + path
+        fallback = b"" if target is None else _host_of(target.host, target.port)
+        kept = self._without_gateway_cookies(_kept(head, removed))
+        return _request(head, path, kept, fallback, lines)
+
+    def to_pages(self, head: RequestHead, local: Local, client: Client, added: bytes) -> bytes:
+        """Return the head that goes to the gateway's own application; cookies stay."""
+        lines = [
+            added,
+            b"X-Nbgate-Client: %b\r\n" % client.address.encode(),
+            b"X-Nbgate-Scheme: %b\r\n" % client.scheme.encode(),
+            b"X-Nbgate-Reason: %b\r\n" % quote(local.reason).encode(),
+            b"X-Nbgate-Slug: %b\r\n" % quote(local.slug).encode(),
+        ]
+        kept = _kept(head, HOP_BY_HOP | _OURS)
+        return _request(head, head.target, kept, b"localhost", lines)
+
+    def to_client(
+        self, head: ResponseHead, request: RequestHead, *, notebook: bool, keep_alive: bool
+    ) -> bytes:
+        """Return the head that goes to the client.
+
+        Args:
+            head: the upstream's.
+            request: what it answers.
+            notebook: whether a notebook sent it: its login cookies, cookies with the gateway's
+                names and its CORS permissions do not pass.
+            keep_alive: whether the client's connection lives on.
+        """
+        removed = HOP_BY_HOP | named_by_connection(head.headers)
+        if head.status < 200 or head.status == 204:
+            removed |= {b"content-length"}  # RFC 9110, 8.6
+        fields = [field for field in head.headers if field[0].lower() not in removed]
+        if notebook:
+            fields = [field for field in fields if self._may_leave_notebook(*field)]
+        lines = [b"%b: %b\r\n" % field for field in fields]
+        lines.append(_connection_lines(head, request, keep_alive=keep_alive))
+        return b"HTTP/1.1 %d %b\r\n%b\r\n" % (head.status, head.reason, b"".join(lines))
+
+    def request_trailers(self, fields: list[Field]) -> list[Field]:
+        """Return the trailers of a request that may go upstream."""
+        return [
+            (name, value)
+            for name, value in fields
+            if (low := _comparable(name)) not in _NOT_IN_TRAILERS
+            and low not in _OURS
+            and not low.startswith((b"x-nbgate-", b"x-forwarded-"))
+        ]
+
+    def response_trailers(self, fields: list[Field]) -> list[Field]:
+        """Return the trailers of a response that may go to the client."""
+        return [
+            (name, value)
+            for name, value in fields
+            if (low := name.lower()) not in _NOT_IN_TRAILERS
+            and not low.startswith(b"access-control-")
+        ]
+
+    def _without_gateway_cookies(self, fields: list[Field]) -> list[Field]:
+        kept = []
+        for name, value in fields:
+            if name.lower() == b"cookie" and any(cookie in value for cookie in self._cookies):
+                others = [pair for pair in value.split(b";") if not self._is_ours(pair)]
+                if others:
+                    kept.append((name, b";".join(others).strip()))
+            else:
+                kept.append((name, value))
+        return kept
+
+    def _is_ours(self, pair: bytes) -> bool:
+        return pair.partition(b"=")[0].strip() in self._cookies
+
+    def _may_leave_notebook(self, name: bytes, value: bytes) -> bool:
+        low = name.lower()
+        if low == b"set-cookie":
+            return not value.lower().startswith(_LOGIN_COOKIE) and not self._is_ours(
+                value.partition(b";")[0]
+            )
+        return not low.startswith(b"access-control-")
+
+
+def _comparable(name: bytes) -> bytes:
+    """Return `name` as upstreams that read `_` as `-` (CGI, WSGI) compare it."""
+    return name.lower().replace(b"_", b"-")
+
+
+def _kept(head: RequestHead, removed: frozenset[bytes]) -> list[Field]:
+    """Return the client's headers that may go upstream."""
+    removed |= named_by_connection(head.headers)
+    if not head.expect_continue:
+        removed |= {b"expect"}
+    return [
+        (name, value)
+        for name, value in head.headers
+        if (low := _comparable(name)) not in removed
+        and not (low.startswith(b"x-") and low.startswith((b"x-nbgate-", b"x-forwarded-")))
+    ]
+
+
+def _request(
+    head: RequestHead, path: bytes, fields: list[Field], host: bytes, lines: list[bytes]
+) -> bytes:
+    """Render a request head; `host` stands in where HTTP/1.0 sent none."""
+    rendered = [b"%b: %b\r\n" % field for field in fields]
+    if not head.host:
+        rendered.insert(0, b"Host: %b\r\n" % host)
+    if head.framing is Framing.CHUNKED:
+        rendered.append(b"Transfer-Encoding: chunked\r\n")
+    if head.upgrade:
+        rendered.append(b"Connection: Upgrade\r\nUpgrade: %b\r\n" % head.upgrade)
+    rendered.extend(lines)
+    return b"%b %b HTTP/1.1\r\n%b\r\n" % (head.method, path, b"".join(rendered))
+
+
+def _connection_lines(head: ResponseHead, request: RequestHead, *, keep_alive: bool) -> bytes:
+    """Return what says how the client's connection goes on and how the body is framed."""
+    if head.status == 101:
+        return b"Connection: Upgrade\r\nUpgrade: %b\r\n" % request.upgrade
+    if head.status < 200:
+        return b""
+    chunked = head.framing in (Framing.CHUNKED, Framing.UNTIL_CLOSE) and request.version == 11
+    framing = b"Transfer-Encoding: chunked\r\n" if chunked else b""
+    if not keep_alive:
+        return framing + b"Connection: close\r\n"
+    return framing + (b"Connection: keep-alive\r\n" if request.version == 10 else b"")
+
+
+def _host_of(host: str, port: int) -> bytes:
+    return (f"[{host}]:{port}" if ":" in host else f"{host}:{port}").encode()

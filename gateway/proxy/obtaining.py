@@ -1,0 +1,69 @@
+"""Getting a connection for a decision: the only awaits of a request.
+
+Waiting for a notebook and connecting happen here; what is done with the connection is
+exchange.py's.
+"""
+
+from __future__ import annotations
+
+from gateway.errors import UpstreamTimeout, UpstreamUnreachable
+from gateway.proxy.context import Context
+from gateway.proxy.interface import Hold, Local, Refuse, Relay
+from gateway.proxy.pool import Address
+from gateway.proxy.upstream import Upstream
+
+
+def from_pool(context: Context, relaying: Relay | Local, *, replayable: bool) -> Upstream | None:
+    """Return a free connection for `relaying`; None when there is none."""
+    address = _address(context, relaying)
+    return None if address is None else context.pool.acquire(address, replayable=replayable)
+
+
+async def obtain(
+    context: Context, decision: Relay | Hold | Local, *, replayable: bool, fresh: bool
+) -> tuple[Upstream, Relay | Local] | Refuse:
+    """Return a connection and what it leads to, or a refusal.
+
+    A target that does not accept is reported as suspect, and what comes of that is tried once.
+
+    Args:
+        context: shared.
+        decision: the gate's.
+        replayable: whether the request may be sent again.
+        fresh: take no connection that was used before.
+
+    Raises:
+        UpstreamUnreachable: no connection.
+        UpstreamTimeout: no connection in time.
+    """
+    may_suspect = True
+    while True:
+        relaying = await context.gate.awaken(decision) if isinstance(decision, Hold) else decision
+        if isinstance(relaying, Refuse):
+            return relaying
+        upstream = None if fresh else from_pool(context, relaying, replayable=replayable)
+        try:
+            return upstream or await _connect(context, relaying), relaying
+        except (UpstreamUnreachable, UpstreamTimeout):
+            again = _suspected(context, relaying) if may_suspect else None
+            if again is None:
+                raise
+            decision, may_suspect = again, False
+
+
+async def _connect(context: Context, relaying: Relay | Local) -> Upstream:
+    address = _address(context, relaying)
+    if address is None:
+        raise UpstreamUnreachable("the notebook is not running")
+    return await context.pool.connect(address)
+
+
+def _suspected(context: Context, relaying: Relay | Local) -> Hold | None:
+    return None if isinstance(relaying, Local) else context.gate.suspect(relaying.entry)
+
+
+def _address(context: Context, relaying: Relay | Local) -> Address | None:
+    if isinstance(relaying, Local):
+        return context.pages
+    target = relaying.entry.target
+    return None if target is None else (target.host, target.port)

@@ -1,0 +1,124 @@
+"""The public listener: accepts client connections, and stops with grace."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import socket
+from collections.abc import Sequence
+from pathlib import Path
+
+from gateway.proxy.context import Context
+from gateway.proxy.downstream import Downstream
+from gateway.proxy.forwarded import Forwarding, Network
+from gateway.proxy.headers import HeaderRules
+from gateway.proxy.interface import Clock, Gate, Observer, ProxyLimits, monotonic
+from gateway.proxy.pool import Pool
+from routes.keys import Target
+
+_BACKLOG = 1024
+_CLOSE_SECONDS = 2.0
+
+
+class ProxyServer:
+    """The data path of one process.
+
+    Args:
+        gate: decides about each request.
+        limits: bounds.
+        pages_socket: Unix socket of the gateway's own application.
+        observer: is told of requests and WebSockets.
+        trusted: networks of proxies in front whose X-Forwarded-* are believed.
+        gateway_cookies: names of cookies that no upstream but the application sees.
+        clock: monotonic seconds; the clock of `Activity.last`.
+    """
+
+    def __init__(
+        self,
+        gate: Gate,
+        limits: ProxyLimits,
+        pages_socket: Path,
+        observer: Observer,
+        *,
+        trusted: Sequence[Network] = (),
+        gateway_cookies: frozenset[bytes] = frozenset(),
+        clock: Clock = monotonic,
+    ) -> None:
+        self.pool = Pool(limits.connect_timeout, limits.upstream_idle, clock=clock)
+        self._server: asyncio.Server | None = None
+        self._context = Context(
+            gate=gate,
+            limits=limits,
+            observer=observer,
+            pool=self.pool,
+            rules=HeaderRules(gateway_cookies),
+            forwarding=Forwarding(trusted),
+            pages=str(pages_socket),
+            clock=clock,
+        )
+
+    @property
+    def addresses(self) -> list[tuple[str, int]]:
+        """(host, port) of each listening socket; empty when not started."""
+        sockets = self._server.sockets if self._server is not None else ()
+        return [sock.getsockname()[:2] for sock in sockets]
+
+    async def start(
+        self, host: str | None = None, port: int = 0, *, sock: socket.socket | None = None
+    ) -> None:
+        """Listen on `host`:`port` (0: any free one), or on the given bound socket.
+
+        Raises:
+            OSError: the address is in use or cannot be had.
+        """
+        loop = asyncio.get_running_loop()
+        if sock is not None:
+            self._server = await loop.create_server(self._connection, sock=sock, backlog=_BACKLOG)
+        else:
+            self._server = await loop.create_server(
+                self._connection, host, port, backlog=_BACKLOG, reuse_address=True
+            )
+
+    def forget(self, target: Target) -> None:
+        """Use no open connection to `target` again: what listens there is another now."""
+        self.pool.forget(target)
+
+    async def stop(self, grace: float) -> None:
+        """Stop accepting, let requests in flight finish, then close everything.
+
+        Args:
+            grace: seconds that requests in flight have. Tunnels are told to go away when it is
+                over or no request is left.
+        """
+        context = self._context
+        context.draining = True
+        if self._server is not None:
+            self._server.close()
+        for connection in tuple(context.connections):
+            connection.drain()
+        await self._drained(grace)
+        for tunnel in tuple(context.tunnels):
+            tunnel.go_away()
+        for connection in tuple(context.connections):
+            connection.abort()
+        await self._drained(_CLOSE_SECONDS)
+        await self._tunnels_closed()
+        await self.pool.close()
+
+    async def _drained(self, seconds: float) -> None:
+        if self._context.connections:
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(seconds):
+                    await self._context.drained.wait()
+
+    async def _tunnels_closed(self) -> None:
+        if self._context.tunnels:
+            self._context.tunnels_closed.clear()
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(_CLOSE_SECONDS):
+                    await self._context.tunnels_closed.wait()
+        for tunnel in tuple(self._context.tunnels):
+            tunnel.abort()
+
+    def _connection(self) -> Downstream:
+        return Downstream(self._context)

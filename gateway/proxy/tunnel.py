@@ -1,0 +1,169 @@
+"""What a connection is after a 101: bytes both ways, with backpressure and half-close.
+
+WebSocket frames are not parsed; only the first byte of what a client sends is looked at, to tell
+a person's traffic from a ping. There is no idle cut.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from typing import cast
+
+from gateway.proxy.activity import only_control_frames
+from gateway.proxy.context import Context
+from gateway.proxy.interface import Activity
+
+# RFC 6455, 5.5.1 and 7.4.1: a close frame with code 1001, going away; masked from a client.
+_GOING_AWAY = b"\x88\x02\x03\xe9"
+_GOING_AWAY_MASKED = b"\x88\x82\x00\x00\x00\x00\x03\xe9"
+_HALF_OPEN_SECONDS = 60.0
+_FLUSH_SECONDS = 10.0
+
+
+class Tunnel:
+    """Two connections that are one.
+
+    Args:
+        context: shared.
+        client: the client's transport.
+        upstream: the upstream's transport.
+        activity: the notebook's; None when it is not a notebook's.
+    """
+
+    def __init__(
+        self,
+        context: Context,
+        client: asyncio.Transport,
+        upstream: asyncio.Transport,
+        activity: Activity | None,
+    ) -> None:
+        self._context = context
+        self._activity = activity
+        self._giving_up: asyncio.TimerHandle | None = None
+        self._lost = 0
+        self._client = _Side(self, client, upstream, of_client=True)
+        self._upstream = _Side(self, upstream, client, of_client=False)
+
+    def start(self, *, from_client: bytes, from_upstream: bytes) -> None:
+        """Take the transports over and pass on what was read too early."""
+        self._context.tunnels.add(self)
+        self._context.observer.websocket_opened()
+        if self._activity is not None:
+            self._activity.websockets += 1
+        sides = (self._client, self._upstream)
+        for side in sides:
+            side.transport.set_protocol(side)
+            side.transport.resume_reading()
+        for side in sides:
+            if side.congested():
+                side.pause_writing()
+        if from_upstream:
+            self._upstream.data_received(from_upstream)
+        if from_client:
+            self._client.data_received(from_client)
+
+    def go_away(self) -> None:
+        """Close with 1001, best effort: in the middle of a frame the peer sees a broken one."""
+        self._client.finish(_GOING_AWAY)
+        self._upstream.finish(_GOING_AWAY_MASKED)
+
+    def abort(self) -> None:
+        """Close at once."""
+        self._client.transport.abort()
+        self._upstream.transport.abort()
+
+    def person_sent(self) -> None:
+        """Note a sign of a person."""
+        if self._activity is not None:
+            self._activity.last = self._context.clock()
+
+    def half_closed(self) -> bool:
+        """One side has ended its direction; return whether both have.
+
+        The other side may still talk, for a bounded time.
+        """
+        if self._giving_up is not None:
+            return True
+        self._give_up_after(_HALF_OPEN_SECONDS)
+        return False
+
+    def lost_one(self) -> None:
+        """Note that one of the connections is lost: the other has what it is owed, and closes."""
+        self._lost += 1
+        if self._lost > 1:
+            self._context.ended(self)
+            if self._giving_up is not None:
+                self._giving_up.cancel()
+            return
+        self._give_up_after(_FLUSH_SECONDS)
+        if self._activity is not None:
+            self._activity.websockets -= 1
+        self._context.observer.websocket_closed()
+
+    def _give_up_after(self, seconds: float) -> None:
+        if self._giving_up is not None:
+            self._giving_up.cancel()
+        self._giving_up = asyncio.get_running_loop().call_later(seconds, self.abort)
+
+
+class _Side(asyncio.Protocol):
+    """One end of the tunnel; `other` is where its bytes go."""
+
+    __slots__ = ("_of_client", "_other", "_tunnel", "transport")
+
+    def __init__(
+        self,
+        tunnel: Tunnel,
+        transport: asyncio.Transport,
+        other: asyncio.Transport,
+        *,
+        of_client: bool,
+    ) -> None:
+        self._tunnel = tunnel
+        self.transport = transport
+        self._other = other
+        self._of_client = of_client
+
+    def congested(self) -> bool:
+        """Whether more waits to be sent than should: then pause_writing was told to nobody."""
+        high = self.transport.get_write_buffer_limits()[1]
+        return self.transport.get_write_buffer_size() > high
+
+    def finish(self, last: bytes) -> None:
+        """Send `last` if nothing waits before it, and close."""
+        if not self.transport.is_closing() and not self.transport.get_write_buffer_size():
+            self.transport.write(last)
+        self.transport.close()
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """See asyncio; not called for a transport that is taken over."""
+        self.transport = cast("asyncio.Transport", transport)
+
+    def data_received(self, data: bytes) -> None:
+        """See asyncio."""
+        if self._of_client and not only_control_frames(data):
+            self._tunnel.person_sent()
+        self._other.write(data)
+
+    def eof_received(self) -> bool:
+        """See asyncio; returns whether this side stays open for writing."""
+        if self._tunnel.half_closed() or not self._other.can_write_eof():
+            self._other.close()
+            return False
+        if not self._other.is_closing():
+            self._other.write_eof()
+        return True
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """See asyncio."""
+        self._other.close()
+        self._tunnel.lost_one()
+
+    def pause_writing(self) -> None:
+        """See asyncio."""
+        self._other.pause_reading()
+
+    def resume_writing(self) -> None:
+        """See asyncio."""
+        if not self._other.is_closing():
+            self._other.resume_reading()

@@ -1,0 +1,278 @@
+"""One upstream connection: reads responses, and nothing that is not asked for.
+
+It parses the response heads, tracks the response body and hands both to the exchange it is lent
+to. Decisions (retry, what the client is told) are exchange.py's; keeping is pool.py's.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+from asyncio.trsock import TransportSocket
+from typing import TYPE_CHECKING, Protocol, cast
+
+from gateway.proxy.framing import BadFraming, Body, Truncated
+from gateway.proxy.head import HEAD_END, BadHead, check_partial, parse_response
+from gateway.proxy.messages import ResponseHead
+
+if TYPE_CHECKING:
+    from gateway.proxy.exchange import Exchange
+
+_HEAD_LIMIT = 256 * 1024
+_SALVAGE = 64 * 1024
+
+
+class Home(Protocol):
+    """Where a connection goes when its request is done (pool.Slot)."""
+
+    def opened(self, upstream: Upstream) -> None:
+        """Note that a connection is open; it is lent."""
+        ...
+
+    def give_back(self, upstream: Upstream) -> None:
+        """Take a connection that can carry another request."""
+        ...
+
+    def lost(self, upstream: Upstream) -> None:
+        """Note that a connection is closed, or was taken for a tunnel."""
+        ...
+
+
+class Upstream(asyncio.Protocol):
+    """A connection to an upstream.
+
+    Attributes:
+        free: whether it waits in the pool; kept by the pool.
+        idle_since: clock time when it became free; kept by the pool.
+        reused: whether it has carried a request before the present one.
+        heard: whether any byte of an answer to the present request came.
+    """
+
+    __slots__ = (
+        "_body",
+        "_buffer",
+        "_exchange",
+        "_gone",
+        "_home",
+        "_keep_alive",
+        "_method",
+        "_transport",
+        "free",
+        "heard",
+        "idle_since",
+        "reused",
+    )
+
+    def __init__(self, home: Home) -> None:
+        self._home = home
+        self._exchange: Exchange | None = None
+        self._body: Body | None = None
+        self._buffer = b""
+        self._method = b""
+        self._keep_alive = False
+        self._gone = False
+        self.free = False
+        self.heard = False
+        self.reused = False
+        self.idle_since = 0.0
+
+    @property
+    def closing(self) -> bool:
+        """Whether it is closed or about to be."""
+        return self._transport.is_closing()
+
+    # -- for the exchange
+
+    def begin(self, exchange: Exchange, method: bytes, head: bytes) -> None:
+        """Send a request's head; what comes is told to `exchange` from now on."""
+        self._exchange = exchange
+        self._method = method
+        self._body = None
+        self._buffer = b""
+        self.heard = False
+        self._transport.write(head)
+
+    def write(self, data: bytes) -> None:
+        """Send bytes of the request's body."""
+        self._transport.write(data)
+
+    def pause_reading(self) -> None:
+        """Stop reading: the client is slower than the upstream."""
+        self._transport.pause_reading()
+
+    def resume_reading(self) -> None:
+        """Read on."""
+        self._transport.resume_reading()
+
+    def abandon(self) -> None:
+        """Leave the exchange in the middle of it; the connection cannot be used again."""
+        self._exchange = None
+        self.abort()
+
+    def release_for_tunnel(self) -> asyncio.Transport:
+        """Leave pool and exchange; the connection belongs to the caller."""
+        self._exchange = None
+        self._leave()
+        return self._transport
+
+    # -- for the pool
+
+    def close(self) -> None:
+        """Close a free connection."""
+        self._leave()
+        self._transport.close()
+
+    def abort(self) -> None:
+        """Close at once, lent or not."""
+        self._transport.abort()
+
+    # -- asyncio.Protocol
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """See asyncio."""
+        self._transport = cast("asyncio.Transport", transport)
+        self._home.opened(self)
+
+    def data_received(self, data: bytes) -> None:
+        """See asyncio."""
+        if self._exchange is None:
+            # Bytes that nobody asked for: the next answer would be off by them.
+            self.abort()
+            return
+        self.heard = True
+        if self._body is not None:
+            self._relay(b"", data, self._body)
+        else:
+            self._take_heads(self._buffer + data if self._buffer else data)
+
+    def eof_received(self) -> None:
+        """See asyncio; the transport closes itself."""
+        if self._exchange is None:
+            return
+        if self._body is None:
+            self._fail(Truncated("the upstream closed without an answer"))
+            return
+        try:
+            closing = self._body.at_eof()
+        except Truncated as error:
+            self._fail(error)
+        else:
+            self._keep_alive = False
+            self._exchange.write(closing)
+            self._finish(surplus=False)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """See asyncio."""
+        if exc is not None and self._exchange is not None:
+            self._salvage()
+        if self._exchange is not None:
+            self._fail(exc or Truncated("the connection to the upstream was closed"))
+        self._leave()
+
+    def pause_writing(self) -> None:
+        """See asyncio."""
+        if self._exchange is not None:
+            self._exchange.pause_upload()
+
+    def resume_writing(self) -> None:
+        """See asyncio."""
+        if self._exchange is not None:
+            self._exchange.resume_upload()
+
+    # -- reading
+
+    def _take_heads(self, data: bytes) -> None:
+        """Read interim heads and the final one (RFC 9110, 15.2)."""
+        while self._exchange is not None:
+            end = data.find(HEAD_END) + 4
+            if (end if end >= 4 else len(data)) > _HEAD_LIMIT:
+                self._fail(BadHead(502, "the head of the upstream's answer is too large"))
+                return
+            try:
+                if end < 4:
+                    check_partial(data, len(self._buffer))
+                    self._buffer = data
+                    return
+                head = parse_response(data[:end], self._method)
+            except BadHead as error:
+                self._fail(error)
+                return
+            self._buffer, data = b"", data[end:]
+            self._take_head(self._exchange, head, data)
+            if head.status >= 200 or head.status == 101:
+                return
+
+    def _take_head(self, exchange: Exchange, head: ResponseHead, rest: bytes) -> None:
+        if head.status == 101:
+            exchange.switch(self, head, rest)
+        elif head.status < 200:
+            exchange.interim(head)
+        else:
+            self._keep_alive = head.keep_alive
+            prepared, self._body = exchange.respond(head)
+            if self._body is None:
+                exchange.write(prepared)
+                self._finish(surplus=bool(rest))
+            else:
+                self._relay(prepared, rest, self._body)
+
+    def _relay(self, prepared: bytes, data: bytes, body: Body) -> None:
+        """Send what has come of the body downstream, behind the `prepared` head if there is one."""
+        exchange = self._exchange
+        if exchange is None:
+            return
+        try:
+            piece, used = body.feed(data)
+        except BadFraming as error:
+            self._fail(error)
+            return
+        if prepared or piece:
+            exchange.write(prepared + piece if prepared else piece)
+        if body.done:
+            self._finish(surplus=used < len(data))
+
+    def _finish(self, *, surplus: bool) -> None:
+        """End of the response: give the connection back if it is in a known state, else close."""
+        exchange, self._exchange, self._body = self._exchange, None, None
+        if exchange is None:
+            return
+        clean = self._keep_alive and not surplus and exchange.request_complete
+        if clean and not self._transport.is_closing() and not self._unsent():
+            self._transport.resume_reading()
+            self._home.give_back(self)
+        else:
+            self.abort()
+        exchange.finished()
+
+    def _unsent(self) -> bool:
+        return self._transport.get_write_buffer_size() > 0
+
+    def _fail(self, error: Exception) -> None:
+        exchange, self._exchange = self._exchange, None
+        self.abort()
+        if exchange is not None:
+            exchange.upstream_lost(self, error)
+
+    def _salvage(self) -> None:
+        """Read what came before the connection broke.
+
+        An upstream that answers early and closes makes our next write fail, and the event loop
+        then drops the connection with the answer still unread. uvloop may have closed the
+        descriptor by now, so that only asyncio's own transports are asked.
+        """
+        sock = self._transport.get_extra_info("socket")
+        if not isinstance(sock, TransportSocket):
+            return
+        with contextlib.suppress(OSError):
+            while self._exchange is not None:
+                data = os.read(sock.fileno(), _SALVAGE)
+                if not data:
+                    self.eof_received()
+                    return
+                self.data_received(data)
+
+    def _leave(self) -> None:
+        if not self._gone:
+            self._gone = True
+            self._home.lost(self)

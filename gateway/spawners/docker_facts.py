@@ -1,0 +1,129 @@
+"""What the engine's answers say about a server: from the Engine API's JSON to Server.
+
+Pure functions, no I/O. Facts are read from labels, state and network settings, never from memory.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from gateway.spawners.base import Server, ServerState
+from gateway.spawners.docker_spec import GENERATION, INSTALLATION, PORT, PORT_KEY, SLUG
+from routes.keys import Target
+
+Json = dict[str, Any]
+
+_KILLED = 128 + 9
+_STATES = {
+    "created": ServerState.CREATED,
+    "running": ServerState.RUNNING,
+    "paused": ServerState.RUNNING,
+    "restarting": ServerState.RUNNING,
+    "removing": ServerState.REMOVING,
+}
+
+
+def state_of(status: str) -> ServerState:
+    """Return our word for the engine's; `exited` and `dead` are both EXITED."""
+    return _STATES.get(status, ServerState.EXITED)
+
+
+def belongs_to(labels: Json | None, installation: str, slug: str) -> bool:
+    """Tell whether the labels are of `installation`'s server for `slug`."""
+    mine = labels or {}
+    return mine.get(INSTALLATION) == installation and mine.get(SLUG) == slug
+
+
+def server_from_inspect(data: Json, network: str, *, prod: bool) -> Server:
+    """Return the facts of `GET /containers/<id>/json`.
+
+    Args:
+        data: the engine's answer.
+        network: the notebooks' network.
+        prod: whether the gateway reaches servers at their address on it; else at the published
+            port, and at the address only where none is published.
+    """
+    state = state_of(data["State"]["Status"])
+    settings = data["NetworkSettings"]
+    bindings = (settings.get("Ports") or {}).get(PORT_KEY) or []
+    endpoint = (settings.get("Networks") or {}).get(network) or {}
+    ended = state is ServerState.EXITED
+    return _server(
+        data["Id"],
+        data["Config"]["Labels"],
+        state,
+        port=int(bindings[0]["HostPort"]) if bindings and not prod else None,
+        address=endpoint.get("IPAddress") or "",
+        exit_code=data["State"].get("ExitCode") if ended else None,
+        reason=reason_of(data["State"]) if ended else "",
+    )
+
+
+def server_from_summary(data: Json, network: str, *, prod: bool) -> Server:
+    """Return the facts of one item of `GET /containers/json`, which tells no reason of an end.
+
+    Arguments as for server_from_inspect.
+    """
+    published = [item for item in data.get("Ports") or [] if item.get("PrivatePort") == PORT]
+    ports = [item["PublicPort"] for item in published if "PublicPort" in item]
+    endpoint = ((data.get("NetworkSettings") or {}).get("Networks") or {}).get(network) or {}
+    return _server(
+        data["Id"],
+        data["Labels"],
+        state_of(data["State"]),
+        port=ports[0] if ports and not prod else None,
+        address=endpoint.get("IPAddress") or "",
+    )
+
+
+def assigned_address(data: Json, network: str) -> str:
+    """Return the address that was assigned when the container was made; "" for none.
+
+    An exited container keeps it and needs it again when it is started. Works on both forms of
+    the engine's answers.
+    """
+    endpoint = ((data.get("NetworkSettings") or {}).get("Networks") or {}).get(network) or {}
+    return str((endpoint.get("IPAMConfig") or {}).get("IPv4Address") or "")
+
+
+def reason_of(state: Json) -> str:
+    """Return one line on why a container ended; "" when it ended well."""
+    code = state.get("ExitCode", 0)
+    if state.get("OOMKilled"):
+        return "out of memory"
+    if state.get("Error"):
+        return str(state["Error"]).splitlines()[0]
+    if code == _KILLED:
+        return "killed"
+    return f"ended with status {code}" if code else ""
+
+
+def _server(
+    identity: str,
+    labels: Json,
+    state: ServerState,
+    *,
+    port: int | None,
+    address: str,
+    exit_code: int | None = None,
+    reason: str = "",
+) -> Server:
+    runs = state is ServerState.RUNNING
+    generation = str(labels.get(GENERATION, "0"))
+    return Server(
+        id=identity,
+        slug=labels.get(SLUG, ""),
+        generation=int(generation) if generation.isdigit() else 0,
+        state=state,
+        target=_target(port, address) if runs else None,
+        port=port if runs else None,
+        internal_url=f"http://{address}:{PORT}" if runs and address and not port else None,
+        exit_code=exit_code,
+        reason=reason,
+    )
+
+
+def _target(port: int | None, address: str) -> Target | None:
+    if port is not None:
+        return Target("127.0.0.1", port)
+    return Target(address, PORT) if address else None

@@ -1,0 +1,154 @@
+"""The Docker Engine API as coroutines: docker-py in bounded thread pools, errors translated.
+
+docker-py blocks, so it is called here and nowhere else. What is asked of the engine is decided
+in docker.py, network.py and images.py; nothing here knows of notebooks.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import math
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from http import HTTPStatus
+from typing import Any, TypeVar
+
+import docker
+import docker.errors
+import docker.utils
+import requests.exceptions
+from docker import APIClient
+
+from gateway.errors import EngineError, EngineUnavailable
+
+T = TypeVar("T")
+log = logging.getLogger(__name__)
+
+DEADLINE = 30.0
+_THREADS = 8
+_SLOW_THREADS = 4
+_LOCAL = "unix:///var/run/docker.sock"
+
+
+@dataclass(eq=False)
+class EngineRefused(EngineError):
+    """The engine answered with an error.
+
+    Attributes:
+        answer: the HTTP status of its answer.
+        explanation: its own words, on one line.
+    """
+
+    answer: int
+    explanation: str
+
+    def __str__(self) -> str:
+        return f"the container engine refused: {self.explanation}"
+
+    @property
+    def missing(self) -> bool:
+        """Whether the thing that was asked about is not there."""
+        return self.answer == HTTPStatus.NOT_FOUND
+
+    @property
+    def conflict(self) -> bool:
+        """Whether a name is taken, or the thing is in a state that forbids the request."""
+        return self.answer == HTTPStatus.CONFLICT
+
+    def says(self, *words: str) -> bool:
+        """Tell whether the explanation has one of `words`; Docker has no error codes."""
+        return any(word in self.explanation.lower() for word in words)
+
+
+class Engine:
+    """One Docker Engine.
+
+    Calls that may take long by their nature (stop, logs, build) have threads of their own, so
+    that they never keep starts waiting.
+    """
+
+    def __init__(self, address: str = "", deadline: float = DEADLINE) -> None:
+        """Remember where the engine is; it is reached with the first call.
+
+        Args:
+            address: `unix://…` or `tcp://…`; "" means DOCKER_HOST and its TLS variables, else
+                the local socket.
+            deadline: seconds for a call that says nothing else.
+        """
+        self._deadline = deadline
+        from_environment: dict[str, Any] = {**docker.utils.kwargs_from_env()}
+        self._kwargs = {"base_url": address} if address else from_environment
+        self.address: str = self._kwargs.get("base_url", _LOCAL)
+        self._pool = ThreadPoolExecutor(_THREADS, thread_name_prefix="engine")
+        self._slow = ThreadPoolExecutor(_SLOW_THREADS, thread_name_prefix="engine-slow")
+        self._client: APIClient | None = None
+        self._connecting = asyncio.Lock()
+
+    async def call(
+        self, ask: Callable[[Any], T], *, slow: bool = False, deadline: float | None = None
+    ) -> T:
+        """Run `ask` with the client in a thread and return what it returns.
+
+        Args:
+            ask: given the APIClient (whose types are incomplete); blocks; must bound its own
+                requests where they may outlast DEADLINE.
+            slow: whether it may take long by its nature.
+            deadline: seconds until the caller is told that the engine does not answer; None for
+                the engine's own.
+
+        Raises:
+            EngineRefused: the engine answered with an error.
+            EngineUnavailable: it cannot be reached, or did not answer in time.
+        """
+        pool = self._slow if slow else self._pool
+        client = self._client or await self._connect()
+        return await self._run(pool, lambda: ask(client), deadline or self._deadline)
+
+    async def close(self) -> None:
+        """Let go of the engine. Calls under way end by themselves."""
+        self._pool.shutdown(wait=False, cancel_futures=True)
+        self._slow.shutdown(wait=False, cancel_futures=True)
+        if self._client is not None:
+            self._client.close()
+            self._client = None
+
+    async def _connect(self) -> APIClient:
+        async with self._connecting:
+            if self._client is None:
+                self._client = await self._run(self._pool, self._new_client, self._deadline)
+            return self._client
+
+    def _new_client(self) -> APIClient:
+        """Return a client that speaks the engine's version of the API.
+
+        docker-py's own `version="auto"` leaves its connection open when nobody answers.
+        """
+        timeout = math.ceil(self._deadline)
+        with contextlib.closing(APIClient(timeout=timeout, **self._kwargs)) as probe:
+            version = probe.version(api_version=False)["ApiVersion"]
+        return APIClient(version=version, timeout=timeout, **self._kwargs)
+
+    async def _run(self, pool: ThreadPoolExecutor, ask: Callable[[], T], deadline: float) -> T:
+        loop = asyncio.get_running_loop()
+        try:
+            async with asyncio.timeout(deadline):
+                return await loop.run_in_executor(pool, ask)
+        except docker.errors.APIError as error:
+            raise refusal(error) from error
+        except (
+            TimeoutError,
+            docker.errors.DockerException,
+            requests.exceptions.RequestException,
+        ) as error:
+            log.debug("engine call failed address=%s error=%s", self.address, error)
+            raise EngineUnavailable(self.address) from error
+
+
+def refusal(error: docker.errors.APIError) -> EngineRefused:
+    """Return the engine's error answer as ours; bodies that are not JSON keep their status."""
+    answer = error.status_code or int(HTTPStatus.INTERNAL_SERVER_ERROR)
+    words = error.explanation if isinstance(error.explanation, str) else ""
+    return EngineRefused(answer, " ".join((words or str(error)).split()))

@@ -1,0 +1,103 @@
+"""Starting the child of the process spawner: its arguments, environment and descriptors.
+
+The secret goes through the environment, never through the arguments, which everybody can read.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import importlib.util
+import json
+import os
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+
+from gateway.errors import EngineError
+from gateway.spawners import jupyter_child
+from gateway.spawners.base import ServerSpec
+
+_NEEDED = ("ipykernel", "jupyterlab", "notebook")
+_PRIVATE = ("NBGATE_", "JUPYTERHUB_", "JUPYTER_TOKEN", "JUPYTER_CONFIG")
+# Without byte code a start takes three times as long.
+_SLOWING = ("PYTHONDONTWRITEBYTECODE",)
+
+
+def check_jupyter() -> None:
+    """Make sure that Jupyter is there.
+
+    Raises:
+        EngineError: it is not; the text names the remedy.
+    """
+    missing = [name for name in _NEEDED if importlib.util.find_spec(name) is None]
+    if missing:
+        raise EngineError(
+            f"the process spawner needs {', '.join(missing)}: `pip install nbgate[jupyter]`"
+        )
+
+
+def spawn_child(spec: ServerSpec, port: int, folder: Path, status_fd: int) -> int:
+    """Start jupyter_child.py and return its process id.
+
+    Args:
+        spec: the server.
+        port: where it is to listen.
+        folder: for its log, configuration and runtime files.
+        status_fd: becomes its descriptor 3.
+    """
+    append = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_APPEND
+    log_file = str(folder.with_suffix(".log"))
+    return os.posix_spawn(
+        sys.executable,
+        [sys.executable, "-P", jupyter_child.__file__],
+        child_environment(spec, port, folder, os.environ),
+        file_actions=[
+            (os.POSIX_SPAWN_DUP2, status_fd, jupyter_child.STATUS_FD),
+            (os.POSIX_SPAWN_OPEN, 0, os.devnull, os.O_RDONLY, 0),
+            (os.POSIX_SPAWN_OPEN, 1, log_file, append, 0o600),
+            (os.POSIX_SPAWN_DUP2, 1, 2),
+        ],
+    )
+
+
+def child_environment(
+    spec: ServerSpec, port: int, folder: Path, inherited: Mapping[str, str]
+) -> dict[str, str]:
+    """Return the child's variables: the gateway's, without those that are its own."""
+    kept = {
+        name: value for name, value in inherited.items() if not name.startswith(_PRIVATE + _SLOWING)
+    }
+    order = {
+        "port": port,
+        "base_url": spec.base_url,
+        "root_dir": str(spec.space.absolute()),
+        "frame_ancestors": list(spec.frame_ancestors),
+    }
+    lab = spec.space.absolute() / ".jupyter" / "lab"
+    return {
+        **kept,
+        **spec.environment,
+        "JUPYTER_CONFIG_DIR": str(folder / "config"),
+        "JUPYTER_RUNTIME_DIR": str(folder / "runtime"),
+        "JUPYTERLAB_SETTINGS_DIR": str(lab / "user-settings"),
+        "JUPYTERLAB_WORKSPACES_DIR": str(lab / "workspaces"),
+        "NBGATE_CHILD_ORDER": json.dumps(order),
+        "NBGATE_CHILD_TOKEN": spec.token,
+    }
+
+
+async def read_pipe(descriptor: int, deadline: float) -> bytes:
+    """Return what was written until the other side closed, or until `deadline` seconds passed."""
+    reader = asyncio.StreamReader()
+    loop = asyncio.get_running_loop()
+    with os.fdopen(descriptor, "rb", 0) as pipe:
+        transport, _ = await loop.connect_read_pipe(
+            lambda: asyncio.StreamReaderProtocol(reader), pipe
+        )
+        try:
+            async with asyncio.timeout(deadline):
+                return await reader.read()
+        except TimeoutError:
+            return b""
+        finally:
+            transport.close()

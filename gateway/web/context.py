@@ -1,0 +1,86 @@
+"""What the pages need from the rest of the gateway, and who sent a request."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from aiohttp import web
+
+from gateway.access import Namespace, may_use
+from gateway.activation.activator import Activator
+from gateway.launch.cookies import token_from
+from gateway.launch.sessions import Principal, Sessions, SessionTable
+from gateway.launch.tickets import Tickets
+from gateway.notebooks.catalogue import Catalogue
+from gateway.notebooks.model import Notebook
+
+
+@dataclass(frozen=True, slots=True)
+class Pages:
+    """All that the handlers use.
+
+    Attributes:
+        origin: `scheme://host[:port]` of the gateway's own pages.
+        frame_ancestors: origins that may frame pages.
+        session_lifetime: seconds.
+    """
+
+    sessions: Sessions
+    table: SessionTable
+    tickets: Tickets
+    catalogue: Catalogue
+    activator: Activator
+    namespace: Namespace
+    origin: str
+    frame_ancestors: tuple[str, ...]
+    session_lifetime: float
+
+
+PAGES: web.AppKey[Pages] = web.AppKey("pages")
+
+
+def pages_of(request: web.Request) -> Pages:
+    """Return the context of the application that handles `request`."""
+    return request.config_dict[PAGES]
+
+
+def is_https(request: web.Request) -> bool:
+    """Whether the client came by https; the data path says so."""
+    return request.headers.get("X-Nbgate-Scheme") == "https"
+
+
+def host_of(request: web.Request) -> str:
+    """Return the host, with its port, as the client sees it; the data path says so."""
+    return request.headers.get("X-Nbgate-Host", request.host).lower()
+
+
+def principal_of(request: web.Request) -> Principal | None:
+    """Return whose session the request carries, or None."""
+    cookie = request.headers.get("Cookie", "").encode("latin-1")
+    token = token_from(cookie, is_https(request))
+    if token is None:
+        return None
+    return pages_of(request).table.lookup(token, host_of(request))
+
+
+def own_notebook(request: web.Request, slug: str) -> Notebook | None:
+    """Return the notebook if the request's session may use it, else None."""
+    principal = principal_of(request)
+    notebook = pages_of(request).catalogue.find(slug)
+    if principal is None or notebook is None or not may_use(principal, notebook.owner):
+        return None
+    return notebook
+
+
+def wants_html(request: web.Request) -> bool:
+    """Whether a person looks at the answer."""
+    return "text/html" in request.headers.get("Accept", "")
+
+
+def from_own_page(request: web.Request) -> bool:
+    """Whether a POST comes from a page of the origin it goes to (RFC 6454; Fetch Metadata)."""
+    origin = request.headers.get("Origin")
+    if origin is not None:
+        scheme = "https" if is_https(request) else "http"
+        return origin.lower() == f"{scheme}://{host_of(request)}"
+    return request.headers.get("Sec-Fetch-Site", "same-origin") == "same-origin"

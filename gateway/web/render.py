@@ -1,0 +1,53 @@
+"""HTML answers: the templates, and the headers that every page carries."""
+
+from __future__ import annotations
+
+import jinja2
+from aiohttp import web
+
+from gateway.web.context import pages_of, wants_html
+
+_TEMPLATES = jinja2.Environment(
+    loader=jinja2.PackageLoader("gateway.web"),
+    autoescape=True,
+    undefined=jinja2.StrictUndefined,
+    trim_blocks=True,
+    lstrip_blocks=True,
+)
+
+
+def page(
+    request: web.Request, template: str, *, status: int = 200, **values: object
+) -> web.Response:
+    """Return a page that no cache keeps and that only allowed sites may frame."""
+    text = _TEMPLATES.get_template(template).render(home=pages_of(request).origin, **values)
+    ancestors = " ".join(("'self'", *pages_of(request).frame_ancestors))
+    return web.Response(
+        text=text,
+        status=status,
+        content_type="text/html",
+        headers={
+            "Cache-Control": "no-store",
+            "Referrer-Policy": "no-referrer",
+            "X-Content-Type-Options": "nosniff",
+            "Content-Security-Policy": (
+                "default-src 'none'; style-src 'self'; script-src 'self'; connect-src 'self'; "
+                f"img-src 'self' data:; form-action 'self'; base-uri 'none'; "
+                f"frame-ancestors {ancestors}"
+            ),
+        },
+    )
+
+
+def message(
+    request: web.Request, status: int, title: str, detail: str, code: str = "error"
+) -> web.Response:
+    """Return a short message: a page for people, problem+json (RFC 9457) for programs."""
+    if wants_html(request):
+        return page(request, "message.html", status=status, title=title, detail=detail)
+    return web.json_response(
+        {"type": f"about:blank#{code}", "title": title, "status": status, "detail": detail},
+        status=status,
+        content_type="application/problem+json",
+        headers={"Cache-Control": "no-store"},
+    )

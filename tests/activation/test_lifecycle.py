@@ -1,0 +1,95 @@
+"""What happens around a start: spaces, generations, stop, lock, delete, sync, adoption."""
+
+from __future__ import annotations
+
+import pytest
+
+from gateway.errors import NotebookLocked
+from gateway.notebooks.model import State
+from routes.apachedb import read as read_file
+from tests.activation.conftest import World
+
+
+async def test_each_start_has_a_generation_and_secret_of_its_own(world: World) -> None:
+    slug = await world.notebook()
+    await world.activator.ensure(slug)
+    await world.lifecycle.stop_container(slug)
+    await world.activator.ensure(slug)
+    first, second = world.spawner.starts
+    assert (first.generation, second.generation) == (1, 2)
+    assert first.token != second.token
+
+
+async def test_stop_makes_it_cold_and_keeps_the_space(world: World) -> None:
+    slug = await world.notebook()
+    await world.activator.ensure(slug)
+    (world.spaces.path(slug) / "work.txt").write_text("mine")
+    await world.lifecycle.stop_container(slug)
+    assert world.catalogue.notebook(slug).state is State.COLD
+    assert world.routes.get(f"/nb/{slug}").target is None
+    assert (world.spaces.path(slug) / "work.txt").read_text() == "mine"
+
+
+async def test_locked_notebook_is_neither_stopped_nor_deleted(world: World) -> None:
+    slug = await world.notebook()
+    await world.activator.ensure(slug)
+    await world.catalogue.lock(slug, "tina", "exam data")
+    with pytest.raises(NotebookLocked, match="tina: exam data"):
+        await world.lifecycle.stop_container(slug)
+    with pytest.raises(NotebookLocked):
+        await world.lifecycle.delete(slug)
+    assert world.catalogue.notebook(slug).state is State.RUNNING
+
+
+async def test_delete_keeps_the_space_unless_asked(world: World) -> None:
+    kept, purged = await world.notebook("kept"), await world.notebook("purged")
+    for slug in (kept, purged):
+        await world.activator.ensure(slug)
+    await world.lifecycle.delete(kept)
+    await world.lifecycle.delete(purged, purge_space=True)
+    assert await world.spaces.exists(kept)
+    assert not await world.spaces.exists(purged)
+    assert world.catalogue.find(kept) is None
+    assert not world.routes.list()
+
+
+async def test_sync_follows_the_engine_both_ways(world: World) -> None:
+    slug = await world.notebook()
+    await world.activator.ensure(slug)
+    server = await world.spawner.inspect(slug)
+    assert server is not None
+    assert "runs as" in await world.lifecycle.sync_container(slug)
+    await world.spawner.stop(server, 0)
+    assert "nothing runs" in await world.lifecycle.sync_container(slug)
+    assert world.catalogue.notebook(slug).state is State.COLD
+
+
+async def test_adoption_takes_over_only_what_proves_itself(world: World) -> None:
+    good, silent = await world.notebook("good"), await world.notebook("silent")
+    for slug in (good, silent):
+        await world.activator.ensure(slug)
+        await world.lifecycle.disable_proxying(slug)
+    await world.spawner.crash(silent)
+    assert await world.lifecycle.adopt() == 1
+    assert world.routes.get(f"/nb/{good}").hot
+    assert not world.routes.get(f"/nb/{silent}").hot
+    assert world.catalogue.notebook(silent).state is State.COLD
+
+
+async def test_notebooks_are_not_in_the_file_unless_httpd_authenticates(world: World) -> None:
+    slug = await world.notebook()
+    await world.activator.ensure(slug)
+    assert f"/nb/{slug}".encode() not in read(world)
+
+
+async def test_published_notebook_leaves_the_file_before_it_stops(direct_world: World) -> None:
+    world = direct_world
+    slug = await world.notebook()
+    entry = await world.activator.ensure(slug)
+    assert read(world)[f"/nb/{slug}".encode()] == str(entry.target).encode()
+    await world.lifecycle.stop_container(slug)
+    assert f"/nb/{slug}".encode() not in read(world)
+
+
+def read(world: World) -> dict[bytes, bytes]:
+    return read_file(world.route_file)

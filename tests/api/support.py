@@ -1,0 +1,172 @@
+"""The management application with everything real but the engine: lifecycle and activator."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from gateway.access import Namespace
+from gateway.activation.routing import RouteService
+from gateway.api import Facts, Services
+from gateway.errors import StartFailed
+from gateway.launch.links import LinkPolicy, LinkService
+from gateway.launch.tickets import Tickets
+from gateway.notebooks.catalogue import Catalogue
+from gateway.notebooks.database import Database
+from gateway.notebooks.model import State
+from gateway.proxy.interface import RouteEntry
+from gateway.spaces import Spaces
+from routes.apachedb import ApacheDB
+from routes.keys import Target
+from routes.publisher import Publisher
+from routes.table import Table
+
+TOKEN = "the-management-token-of-the-tests"
+ORIGIN = "https://nb.example.org"
+
+
+@dataclass(frozen=True)
+class Status:
+    phase: str = "cold"
+    position: int = 0
+
+
+@dataclass
+class FakeEngine:
+    """Lifecycle and activator in one: it starts nothing, but keeps the records as they do.
+
+    `held` keeps starts from becoming ready; `broken` makes them fail.
+    """
+
+    catalogue: Catalogue
+    spaces: Spaces
+    broken: StartFailed | None = None
+    held: asyncio.Event = field(default_factory=asyncio.Event)
+    forgiven: list[str] = field(default_factory=list)
+    stopped: list[str] = field(default_factory=list)
+    output: str = ""
+    statuses: dict[str, Status] = field(default_factory=dict)
+    failures: dict[str, StartFailed] = field(default_factory=dict)
+    tasks: dict[str, asyncio.Task[RouteEntry]] = field(default_factory=dict)
+
+    async def stop_container(self, slug: str) -> None:
+        self.catalogue.check_unlocked(slug)
+        self.stopped.append(slug)
+        self.statuses.pop(slug, None)
+        await self.catalogue.update_notebook(slug, state=State.COLD, container_id=None)
+
+    async def sync_container(self, slug: str) -> str:
+        return f"{slug}: nothing runs (the record said {self.catalogue.notebook(slug).state})"
+
+    async def delete(self, slug: str, *, purge_space: bool = False) -> None:
+        await self.stop_container(slug)
+        await self.catalogue.remove_notebook(slug)
+        if purge_space:
+            await self.spaces.remove(slug)
+
+    async def logs(self, slug: str, lines: int) -> str:
+        return "\n".join(self.output.splitlines()[-lines:])
+
+    async def ensure(self, slug: str) -> RouteEntry:
+        return await self.begin(slug)
+
+    def begin(self, slug: str) -> asyncio.Future[RouteEntry]:
+        self.statuses[slug] = Status("queued", 1)
+        task = asyncio.get_running_loop().create_task(self._start(slug), name=f"start {slug}")
+        self.tasks[slug] = task
+        task.add_done_callback(lambda done: done.cancelled() or done.exception())
+        return task
+
+    async def _start(self, slug: str) -> RouteEntry:
+        await self.held.wait()
+        if self.broken is not None:
+            self.statuses[slug], self.failures[slug] = Status("failed"), self.broken
+            raise self.broken
+        await self.catalogue.update_notebook(slug, state=State.RUNNING, port=41234)
+        self.statuses[slug] = Status("ready")
+        key = f"/nb/{slug}"
+        return RouteEntry(key, Target("127.0.0.1", 41234), slug=slug, secret="hop-secret")
+
+    def forgive(self, slug: str) -> None:
+        self.forgiven.append(slug)
+        self.failures.pop(slug, None)
+
+    def failure(self, slug: str) -> StartFailed | None:
+        return self.failures.get(slug)
+
+    def status(self, slug: str) -> Status:
+        return self.statuses.get(slug, Status())
+
+    async def close(self) -> None:
+        for task in self.tasks.values():
+            task.cancel()
+        await asyncio.gather(*self.tasks.values(), return_exceptions=True)
+
+
+@dataclass
+class World:
+    """What a test may look at and change."""
+
+    services: Services
+    engine: FakeEngine
+    catalogue: Catalogue
+    spaces: Spaces
+    tickets: Tickets
+    state_dir: Path
+
+
+@asynccontextmanager
+async def world_in(
+    state_dir: Path, base_domain: str = "", direct: bool = True, origin: str = ORIGIN
+) -> AsyncIterator[World]:
+    """Yield services on a database, route file and spaces in `state_dir`."""
+    database = Database(f"sqlite+aiosqlite:///{state_dir / 'nbgate.db'}")
+    await database.open()
+    catalogue = Catalogue(database)
+    await catalogue.load()
+    tickets = Tickets(database)
+    spaces = Spaces(state_dir / "spaces")
+    engine = FakeEngine(catalogue, spaces)
+    engine.held.set()
+    file = ApacheDB(state_dir / "routes.gdbm")
+    publisher = Publisher(file)
+    namespace = Namespace(base_domain, scheme="https")
+    links = LinkService(
+        LinkPolicy(origin, lifetime=600.0, direct=direct),
+        namespace,
+        catalogue,
+        spaces,
+        tickets,
+        engine.ensure,
+    )
+    routes = RouteService(
+        Table(),
+        file,
+        publisher,
+        secrets=None,
+        is_notebook=lambda key: catalogue.find(key.removeprefix("/nb/")) is not None,
+        reserved_host="nb.example.org",
+    )
+    await routes.load()
+    services = Services(
+        facts=Facts("1.2.3", "0123abcd", "process", "dev"),
+        token=TOKEN,
+        catalogue=catalogue,
+        lifecycle=engine,
+        activator=engine,
+        routes=routes,
+        spaces=spaces,
+        links=links,
+        render_metrics=lambda: b"nbgate_routes 0\n",
+    )
+    try:
+        yield World(services, engine, catalogue, spaces, tickets, state_dir)
+    finally:
+        await engine.close()
+        await spaces.close()
+        await publisher.close()
+        file.close()
+        await database.close()

@@ -1,0 +1,112 @@
+"""Projects over the API."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.api.conftest import Client
+
+URL = "/gateway/api/projects"
+
+
+async def add(client: Client, **fields: Any) -> dict[str, Any]:
+    response = await client.post(URL, json={"name": "demo"} | fields)
+    assert response.status == 201, await response.text()
+    record: dict[str, Any] = await response.json()
+    return record
+
+
+async def test_an_added_project_can_be_read_and_listed(client: Client, course: Path) -> None:
+    added = await add(
+        client,
+        title="Demo course",
+        source=str(course),
+        memory="2G",
+        cpus=1.5,
+        environment={"A": "1"},
+        labels={"team": "bio"},
+        staff=["teacher"],
+    )
+    assert added["memory"] == 2 * 2**30
+    assert (added["cpus"], added["environment"], added["staff"]) == (1.5, {"A": "1"}, ["teacher"])
+    assert await (await client.get(f"{URL}/demo")).json() == added
+    assert await (await client.get(URL)).json() == {"projects": [added]}
+
+
+async def test_a_second_project_of_the_name_is_a_conflict(client: Client) -> None:
+    await add(client)
+    response = await client.post(URL, json={"name": "demo"})
+    assert response.status == 409
+
+
+async def test_a_change_leaves_the_other_fields_and_null_means_the_default(client: Client) -> None:
+    await add(client, memory="2G", cpus=2, image="a/b:1")
+    response = await client.patch(f"{URL}/demo", json={"memory": 2**30, "image": None})
+    changed = await response.json()
+    assert (changed["memory"], changed["cpus"], changed["image"]) == (2**30, 2.0, None)
+    response = await client.patch(f"{URL}/demo", json={"memory": None, "title": "New"})
+    changed = await response.json()
+    assert (changed["memory"], changed["cpus"], changed["title"]) == (None, 2.0, "New")
+
+
+async def test_a_project_with_notebooks_is_not_removed(client: Client) -> None:
+    await add(client)
+    await client.post("/gateway/api/notebooks", json={"slug": "first", "project": "demo"})
+    assert (await client.delete(f"{URL}/demo")).status == 409
+    await client.delete("/gateway/api/notebooks/first")
+    assert (await client.delete(f"{URL}/demo")).status == 204
+    assert (await client.get(f"{URL}/demo")).status == 404
+
+
+@pytest.mark.parametrize(
+    ("fields", "named"),
+    [
+        ({"name": "Demo Course"}, "'Demo Course'"),
+        ({"name": "gateway"}, "reserved"),
+        ({"name": 7}, "name:"),
+        ({"nmae": "x"}, "nmae: there is no such field"),
+        ({"memory": "lots"}, "memory: 'lots' is not a size"),
+        ({"memory": "16"}, "memory: 16 bytes are too few"),
+        ({"memory": True}, "memory:"),
+        ({"memory": 10**30}, "memory:"),
+        ({"memory": "9" * 5000}, "memory:"),
+        ({"cpus": 0}, "cpus:"),
+        ({"cpus": "2"}, "cpus:"),
+        ({"environment": {"A B": "1"}}, "environment: 'A B'"),
+        ({"environment": {"A": 1}}, "environment.A:"),
+        ({"environment": {"A": "\0"}}, "environment:"),
+        ({"labels": {"nbgate.slug": "x"}}, "labels: 'nbgate.slug'"),
+        ({"labels": {"ü": "x"}}, "labels: 'ü'"),
+        ({"title": "two\nlines"}, "title:"),
+        ({"source": "relative/folder"}, "source"),
+        ({"staff": "teacher"}, "staff:"),
+        ({"image": ""}, "image:"),
+    ],
+)
+async def test_a_wrong_field_is_one_line_that_names_it(
+    client: Client, fields: dict[str, Any], named: str
+) -> None:
+    response = await client.post(URL, json={"name": "demo"} | fields)
+    detail = (await response.json())["detail"]
+    assert response.status == 422
+    assert named in detail
+    assert "\n" not in detail
+    assert await (await client.get(URL)).json() == {"projects": []}
+
+
+async def test_a_source_folder_that_is_not_there_is_named(client: Client, tmp_path: Path) -> None:
+    missing = tmp_path / "missing"
+    response = await client.post(URL, json={"name": "demo", "source": str(missing)})
+    assert response.status == 422
+    assert str(missing) in (await response.json())["detail"]
+    await add(client)
+    response = await client.patch(f"{URL}/demo", json={"source": str(missing)})
+    assert str(missing) in (await response.json())["detail"]
+
+
+async def test_a_missing_field_is_named(client: Client) -> None:
+    response = await client.post(URL, json={})
+    assert (await response.json())["detail"] == "name: is required"

@@ -1,0 +1,62 @@
+"""`nbgate project …` against a running management API."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from tests.cli.conftest import Command, Gateway
+
+
+def test_a_project_is_added_changed_shown_and_deleted(
+    gateway: Gateway, nbgate: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "course").mkdir()
+    monkeypatch.chdir(tmp_path)
+    added = nbgate.ok(
+        "project", "add", "demo", "--title", "Demo", "--source", "course", "--memory", "2G",
+        "--staff", "ann", "--staff", "bob",
+    )  # fmt: skip
+    assert added.out == "demo: added\n"
+    changed = nbgate.ok("project", "update", "demo", "--cpus", "3", "--json").json
+    assert (changed["memory"], changed["cpus"]) == (2 * 2**30, 3.0)
+    assert changed["source"] == str((tmp_path / "course").resolve())
+    shown = nbgate.ok("project", "show", "demo").out.splitlines()
+    assert "memory   2G" in shown
+    assert "staff    ann bob" in shown
+    assert nbgate.ok("project", "list", "--json").json == [changed]
+    assert nbgate.ok("project", "list").out.splitlines()[1].startswith("demo  Demo")
+    assert nbgate.ok("project", "delete", "demo").out == "demo: deleted\n"
+    assert "nbgate project add" in nbgate.ok("project", "list").error
+
+
+@pytest.mark.parametrize("url", ["https://git.example.org/a.git", "git@git.example.org:a/b.git"])
+def test_git_urls_are_kept_as_they_are(gateway: Gateway, nbgate: Command, url: str) -> None:
+    assert nbgate.ok("project", "add", "demo", "--source", url, "--json").json["source"] == url
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "named"),
+    [
+        (["add", "Demo Course"], 1, "demo-course"),
+        (["add", "gateway"], 1, "reserved"),
+        (["add", "other", "--memory", "lots"], 1, "memory: 'lots'"),
+        (["add", "other", "--source", "/nowhere/at/all"], 1, "/nowhere/at/all"),
+        (["add", "demo"], 5, "exists already"),
+        (["show", "nothing"], 4, "'nothing'"),
+        (["update", "demo"], 2, "nothing to change"),
+        (["delete", "nothing"], 4, "'nothing'"),
+    ],
+)
+def test_what_is_wrong_is_one_line(
+    demo: Path, nbgate: Command, arguments: list[str], code: int, named: str
+) -> None:
+    result = nbgate("project", *arguments)
+    assert (result.code, named in result.error) == (code, True), result
+
+
+def test_a_project_with_notebooks_is_not_deleted(demo: Path, nbgate: Command) -> None:
+    nbgate.ok("notebook", "create", "first", "--project", "demo")
+    result = nbgate("project", "delete", "demo")
+    assert (result.code, "has notebooks" in result.error) == (5, True)

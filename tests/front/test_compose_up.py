@@ -1,0 +1,168 @@
+"""compose.yaml brought up on a real engine: from nothing to a notebook, through httpd."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import subprocess
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import aiohttp
+import docker
+import pytest
+
+from tests.support.engine import ROOT, EngineHandle
+from tests.support.gateway import free_port
+
+PROJECT = "nbgate-front-test"
+PREFIX, SUBNET = "10.213.17", "10.213.32.0/24"
+BUILDS = """
+services:
+  notebook-image: {build: {network: host}}
+  gateway: {build: {network: host}}
+  firewall: {build: {network: host}}
+  httpd: {build: {network: host}}
+"""
+
+
+@dataclass(frozen=True)
+class Stack:
+    """What was brought up.
+
+    Attributes:
+        command: `docker compose` with its files and the project.
+        environment: of that command.
+        url: where people reach it.
+        client: of its engine.
+    """
+
+    command: list[str]
+    environment: dict[str, str]
+    url: str
+    client: docker.DockerClient
+
+    def compose(self, *arguments: str) -> str:
+        result = subprocess.run(
+            [*self.command, *arguments],
+            env=self.environment,
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        assert result.returncode == 0, f"{result.stdout}\n{result.stderr}"
+        return result.stdout
+
+    def nbgate(self, *arguments: str) -> str:
+        return self.compose("exec", "-T", "gateway", "nbgate", *arguments).strip()
+
+    def inside(self, service: str, script: str) -> str:
+        return self.compose("exec", "-T", service, "sh", "-c", script).strip()
+
+
+@pytest.fixture(scope="module")
+def stack(
+    compose: list[str],
+    engine: EngineHandle,
+    base_image: str,
+    notebook_image: str,
+    tmp_path_factory: pytest.TempPathFactory,
+) -> Iterator[Stack]:
+    builds = tmp_path_factory.mktemp("compose") / "builds.yaml"
+    builds.write_text(BUILDS)
+    port = free_port()
+    clean = {name: text for name, text in os.environ.items() if not name.startswith("NBGATE_")}
+    environment = clean | {
+        "DOCKER_HOST": engine.url,
+        "DOCKER_BUILDKIT": "0",
+        "NBGATE_DOCKER_SOCKET": engine.url.removeprefix("unix://"),
+        "NBGATE_PYTHON_IMAGE": base_image,
+        "NBGATE_DEBIAN_IMAGE": base_image,
+        "NBGATE_PUBLISH": f"127.0.0.1:{port}",
+        "NBGATE_PUBLIC_URL": f"http://127.0.0.1:{port}",
+        "NBGATE_FRONT_PREFIX": PREFIX,
+        "NBGATE_NETWORK_SUBNET": SUBNET,
+    }
+    files = ["-f", str(ROOT / "compose.yaml"), "-f", str(builds)]
+    with contextlib.closing(engine.client()) as client:
+        command = [*compose, *files, "--project-directory", str(ROOT), "-p", PROJECT]
+        made = Stack(command, environment, f"http://127.0.0.1:{port}", client)
+        try:
+            made.compose("up", "--detach", "--build")
+            until_healthy(made)
+            yield made
+        finally:
+            take_down(made)
+
+
+def until_healthy(stack: Stack) -> None:
+    """Wait for the health checks of what nothing else waits for."""
+    checks = {"httpd": "/etc/nbgate/healthcheck", "firewall": "test -e /tmp/protected"}
+    for service, check in checks.items():
+        waiting = f"until {check}; do sleep 0.2; done 2> /dev/null"
+        stack.compose("exec", "-T", service, "timeout", "60", "bash", "-c", waiting)
+
+
+def take_down(stack: Stack) -> None:
+    """Remove everything, also what the gateway made on the engine and the firewall's rules."""
+    mine: dict[str, str | list[str] | bool] = {}
+    with contextlib.suppress(AssertionError, ValueError):
+        installation = json.loads(stack.inside("gateway", "cat /state/identity.json"))
+        mine = {"label": f"org.nbgate.installation={installation['installation']}"}
+        stack.inside("firewall", "/opt/nbgate/bin/nbgate network protect --remove")
+    stack.compose("stop", "--timeout", "5")
+    if mine:
+        for container in stack.client.containers.list(all=True, filters=mine):
+            container.remove(force=True, v=True)
+    stack.compose("down", "--volumes", "--remove-orphans")
+    if mine:
+        for network in stack.client.networks.list(filters=mine):
+            network.remove()
+
+
+async def test_people_reach_the_gateway_through_httpd(stack: Stack) -> None:
+    async with aiohttp.ClientSession() as session, session.get(stack.url) as response:
+        assert response.status == 200
+        assert "nbgate" in await response.text()
+
+
+async def test_management_is_not_reachable_from_outside(stack: Stack) -> None:
+    async with aiohttp.ClientSession() as session:
+        for path in ("/gateway/api/", "/gateway/metrics"):
+            async with session.get(stack.url + path) as response:
+                assert response.status in (401, 403, 404), path
+
+
+def test_nothing_that_serves_is_root(stack: Stack) -> None:
+    for service in ("gateway", "httpd"):
+        # Process 1 is the engine's init.
+        users = stack.inside(
+            service,
+            "for each in /proc/[0-9]*; do"
+            " grep -q -E 'nbgate|apache2' $each/cmdline 2> /dev/null && [ $each != /proc/1 ]"
+            " && [ $each != /proc/$$ ] && stat -c %u $each; done; true",
+        )
+        assert users.split(), service
+        assert "0" not in users.split(), service
+
+
+async def test_cold_notebook_opens_through_httpd(stack: Stack) -> None:
+    stack.nbgate("project", "add", "demo", "--source", "/usr/share/nbgate/demo")
+    link = stack.nbgate("notebook", "url", "--project", "demo", "--person", "alice")
+    assert link.startswith(stack.url)
+    jar = aiohttp.CookieJar(unsafe=True)
+    async with aiohttp.ClientSession(cookie_jar=jar) as session:
+        async with session.get(link, allow_redirects=False) as response:
+            assert response.status in (302, 303), await response.text()
+        async with session.get(f"{stack.url}/nb/demo-x-alice/api/status") as response:
+            assert response.status == 200, await response.text()
+            assert "kernels" in await response.json()
+        async with session.get(f"{stack.url}/nb/demo-x-alice/lab") as response:
+            assert "JupyterLab" in await response.text()
+    async with (
+        aiohttp.ClientSession() as stranger,
+        stranger.get(f"{stack.url}/nb/demo-x-alice/api/status") as response,
+    ):
+        assert response.status == 401

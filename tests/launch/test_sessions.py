@@ -1,0 +1,210 @@
+"""Sessions: who is let in where, for how long, and over restarts."""
+
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+import sqlalchemy as sa
+
+from gateway.errors import NotFound
+from gateway.launch.sessions import Principal, Sessions, SessionTable
+from gateway.notebooks import schema
+from gateway.notebooks.database import Database
+from tests.launch.clock import Clock
+
+_HOST = "nb.example.org:8000"
+
+
+@pytest.fixture
+def clock() -> Clock:
+    return Clock()
+
+
+@pytest.fixture
+def sessions(database: Database, clock: Clock) -> Sessions:
+    return Sessions(database, SessionTable(clock), 3600.0, clock)
+
+
+def _lookup(sessions: Sessions, token: str, host: str = _HOST) -> Principal:
+    found = sessions.table.lookup(token.encode(), host)
+    assert found is not None
+    return found
+
+
+async def _rows(database: Database, table: sa.Table) -> int:
+    async with database.reading() as connection:
+        found = await connection.execute(sa.select(sa.func.count()).select_from(table))
+        return int(found.scalar_one())
+
+
+async def test_token_leads_to_its_principal(sessions: Sessions) -> None:
+    token = await sessions.create("mary", _HOST, administrator=True, display_name="Mary")
+    found = _lookup(sessions, token)
+    assert (found.subject, found.administrator, found.display_name) == ("mary", True, "Mary")
+    assert sessions.table.principal(found.session) == found
+
+
+async def test_session_is_no_administrators_unless_said(sessions: Sessions) -> None:
+    token = await sessions.create("mary", _HOST)
+    assert not _lookup(sessions, token).administrator
+
+
+@pytest.mark.parametrize("token", [b"", b"x", b"\xff", b"a" * 100_000])
+async def test_other_tokens_lead_nowhere(sessions: Sessions, token: bytes) -> None:
+    await sessions.create("mary", _HOST)
+    assert sessions.table.lookup(token, _HOST) is None
+
+
+@pytest.mark.parametrize(
+    "host", ["nb.example.org", "nb.example.org:8001", "x.nb.example.org:8000", "example.org", ""]
+)
+async def test_token_is_of_no_use_at_another_host(sessions: Sessions, host: str) -> None:
+    token = await sessions.create("mary", _HOST)
+    assert sessions.table.lookup(token.encode(), host) is None
+
+
+async def test_case_of_a_host_does_not_matter(sessions: Sessions) -> None:
+    token = await sessions.create("mary", "NB.Example.org:8000")
+    assert sessions.table.lookup(token.encode(), "nb.EXAMPLE.org:8000") is not None
+
+
+async def test_session_has_a_token_for_each_origin(sessions: Sessions) -> None:
+    first = await sessions.create("mary", _HOST, administrator=True, display_name="Mary")
+    session = _lookup(sessions, first)
+    second = await sessions.add_origin(session.session, "demo-x-mary.nb.example.org:8000")
+    assert _lookup(sessions, second, "demo-x-mary.nb.example.org:8000") == session
+    assert sessions.table.lookup(second.encode(), _HOST) is None
+    assert sessions.table.lookup(first.encode(), "demo-x-mary.nb.example.org:8000") is None
+
+
+async def test_session_survives_a_restart_at_all_its_hosts(
+    sessions: Sessions, database: Database, clock: Clock
+) -> None:
+    first = await sessions.create("mary", _HOST, display_name="Mary")
+    session = _lookup(sessions, first)
+    second = await sessions.add_origin(session.session, "other")
+    restarted = Sessions(database, SessionTable(clock), 3600.0, clock)
+    assert len(restarted.table) == 0
+    await restarted.load()
+    assert _lookup(restarted, first) == session
+    assert _lookup(restarted, second, "other") == session
+
+
+async def test_revoked_session_ends_at_all_hosts_for_good(
+    sessions: Sessions, database: Database
+) -> None:
+    first = await sessions.create("mary", _HOST)
+    kept = await sessions.create("mary", _HOST)
+    session = _lookup(sessions, first).session
+    second = await sessions.add_origin(session, "other")
+    await sessions.revoke(session)
+    await sessions.revoke(session)
+    assert sessions.table.lookup(first.encode(), _HOST) is None
+    assert sessions.table.lookup(second.encode(), "other") is None
+    assert sessions.table.principal(session) is None
+    assert _lookup(sessions, kept)
+    assert await _rows(database, schema.session_tokens) == 1
+    await sessions.load()
+    assert sessions.table.lookup(first.encode(), _HOST) is None
+
+
+async def test_session_ends_when_its_time_is_over(sessions: Sessions, clock: Clock) -> None:
+    token = await sessions.create("mary", _HOST)
+    session = _lookup(sessions, token).session
+    clock.advance(1800)
+    later = await sessions.add_origin(session, "other")
+    clock.advance(1799)
+    assert sessions.table.lookup(token.encode(), _HOST) is not None
+    assert sessions.table.lookup(later.encode(), "other") is not None
+    clock.advance(1)
+    assert sessions.table.lookup(token.encode(), _HOST) is None
+    assert sessions.table.lookup(later.encode(), "other") is None
+    assert sessions.table.principal(session) is None
+
+
+async def test_origin_is_not_added_to_a_session_that_has_ended(
+    sessions: Sessions, clock: Clock, database: Database
+) -> None:
+    token = await sessions.create("mary", _HOST)
+    session = _lookup(sessions, token).session
+    clock.advance(3600)
+    with pytest.raises(NotFound, match="no session"):
+        await sessions.add_origin(session, "other")
+    with pytest.raises(NotFound):
+        await sessions.add_origin("nope", "other")
+    assert await _rows(database, schema.session_tokens) == 1
+
+
+async def test_expired_sessions_are_removed_and_the_others_stay(
+    sessions: Sessions, clock: Clock, database: Database
+) -> None:
+    await sessions.create("mary", _HOST)
+    clock.advance(1800)
+    kept = await sessions.create("anne", _HOST)
+    clock.advance(1800)
+    assert await sessions.expire() == 1
+    assert await sessions.expire() == 0
+    assert len(sessions.table) == 1
+    assert _lookup(sessions, kept).subject == "anne"
+    assert await _rows(database, schema.sessions) == 1
+    assert await _rows(database, schema.session_tokens) == 1
+
+
+async def test_expired_sessions_are_not_loaded(sessions: Sessions, clock: Clock) -> None:
+    await sessions.create("mary", _HOST)
+    clock.advance(3600)
+    await sessions.load()
+    assert len(sessions.table) == 0
+
+
+async def test_load_shows_what_another_gateway_did(
+    sessions: Sessions, database: Database, clock: Clock
+) -> None:
+    other = Sessions(database, SessionTable(clock), 3600.0, clock)
+    token = await sessions.create("mary", _HOST)
+    await other.load()
+    session = _lookup(other, token).session
+    await other.revoke(session)
+    made = await other.create("anne", _HOST)
+    await sessions.load()
+    assert sessions.table.lookup(token.encode(), _HOST) is None
+    assert _lookup(sessions, made).subject == "anne"
+
+
+async def test_many_sessions_at_once_are_all_kept(
+    sessions: Sessions, database: Database, clock: Clock
+) -> None:
+    tokens = await asyncio.gather(
+        *(sessions.create(f"person-{number}", _HOST) for number in range(50)),
+        *(sessions.load() for _ in range(5)),
+    )
+    made = [token for token in tokens if token is not None]
+    assert len(set(made)) == 50
+    assert {_lookup(sessions, token).subject for token in made} == {
+        f"person-{number}" for number in range(50)
+    }
+
+
+async def test_revocation_and_new_origin_at_once_leave_nothing(
+    sessions: Sessions, database: Database
+) -> None:
+    token = await sessions.create("mary", _HOST)
+    session = _lookup(sessions, token).session
+    await asyncio.gather(
+        *(sessions.add_origin(session, f"host-{number}") for number in range(5)),
+        sessions.revoke(session),
+        *(sessions.add_origin(session, f"late-{number}") for number in range(5)),
+        return_exceptions=True,
+    )
+    assert len(sessions.table) == 0
+    assert await _rows(database, schema.session_tokens) == 0
+
+
+async def test_tokens_are_stored_as_digests_alone(sessions: Sessions, database: Database) -> None:
+    token = await sessions.create("mary", _HOST)
+    async with database.reading() as connection:
+        rows = (await connection.execute(sa.select(schema.session_tokens))).all()
+    assert len(token) == 43
+    assert token not in repr(rows)
+    assert len(rows[0].digest) == 64

@@ -1,0 +1,425 @@
+"""Connections: re-used, pipelined, broken, left by their client, drained."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+from pathlib import Path
+
+import pytest
+
+from gateway.proxy.interface import ProxyLimits, RouteEntry
+from routes.keys import Target
+from tests.proxy.harness import Rig, Upstream, Wire, echo, parsed, rig, until
+
+GET = b"GET / HTTP/1.1\r\nHost: h\r\n\r\n"
+OK = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"
+
+
+async def served(client: Wire, server: Wire, request: bytes = GET) -> None:
+    """Let one request pass over known connections."""
+    await client.send(request)
+    await server.request()
+    await server.send(OK)
+    assert (await client.response()).body == b"ok"
+
+
+async def test_upstream_connections_are_used_again(proxy: Rig, upstream: Upstream) -> None:
+    for number in range(10):
+        async with await proxy.connect() as client:
+            await client.send(GET)
+            server = await upstream.take() if not number else server  # noqa: F821
+            await server.request()
+            await server.send(OK)
+            assert (await client.response()).body == b"ok"
+    assert upstream.accepted == 1
+
+
+async def test_one_client_connection_carries_many_requests(echoing: Rig) -> None:
+    async with await echoing.connect() as client:
+        for number in range(50):
+            await client.send(b"GET /%d HTTP/1.1\r\nHost: h\r\n\r\n" % number)
+            answer = await client.response()
+            assert parsed(answer.body).target == b"/%d" % number
+    assert len(echoing.gate.seen) == 50
+
+
+async def test_gate_is_asked_for_each_request(tmp_path: Path) -> None:
+    async with Upstream(echo) as server, rig(tmp_path, server.target) as proxy:
+        async with await proxy.connect() as client:
+            await client.send(GET)
+            assert (await client.response()).status == 200
+            proxy.entry = RouteEntry("/", None)
+            await client.send(GET)
+            assert (await client.response()).status == 502
+
+
+@pytest.mark.parametrize(
+    "response",
+    [
+        b"HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length: 2\r\n\r\nok",
+        b"HTTP/1.0 200 OK\r\nContent-Length: 2\r\n\r\nok",
+        b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok and more",
+    ],
+)
+async def test_connection_in_doubt_is_not_used_again(
+    proxy: Rig, upstream: Upstream, response: bytes
+) -> None:
+    async with await proxy.connect() as client:
+        await client.send(GET)
+        first = await upstream.take()
+        await first.request()
+        await first.send(response)
+        answer = await client.response()
+        assert (answer.body, answer.one(b"connection")) == (b"ok", None)
+        await client.send(GET)
+        second = await upstream.take()
+        await second.request()
+        await second.send(OK)
+        assert (await client.response()).body == b"ok"
+
+
+async def test_bytes_that_nobody_asked_for_close_the_connection(
+    proxy: Rig, upstream: Upstream
+) -> None:
+    async with await proxy.connect() as client:
+        await client.send(GET)
+        server = await upstream.take()
+        await server.request()
+        await server.send(OK)
+        assert (await client.response()).body == b"ok"
+        await server.send(b"HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\nevil")
+        assert await server.gone()
+        await client.send(GET)
+        second = await upstream.take()
+        await second.request()
+        await second.send(OK)
+        assert (await client.response()).body == b"ok"
+
+
+async def test_idle_upstream_connections_are_closed(tmp_path: Path, upstream: Upstream) -> None:
+    limits = ProxyLimits(upstream_idle=0.1)
+    async with rig(tmp_path, upstream.target, limits) as proxy, await proxy.connect() as client:
+        await client.send(GET)
+        server = await upstream.take()
+        await server.request()
+        await server.send(OK)
+        assert (await client.response()).body == b"ok"
+        assert await server.gone()
+
+
+async def test_forgotten_target_is_connected_anew(proxy: Rig, upstream: Upstream) -> None:
+    async with await proxy.connect() as client, await proxy.connect() as other:
+        await client.send(GET)
+        idle = await upstream.take()
+        await idle.request()
+        await idle.send(OK)
+        await client.response()
+        await other.send(GET)
+        await idle.request()  # lent while the target is forgotten
+        proxy.proxy.pool.forget(upstream.target)
+        await idle.send(OK)
+        assert (await other.response()).body == b"ok"
+        assert await idle.gone()
+        await client.send(GET)
+        fresh = await upstream.take()
+        await fresh.request()
+        await fresh.send(OK)
+        assert (await client.response()).body == b"ok"
+
+
+async def test_safe_request_on_a_stale_connection_is_sent_again(
+    proxy: Rig, upstream: Upstream
+) -> None:
+    async with await proxy.connect() as client:
+        await client.send(GET)
+        server = await upstream.take()
+        await served_first(client, server)
+        await client.send(b"GET /again HTTP/1.1\r\nHost: h\r\n\r\n")
+        await server.request()
+        server.reset()  # closed while the request was on its way
+        fresh = await upstream.take()
+        assert (await fresh.request()).target == b"/again"
+        await fresh.send(OK)
+        assert (await client.response()).body == b"ok"
+
+
+async def served_first(client: Wire, server: Wire) -> None:
+    """Answer the request under way."""
+    await server.request()
+    await server.send(OK)
+    assert (await client.response()).body == b"ok"
+
+
+@pytest.mark.parametrize(
+    "request_bytes",
+    [
+        b"POST / HTTP/1.1\r\nHost: h\r\nContent-Length: 2\r\n\r\nhi",
+        b"DELETE / HTTP/1.1\r\nHost: h\r\n\r\n",
+        b"GET / HTTP/1.1\r\nHost: h\r\nContent-Length: 2\r\n\r\nhi",
+    ],
+)
+async def test_unsafe_request_is_never_sent_twice(
+    proxy: Rig, upstream: Upstream, request_bytes: bytes
+) -> None:
+    async with await proxy.connect() as client:
+        await client.send(GET)
+        server = await upstream.take()
+        await served_first(client, server)
+        await client.send(request_bytes)
+        await server.request()
+        server.reset()
+        assert (await client.response()).status == 502
+    assert upstream.accepted == 1
+
+
+async def test_request_is_replayed_only_once(proxy: Rig, upstream: Upstream) -> None:
+    async with await proxy.connect() as client:
+        await client.send(GET)
+        server = await upstream.take()
+        await served_first(client, server)
+        await client.send(GET)
+        await server.request()
+        server.reset()
+        second = await upstream.take()
+        await second.request()
+        second.reset()
+        assert (await client.response()).status == 502
+    assert upstream.accepted == 2
+
+
+async def test_half_an_answer_is_not_replayed(proxy: Rig, upstream: Upstream) -> None:
+    async with await proxy.connect() as client:
+        await client.send(GET)
+        server = await upstream.take()
+        await served_first(client, server)
+        await client.send(GET)
+        await server.request()
+        await server.send(b"HTTP/1.1 200")
+        await server.close()
+        assert (await client.response()).status == 502
+    assert upstream.accepted == 1
+
+
+async def test_closed_idle_connection_is_not_tried(proxy: Rig, upstream: Upstream) -> None:
+    async with await proxy.connect() as client:
+        await client.send(GET)
+        server = await upstream.take()
+        await served_first(client, server)
+        await server.close()
+        await client.send(b"POST / HTTP/1.1\r\nHost: h\r\nContent-Length: 2\r\n\r\nhi")
+        fresh = await upstream.take()
+        await served_first(client, fresh)
+
+
+async def test_pipelined_requests_are_answered_in_order(proxy: Rig, upstream: Upstream) -> None:
+    async with await proxy.connect() as client:
+        await client.send(
+            b"GET /1 HTTP/1.1\r\nHost: h\r\n\r\n"
+            b"POST /2 HTTP/1.1\r\nHost: h\r\nContent-Length: 2\r\n\r\nhi"
+            b"POST /3 HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nyo\r\n0\r\n\r\n"
+            b"GET /4 HTTP/1.1\r\nHost: h\r\n\r\n"
+        )
+        server = await upstream.take()
+        for number in (b"1", b"2", b"3", b"4"):
+            assert (await server.request()).target == b"/" + number
+            await server.send(b"HTTP/1.1 200 OK\r\nContent-Length: 1\r\n\r\n" + number)
+        for number in (b"1", b"2", b"3", b"4"):
+            assert (await client.response()).body == number
+
+
+async def test_pipelining_stops_at_its_bound(proxy: Rig, upstream: Upstream) -> None:
+    async with await proxy.connect() as client:
+        await client.send(GET)
+        server = await upstream.take()
+        await server.request()
+        padded = b"GET / HTTP/1.1\r\nHost: h\r\nX: %b\r\n\r\n" % (b"x" * 8000)
+        sent = 0
+        client.writer.transport.set_write_buffer_limits(high=0)
+        with pytest.raises(TimeoutError):
+            while sent < 64 * 2**20:
+                client.writer.write(padded)
+                sent += len(padded)
+                async with asyncio.timeout(0.5):
+                    await client.writer.drain()
+    assert len(proxy.gate.seen) == 1
+
+
+async def test_many_pipelined_requests_are_all_answered(echoing: Rig) -> None:
+    async with await echoing.connect() as client:
+        count = 300
+        requests = [b"GET /%d HTTP/1.1\r\nHost: h\r\n\r\n" % number for number in range(count)]
+        sending = asyncio.create_task(client.send(b"".join(requests)), name="send")
+        for number in range(count):
+            assert parsed((await client.response()).body).target == b"/%d" % number
+        await sending
+
+
+async def test_many_pipelined_refusals_do_not_recurse(proxy: Rig) -> None:
+    from gateway.proxy.interface import Refuse
+
+    proxy.gate.rule = lambda head, client: Refuse(424, "cold", "not running")
+    async with await proxy.connect() as client:
+        sending = asyncio.create_task(client.send(GET * 3000), name="send")
+        for _ in range(3000):
+            assert (await client.response()).status == 424
+        await sending
+
+
+async def test_connection_close_of_the_client_is_honoured(echoing: Rig) -> None:
+    async with await echoing.connect() as client:
+        await client.send(b"GET / HTTP/1.1\r\nHost: h\r\nConnection: close\r\n\r\n" + GET)
+        assert (await client.response()).one(b"connection") == b"close"
+        assert await client.gone()
+    assert len(echoing.gate.seen) == 1
+
+
+async def test_client_that_goes_away_cancels_the_upstream_request(
+    proxy: Rig, upstream: Upstream
+) -> None:
+    async with await proxy.connect() as client:
+        await client.send(GET)
+        server = await upstream.take()
+        await server.request()
+    assert await server.gone()
+    assert proxy.observer.outcomes == ["aborted"]
+
+
+async def test_client_that_resets_in_an_upload_cancels_it(
+    proxy: Rig, upstream: Upstream
+) -> None:
+    client = await proxy.connect()
+    await client.send(b"POST / HTTP/1.1\r\nHost: h\r\nContent-Length: 100\r\n\r\nhalf")
+    server = await upstream.take()
+    await server.head()
+    client.reset()
+    assert await server.read(4) == b"half"
+    assert await server.gone()
+    await until(lambda: proxy.observer.outcomes == ["aborted"])
+
+
+async def test_client_that_goes_away_in_a_download_stops_it(
+    proxy: Rig, upstream: Upstream
+) -> None:
+    async with await proxy.connect() as client:
+        await client.send(GET)
+        server = await upstream.take()
+        await server.request()
+        await server.send(b"HTTP/1.1 200 OK\r\nContent-Length: 100000000\r\n\r\n" + b"x" * 1000)
+        await client.head()
+    assert await server.gone()
+
+
+async def test_refused_connection_is_502(tmp_path: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as reserved:
+        port = reserved.getsockname()[1]
+    async with rig(tmp_path, Target("127.0.0.1", port)) as proxy:
+        answer = await proxy.ask(GET)
+    assert answer.status == 502
+    assert answer.one(b"content-type") == b"application/problem+json"
+    assert answer.one(b"x-request-id")
+    assert len(proxy.gate.suspects) == 1
+
+
+async def test_connection_that_does_not_come_is_504(tmp_path: Path) -> None:
+    # A listener whose queue is full answers no SYN.
+    with socket.create_server(("127.0.0.1", 0), backlog=0) as deaf:
+        address = deaf.getsockname()
+        waiting = [socket.socket() for _ in range(4)]
+        for one in waiting:
+            one.setblocking(False)
+            one.connect_ex(address)
+        limits = ProxyLimits(connect_timeout=0.2)
+        async with rig(tmp_path, Target(*address), limits) as proxy:
+            answer = await proxy.ask(GET)
+        for one in waiting:
+            one.close()
+    assert answer.status == 504
+
+
+async def test_upstream_that_does_not_answer_is_504(tmp_path: Path, upstream: Upstream) -> None:
+    limits = ProxyLimits(response_timeout=0.2)
+    async with rig(tmp_path, upstream.target, limits) as proxy, await proxy.connect() as client:
+        await client.send(GET)
+        server = await upstream.take()
+        await server.request()
+        assert (await client.response()).status == 504
+        assert await server.gone()
+
+
+async def test_slow_upload_and_slow_download_have_no_deadline(
+    tmp_path: Path, upstream: Upstream
+) -> None:
+    limits = ProxyLimits(response_timeout=0.2, head_timeout=0.2, keepalive_timeout=0.2)
+    async with rig(tmp_path, upstream.target, limits) as proxy, await proxy.connect() as client:
+        await client.send(b"POST / HTTP/1.1\r\nHost: h\r\nContent-Length: 4\r\n\r\n")
+        server = await upstream.take()
+        await server.head()
+        for byte in (b"a", b"b", b"c", b"d"):
+            await asyncio.sleep(0.15)
+            await client.send(byte)
+        assert await server.read(4) == b"abcd"
+        await server.send(b"HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\n")
+        for byte in (b"a", b"b", b"c", b"d"):
+            await asyncio.sleep(0.15)
+            await server.send(byte)
+        assert (await client.response()).body == b"abcd"
+
+
+async def test_ipv6_target_is_reached(tmp_path: Path) -> None:
+    async with rig(tmp_path) as proxy:
+        made: list[bytes] = []
+
+        async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+            made.append(await reader.readuntil(b"\r\n\r\n"))
+            writer.write(OK)
+            writer.close()
+
+        server = await asyncio.start_server(serve, "::1", 0)
+        async with server:
+            port = server.sockets[0].getsockname()[1]
+            proxy.entry = RouteEntry("/", Target("::1", port))
+            assert (await proxy.ask(GET)).body == b"ok"
+    assert made
+
+
+async def test_stop_lets_requests_in_flight_finish(tmp_path: Path, upstream: Upstream) -> None:
+    async with rig(tmp_path, upstream.target) as proxy:
+        busy, idle = await proxy.connect(), await proxy.connect()
+        await busy.send(GET)
+        server = await upstream.take()
+        await server.request()
+        port = proxy.port
+        stopping = asyncio.create_task(proxy.proxy.stop(grace=5.0), name="stop")
+        assert await idle.gone()
+        with pytest.raises(ConnectionRefusedError):
+            await asyncio.open_connection("127.0.0.1", port)
+        await server.send(OK)
+        answer = await busy.response()
+        assert (answer.body, answer.one(b"connection")) == (b"ok", b"close")
+        assert await busy.gone()
+        await stopping
+
+
+async def test_stop_ends_at_its_deadline(proxy: Rig, upstream: Upstream) -> None:
+    client = await proxy.connect()
+    await client.send(GET)
+    server = await upstream.take()
+    await server.request()
+    await proxy.proxy.stop(grace=0.1)
+    assert await client.gone()
+    assert await server.gone()
+
+
+async def test_server_listens_on_a_socket_it_is_given(tmp_path: Path) -> None:
+    async with Upstream(echo) as server, rig(tmp_path, server.target) as proxy:
+        await proxy.proxy.stop(grace=0)
+        from tests.proxy.harness import Rig as Plain
+
+        other = Plain(tmp_path, server.target, ProxyLimits(), [])
+        with socket.create_server(("127.0.0.1", 0)) as sock:
+            await other.proxy.start(sock=sock)
+            assert (await other.ask(GET)).status == 200
+            await other.proxy.stop(grace=0)
+        for client in other.clients:
+            await client.close()

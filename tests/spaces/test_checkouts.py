@@ -1,0 +1,201 @@
+"""Spaces from git repositories, with real git."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from gateway.spaces import Source, Spaces, checkouts, git
+from gateway.spaces.git import SourceUnavailable
+
+
+def _git(folder: Path, *arguments: str) -> None:
+    who = ["-c", "user.name=t", "-c", "user.email=t@example.org", "-c", "init.defaultBranch=main"]
+    inherited = {name: value for name, value in os.environ.items() if not name.startswith("GIT_")}
+    subprocess.run(
+        ["git", *who, *arguments],
+        cwd=folder,
+        env=inherited,
+        check=True,
+        capture_output=True,
+        timeout=60,
+    )
+
+
+@pytest.fixture
+def repository(tmp_path: Path) -> Path:
+    """A repository with one commit on main, and another file on the branch `spring`."""
+    folder = tmp_path / "repository"
+    folder.mkdir()
+    _git(folder, "init", "-q")
+    (folder / "intro.ipynb").write_text("{}")
+    _git(folder, "add", ".")
+    _git(folder, "commit", "-qm", "one")
+    _git(folder, "checkout", "-qb", "spring")
+    (folder / "spring.ipynb").write_text("{}")
+    _git(folder, "add", ".")
+    _git(folder, "commit", "-qm", "two")
+    _git(folder, "checkout", "-q", "main")
+    return folder
+
+
+def _source(repository: Path, ref: str | None = None) -> Source:
+    return Source(url=f"file://{repository}", ref=ref)
+
+
+@pytest.fixture
+def spaces(tmp_path: Path) -> Spaces:
+    return Spaces(tmp_path / "spaces")
+
+
+def _names(folder: Path) -> list[str]:
+    return sorted(path.name for path in folder.iterdir())
+
+
+class Clock:
+    """Seconds that the test sets."""
+
+    def __init__(self) -> None:
+        self.now = 0.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+async def test_space_has_the_files_of_the_default_branch_without_git(
+    spaces: Spaces, repository: Path
+) -> None:
+    path = await spaces.ensure("genome", _source(repository))
+    assert _names(path) == ["intro.ipynb"]
+    await spaces.close()
+    assert _names(path.parent) == ["genome"]
+
+
+async def test_space_has_the_files_of_the_chosen_branch(spaces: Spaces, repository: Path) -> None:
+    path = await spaces.ensure("genome", _source(repository, "spring"))
+    assert _names(path) == ["intro.ipynb", "spring.ipynb"]
+    await spaces.close()
+
+
+async def test_many_spaces_at_once_fetch_once(
+    spaces: Spaces, repository: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fetched = 0
+    clone = git.clone
+
+    async def counted(source: Source, folder: Path) -> None:
+        nonlocal fetched
+        fetched += 1
+        await clone(source, folder)
+
+    monkeypatch.setattr(git, "clone", counted)
+    paths = await asyncio.gather(
+        *(spaces.ensure(f"demo-{number}", _source(repository)) for number in range(12))
+    )
+    assert fetched == 1
+    assert all(_names(path) == ["intro.ipynb"] for path in paths)
+    await spaces.close()
+
+
+async def test_old_checkout_is_fetched_again_and_stays_for_who_uses_it(
+    tmp_path: Path, repository: Path
+) -> None:
+    clock = Clock()
+    made = checkouts.Checkouts(tmp_path, keep_seconds=60.0, clock=clock)
+    async with made.use(_source(repository)) as old:
+        (repository / "new.ipynb").write_text("{}")
+        _git(repository, "add", ".")
+        _git(repository, "commit", "-qm", "three")
+        async with made.use(_source(repository)) as same:
+            assert same == old
+        clock.now = 61.0
+        async with made.use(_source(repository)) as new:
+            assert (new / "new.ipynb").exists()
+            assert (old / "intro.ipynb").exists()
+            assert not (old / "new.ipynb").exists()
+    assert not old.exists()
+    assert new.exists()
+    await made.close()
+    assert not new.exists()
+
+
+async def test_files_that_came_last_are_used_when_the_repository_is_away(
+    tmp_path: Path, repository: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    clock = Clock()
+    made = checkouts.Checkouts(tmp_path, keep_seconds=60.0, clock=clock)
+    async with made.use(_source(repository)) as old:
+        pass
+    await asyncio.to_thread(repository.rename, tmp_path / "away")
+    clock.now = 61.0
+    async with made.use(_source(repository)) as same:
+        assert same == old
+    assert "files that came last are used" in caplog.text
+    await made.close()
+
+
+async def test_missing_repository_is_one_clear_line_and_leaves_nothing(
+    spaces: Spaces, tmp_path: Path
+) -> None:
+    with pytest.raises(SourceUnavailable, match=r"nope cannot be fetched: .*nope") as caught:
+        await spaces.ensure("genome", Source(url=f"file://{tmp_path}/nope"))
+    assert "\n" not in str(caught.value)
+    assert not await spaces.exists("genome")
+    assert _names(tmp_path / "spaces") == []
+
+
+async def test_missing_branch_names_it(spaces: Spaces, repository: Path) -> None:
+    with pytest.raises(SourceUnavailable, match="Remote branch autumn not found"):
+        await spaces.ensure("genome", _source(repository, "autumn"))
+
+
+async def test_protocol_that_runs_commands_is_not_spoken(spaces: Spaces, tmp_path: Path) -> None:
+    with pytest.raises(SourceUnavailable, match="transport 'ext' not allowed"):
+        await spaces.ensure("genome", Source(url=f"ext::touch {tmp_path}/ran"))
+    assert not (tmp_path / "ran").exists()
+
+
+async def test_missing_git_names_the_package(
+    spaces: Spaces, repository: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PATH", "/nonexistent")
+    with pytest.raises(SourceUnavailable, match="install the package git"):
+        await spaces.ensure("genome", _source(repository))
+
+
+async def test_repository_that_never_answers_ends_at_the_deadline(tmp_path: Path) -> None:
+    connected = asyncio.Event()
+
+    async def silent(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        connected.set()
+        await reader.read()
+        writer.close()
+
+    server = await asyncio.start_server(silent, "127.0.0.1", 0)
+    port = server.sockets[0].getsockname()[1]
+    source = Source(url=f"git://127.0.0.1:{port}/course.git")
+    async with server:
+        with pytest.raises(SourceUnavailable, match=r"did not come in 0\.5 s"):
+            await git.clone(source, tmp_path / "checkout", seconds=0.5)
+    assert connected.is_set()
+
+
+async def test_password_of_a_url_is_not_told(tmp_path: Path) -> None:
+    source = Source(url="https://mary:s3cret@127.0.0.1:1/course.git")
+    with pytest.raises(SourceUnavailable) as caught:
+        await git.clone(source, tmp_path / "checkout")
+    assert "s3cret" not in str(caught.value)
+
+
+async def test_hooks_environment_of_git_does_not_mislead_it(
+    spaces: Spaces, repository: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("GIT_DIR", "/nonexistent")
+    monkeypatch.setenv("GIT_WORK_TREE", "/nonexistent")
+    path = await spaces.ensure("genome", _source(repository))
+    assert _names(path) == ["intro.ipynb"]
+    await spaces.close()

@@ -1,0 +1,167 @@
+"""Who reaches whom on the notebooks' network, with real containers and a real firewall."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator, Iterator
+from typing import Any
+
+import pytest
+
+from gateway.errors import EngineError
+from gateway.spawners import firewall
+from gateway.spawners.base import Server
+from gateway.spawners.docker import DockerSpawner
+from gateway.spawners.network import gateway_address, network_name
+from tests.spawners.helpers import Workshop, container_of, subnet_of, until_ready
+
+_TRY = "import socket, sys; socket.create_connection((sys.argv[1], int(sys.argv[2])), 2).close()"
+
+
+@pytest.fixture
+async def protected(workshop: Workshop) -> AsyncIterator[Workshop]:
+    """The workshop with its firewall rules set."""
+    rules = firewall.rules(workshop.installation, subnet_of(workshop))
+    await workshop.spawner().open()
+    assert await firewall.apply(rules) == len(rules)
+    try:
+        yield workshop
+    finally:
+        await firewall.remove(rules)
+
+
+async def test_notebooks_do_not_reach_each_other(workshop: Workshop) -> None:
+    spawner = workshop.spawner("prod")
+    one, two = [await spawner.start(workshop.spec()) for _ in range(2)]
+    await until_ready(two, "/")
+    assert two.target is not None
+
+    assert not await reaches(spawner, one, two.target.host, 8888)
+    assert await reaches(spawner, two, two.target.host, 8888)
+
+
+async def test_notebook_reaches_no_service_of_the_host(protected: Workshop) -> None:
+    spawner = protected.spawner("prod")
+    notebook = await spawner.start(protected.spec())
+    bridge = str(subnet_of(protected)[1])
+    async with await asyncio.start_server(_close, "0.0.0.0", 0) as service:
+        port = service.sockets[0].getsockname()[1]
+
+        assert not await reaches(spawner, notebook, bridge, port)
+
+        rules = firewall.rules(protected.installation, subnet_of(protected))
+        await firewall.remove(rules)
+        assert await reaches(spawner, notebook, bridge, port)
+
+
+async def test_host_reaches_notebooks_through_the_firewall(protected: Workshop) -> None:
+    by_port = await protected.spawner("dev").start(protected.spec())
+    by_address = await protected.spawner("prod").start(protected.spec())
+
+    await until_ready(by_port, "/")
+    await until_ready(by_address, "/")
+
+
+async def test_gateway_container_reaches_notebooks_after_the_firewall(workshop: Workshop) -> None:
+    spawner = workshop.spawner("prod")
+    notebook = await spawner.start(workshop.spec())
+    await until_ready(notebook, "/")
+    assert notebook.target is not None
+    rules = firewall.rules(workshop.installation, subnet_of(workshop))
+    with gateway_container(workshop) as container:
+        await spawner.network.connect(container.id, gateway_address(subnet_of(workshop)))
+        assert not await answers(container, notebook.target.host)
+        await firewall.apply(rules)
+        try:
+            assert await answers(container, notebook.target.host)
+            assert not await reaches(spawner, notebook, gateway_address(subnet_of(workshop)), 8888)
+        finally:
+            await firewall.remove(rules)
+
+
+async def test_firewall_is_set_once(protected: Workshop) -> None:
+    rules = firewall.rules(protected.installation, subnet_of(protected))
+
+    assert await firewall.apply(rules) == 0
+
+
+async def test_connecting_the_gateway_again_changes_nothing(workshop: Workshop) -> None:
+    spawner = workshop.spawner("prod")
+    await spawner.open()
+    address = gateway_address(subnet_of(workshop))
+    with gateway_container(workshop) as container:
+        for _ in range(2):
+            await spawner.network.connect(container.id, address)
+        container.reload()
+        assert (
+            container.attrs["NetworkSettings"]["Networks"][spawner.network.name]["IPAddress"]
+            == address
+        )
+
+
+async def test_network_with_another_subnet_is_refused(workshop: Workshop) -> None:
+    await workshop.spawner().open()
+
+    with pytest.raises(EngineError, match=r"has subnet .*the settings say 10\.239\.255\.0/24"):
+        await workshop.spawner(subnet="10.239.255.0/24").open()
+
+
+async def test_network_on_which_containers_meet_is_refused(workshop: Workshop) -> None:
+    with contextlib.closing(workshop.engine.client()) as client:
+        pool = {"Config": [{"Subnet": workshop.subnet}]}
+        client.api.create_network(network_name(workshop.installation), "bridge", ipam=pool)
+
+    with pytest.raises(EngineError, match="could reach each other"):
+        await workshop.spawner().open()
+
+
+async def test_overlapping_subnet_is_named(workshop: Workshop) -> None:
+    other = Workshop(workshop.engine, workshop.root, workshop.image, subnet=workshop.subnet)
+    await workshop.spawner().open()
+    try:
+        with pytest.raises(EngineError, match=r"overlaps.*NBGATE_NETWORK_SUBNET"):
+            await other.spawner().open()
+    finally:
+        await other.clean()
+
+
+async def test_network_is_made_once_by_gateways_that_start_at_once(workshop: Workshop) -> None:
+    await asyncio.gather(*(workshop.spawner().open() for _ in range(4)))
+
+    with contextlib.closing(workshop.engine.client()) as client:
+        assert len(client.networks.list(names=[network_name(workshop.installation)])) == 1
+
+
+async def _close(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    writer.close()
+
+
+@contextlib.contextmanager
+def gateway_container(workshop: Workshop) -> Iterator[Any]:
+    """Run a container on another network, as a gateway's is before it joins."""
+    with container_of(
+        workshop.engine,
+        workshop.image,
+        labels={"org.nbgate.test": "gateway"},
+        init=True,
+    ) as container:
+        yield container
+
+
+async def reaches(spawner: DockerSpawner, server: Server, host: str, port: int) -> bool:
+    """Tell whether a TCP connection from inside the server's container succeeds."""
+
+    def connect(api: Any) -> bool:
+        made = api.exec_create(server.id, ["python3", "-c", _TRY, host, str(port)])
+        api.exec_start(made["Id"])
+        return bool(api.exec_inspect(made["Id"])["ExitCode"] == 0)
+
+    return await spawner.engine.call(connect)
+
+
+async def answers(container: Any, host: str) -> bool:
+    """Tell whether a notebook's port can be reached from a container."""
+    command = ["python3", "-c", _TRY, host, "8888"]
+    status, _ = await asyncio.to_thread(container.exec_run, command)
+    return bool(status == 0)

@@ -1,0 +1,55 @@
+"""A real Chromium for tests, driven by Playwright."""
+
+from __future__ import annotations
+
+import contextlib
+import re
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+from playwright.async_api import Page, async_playwright, expect
+
+ROOT = Path(__file__).resolve().parents[2]
+SCREENSHOTS = ROOT / "test-results"
+_FLAGS = (
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+)
+_MILLISECONDS = 1000
+
+
+@contextlib.asynccontextmanager
+async def browser_page() -> AsyncIterator[Page]:
+    """Yield an empty page of a fresh profile."""
+    async with async_playwright() as playwright:
+        browser = await playwright.chromium.launch(
+            executable_path="/usr/bin/chromium", args=list(_FLAGS)
+        )
+        try:
+            page = await browser.new_page(viewport={"width": 1280, "height": 860})
+            yield page
+        finally:
+            await browser.close()
+
+
+async def screenshot(page: Page, name: str) -> None:
+    """Keep a picture of the page under test-results/."""
+    SCREENSHOTS.mkdir(exist_ok=True)
+    await page.screenshot(path=SCREENSHOTS / f"{name}.png")
+
+
+async def run_first_cell(page: Page, result: str) -> None:
+    """Run the first code cell of the notebook that is open in Lab; wait for its result."""
+    cell = page.locator(".jp-CodeCell").first
+    await cell.wait_for(timeout=90 * _MILLISECONDS)
+    idle = page.locator(".jp-Notebook-ExecutionIndicator[data-status='idle']")
+    await idle.wait_for(timeout=60 * _MILLISECONDS)
+    await cell.locator(".cm-content").click()
+    await page.keyboard.press("Shift+Enter")
+    output = cell.locator(".jp-OutputArea-output")
+    await expect(output).to_have_text(re.compile(re.escape(result)), timeout=60 * _MILLISECONDS)

@@ -1,0 +1,204 @@
+"""A real gateway process for tests: started, asked by its own command line, killed, stopped."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
+from typing import Any, Self
+from urllib.parse import urlsplit
+
+import aiohttp
+
+ROOT = Path(__file__).resolve().parents[2]
+_UP_DEADLINE = 60.0
+
+
+def free_port() -> int:
+    """Return a port that nobody listens on now."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+    return port
+
+
+class GatewayProcess:
+    """`nbgate serve` with a state folder and ports of its own.
+
+    Args:
+        state: the state folder.
+        settings: more settings, by their names without the prefix, e.g. spawner="docker".
+    """
+
+    def __init__(self, state: Path, **settings: str) -> None:
+        self.state = state
+        self.port, self.management_port = free_port(), free_port()
+        clean = {name: text for name, text in os.environ.items() if not name.startswith("NBGATE_")}
+        self.environment = clean | {
+            "NBGATE_STATE_DIR": str(state),
+            "NBGATE_LISTEN": f"127.0.0.1:{self.port}",
+            "NBGATE_MANAGEMENT_LISTEN": f"127.0.0.1:{self.management_port}",
+            **{f"NBGATE_{name.upper()}": value for name, value in settings.items()},
+        }
+        self.process: subprocess.Popen[bytes] | None = None
+        self.log = state.parent / f"{state.name}.log"
+
+    @property
+    def url(self) -> str:
+        """The public origin."""
+        return f"http://127.0.0.1:{self.port}"
+
+    @property
+    def management_url(self) -> str:
+        """The management listener's origin."""
+        return f"http://127.0.0.1:{self.management_port}"
+
+    def start(self) -> Self:
+        """Start it and wait until its command line is answered."""
+        self.spawn()
+        deadline = time.monotonic() + _UP_DEADLINE
+        while not self._listening():
+            assert self.process is not None
+            if self.process.poll() is not None or time.monotonic() > deadline:
+                raise AssertionError(f"the gateway did not come up:\n{self.log.read_text()}")
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                self.process.wait(0.05)
+        return self
+
+    def spawn(self) -> subprocess.Popen[bytes]:
+        """Start it and do not wait."""
+        with self.log.open("ab") as log:
+            self.process = subprocess.Popen(
+                [sys.executable, "-m", "gateway", "serve"],
+                env=self.environment,
+                cwd=ROOT,
+                stdout=log,
+                stderr=subprocess.STDOUT,
+            )
+        return self.process
+
+    def kill(self) -> None:
+        """End it with SIGKILL: no clean-up of any kind."""
+        self._end(signal.SIGKILL)
+
+    def stop(self) -> None:
+        """End it with SIGTERM."""
+        self._end(signal.SIGTERM)
+
+    def run(self, *words: str) -> subprocess.CompletedProcess[str]:
+        """Run one `nbgate` command against it."""
+        return subprocess.run(
+            [sys.executable, "-m", "gateway", *words],
+            env=self.environment,
+            cwd=ROOT,
+            capture_output=True,
+            text=True,
+            timeout=120,
+            check=False,
+        )
+
+    def nbgate(self, *words: str) -> str:
+        """Run one command that must succeed; return what it prints."""
+        result = self.run(*words)
+        assert result.returncode == 0, f"nbgate {' '.join(words)}: {result.stderr}"
+        return result.stdout.strip()
+
+    def show(self, slug: str) -> dict[str, Any]:
+        """Return a notebook's record."""
+        record: dict[str, Any] = json.loads(self.nbgate("notebook", "show", slug, "--json"))
+        return record
+
+    def stop_all(self) -> None:
+        """Stop every notebook that it knows, then itself."""
+        if self.process is not None and self.process.poll() is None:
+            self.run("notebook", "stop", "--all")
+            self.stop()
+
+    def _end(self, number: signal.Signals) -> None:
+        if self.process is not None and self.process.poll() is None:
+            self.process.send_signal(number)
+            self.process.wait(30)
+
+    def _listening(self) -> bool:
+        with socket.socket() as probe:
+            return probe.connect_ex(("127.0.0.1", self.management_port)) == 0
+
+
+@contextlib.contextmanager
+def running(state: Path, **settings: str) -> Iterator[GatewayProcess]:
+    """Run a gateway; at the end stop its notebooks and itself."""
+    gateway = GatewayProcess(state, **settings)
+    try:
+        yield gateway.start()
+    finally:
+        gateway.stop_all()
+
+
+@contextlib.asynccontextmanager
+async def signed_in(link: str, origin: str = "") -> AsyncIterator[aiohttp.ClientSession]:
+    """Follow a login link; yield a client that carries the session and is no browser page.
+
+    Args:
+        link: what `nbgate notebook url` prints.
+        origin: where to send the request instead of the link's own origin; "" for there.
+    """
+    jar = aiohttp.CookieJar(unsafe=True)
+    url = origin + link.removeprefix(origin_of(link)) if origin else link
+    async with aiohttp.ClientSession(cookie_jar=jar) as client:
+        async with client.get(url, allow_redirects=False) as answer:
+            assert answer.status == 303, await answer.text()
+        yield client
+
+
+def origin_of(url: str) -> str:
+    """Return `scheme://host:port` of a URL."""
+    parts = urlsplit(url)
+    return f"{parts.scheme}://{parts.netloc}"
+
+
+async def execute(client: aiohttp.ClientSession, base: str, code: str) -> str:
+    """Run `code` in a new kernel through its WebSocket; return the text of its result.
+
+    Args:
+        client: carries the session.
+        base: URL of the notebook server, ending with `/`.
+        code: Python, whose last expression is the result.
+    """
+    async with asyncio.timeout(60):
+        async with client.post(f"{base}api/kernels", json={}) as answer:
+            assert answer.status == 201, await answer.text()
+            kernel = (await answer.json())["id"]
+        async with client.ws_connect(f"{base}api/kernels/{kernel}/channels") as channels:
+            await channels.send_json(_execute_request(code))
+            async for frame in channels:
+                message = frame.json()
+                if message["msg_type"] == "execute_result":
+                    text: str = message["content"]["data"]["text/plain"]
+                    return text
+                assert message["msg_type"] != "error", message["content"]
+    raise AssertionError("the kernel's socket ended without a result")
+
+
+def _execute_request(code: str) -> dict[str, Any]:
+    return {
+        "channel": "shell",
+        "header": {
+            "msg_id": "m1",
+            "username": "test",
+            "session": "s1",
+            "msg_type": "execute_request",
+            "version": "5.3",
+        },
+        "parent_header": {},
+        "metadata": {},
+        "content": {"code": code, "silent": False, "store_history": False, "allow_stdin": False},
+        "buffers": [],
+    }
