@@ -7,27 +7,38 @@ the whole file; see publishing.py for why.
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import os
-import shutil
-import time
 from collections.abc import Callable, Iterator, Mapping, MutableMapping
 from pathlib import Path
 from typing import Self
 
-from routes import gdbm, helper, publishing
-from routes.errors import DamagedDatabase, DatabaseInUse
+from routes import publishing
+from routes.errors import DamagedDatabase, DatabaseInUse, GdbmMissing
+from routes.files import check, keep_damaged, lock_for_writing, mend, read, real, salvage
 from routes.keys import InvalidKey, canonical_key, canonical_target, checked_text
 
-_IN_PROCESS = 1000
-"""Entries. Building a larger file holds the interpreter for more than some ten milliseconds."""
+__all__ = [
+    "ApacheDB",
+    "DamagedDatabase",
+    "DatabaseInUse",
+    "GdbmMissing",
+    "check",
+    "keep_damaged",
+    "mend",
+    "read",
+    "salvage",
+]
 
 
 class ApacheDB(MutableMapping[str | bytes, bytes]):
     """A GDBM file that httpd's RewriteMap, `dbm.gnu` and `httxt2dbm` read; one writer at a time.
 
     Keys and values may be given as str or bytes; iterating yields bytes. Entries that somebody
-    else wrote are kept as they are, even where they could not be set here.
+    else wrote are kept, before this was opened and after: keys that have a canonical form get it,
+    the others stay in the file, but cannot be seen here (see `unusable`).
+
+    To be used from one thread at a time; `entries` and lookups are safe from any thread while
+    another one publishes.
 
     Args:
         path: the file; made, with nothing in it, where there is none.
@@ -38,6 +49,7 @@ class ApacheDB(MutableMapping[str | bytes, bytes]):
         DamagedDatabase: the file cannot be trusted; it is left untouched.
         DatabaseInUse: another process has it open for writing.
         GdbmMissing: libgdbm is not installed.
+        OSError: the file or its folder cannot be used.
     """
 
     def __init__(
@@ -46,16 +58,20 @@ class ApacheDB(MutableMapping[str | bytes, bytes]):
         mode: int = 0o644,
         checked: Callable[[str | bytes], str] = canonical_target,
     ) -> None:
-        self.path = Path(path).absolute()
+        self.path = real(path)
         self._mode = mode
         self._checked = checked
         self._batch: dict[bytes, bytes] | None = None
         self._entries: dict[bytes, bytes] = {}
-        self._lock = _locked(self.path)
+        self._others: dict[bytes, bytes] = {}
+        # What the file holds as far as known, by its raw keys, and which version of it that is.
+        self._known: frozenset[bytes] = frozenset()
+        self._stamp: publishing.Stamp | None = None
+        self._lock = lock_for_writing(self.path)
         try:
             publishing.remove_leftovers(self.path)
             if self.path.exists():
-                self._entries = read(self.path)
+                self.reload()
             else:
                 self.publish({})
         except BaseException:
@@ -80,7 +96,7 @@ class ApacheDB(MutableMapping[str | bytes, bytes]):
 
     def key(self, item: str | bytes) -> bytes:
         """Return the form in which a key is stored. Raises InvalidKey."""
-        return canonical_key(item).encode("ascii")
+        return self.convert_to_bytes(canonical_key(item))
 
     def value(self, item: str | bytes) -> bytes:
         """Return the form in which a value is stored. Raises InvalidTarget."""
@@ -92,26 +108,41 @@ class ApacheDB(MutableMapping[str | bytes, bytes]):
         return dict(self._current)
 
     @property
+    def unusable(self) -> dict[bytes, bytes]:
+        """What others wrote into the file that can be no route; kept there."""
+        return dict(self._others)
+
+    @property
     def _current(self) -> dict[bytes, bytes]:
         return self._entries if self._batch is None else self._batch
 
     def __getitem__(self, key: str | bytes) -> bytes:
-        return self._current[self._known(key)]
+        return self._current[self.key(key)]
 
     def __setitem__(self, key: str | bytes, value: str | bytes) -> None:
-        stored = (self.key(key), self.value(value))
-        self._change({**self._current, stored[0]: stored[1]})
+        stored, checked = self.key(key), self.value(value)
+        if self._batch is not None:
+            self._batch[stored] = checked
+        else:
+            self.publish({**self._entries, stored: checked})
 
     def __delitem__(self, key: str | bytes) -> None:
-        left = dict(self._current)
-        del left[self._known(key)]
-        self._change(left)
+        stored = self.key(key)
+        if self._batch is not None:
+            del self._batch[stored]
+        else:
+            left = dict(self._entries)
+            del left[stored]
+            self.publish(left)
 
     def __iter__(self) -> Iterator[bytes]:
         return iter(tuple(self._current))
 
     def __len__(self) -> int:
         return len(self._current)
+
+    def __repr__(self) -> str:
+        return f"ApacheDB({str(self.path)!r}, {len(self)} routes)"
 
     def __enter__(self) -> Self:
         return self
@@ -136,16 +167,38 @@ class ApacheDB(MutableMapping[str | bytes, bytes]):
     def publish(self, entries: Mapping[bytes, bytes]) -> None:
         """Replace the file's content; `entries` are in stored form.
 
+        What another program has added to the file since it was read is kept.
+
         Raises:
-            BuildFailed: nothing has changed.
+            BuildFailed, DamagedDatabase, DatabaseInUse: nothing has changed.
         """
-        entries = dict(entries)
-        _publish(self.path, entries, self._mode)
-        self._entries = entries
+        with publishing.settled(self.path):
+            added, others = _split(self._added_by_others())
+            self._write({**added, **entries}, {**self._others, **others})
+
+    def rebuild(self, entries: Mapping[bytes, bytes]) -> Path | None:
+        """Write a fresh file with `entries`, and what only the present file has, if usable.
+
+        Returns:
+            Where the present file is kept, if something was wrong with it; else None.
+        """
+        with publishing.settled(self.path):
+            kept = keep_damaged(self.path)
+            present = salvage(self.path).items() if self.path.exists() else ()
+            added, _ = _split({key: value for key, value in present if key not in self._known})
+            self._write({**added, **entries}, {})
+        return kept
 
     def reload(self) -> None:
-        """Read the file again, after somebody else wrote it. Raises DamagedDatabase."""
-        self._entries = read(self.path)
+        """Read the file again, after somebody else wrote it.
+
+        Raises:
+            DamagedDatabase, DatabaseInUse, OSError: what was read before stays.
+        """
+        stamp = publishing.stamp_of(self.path)
+        raw = read(self.path)
+        self._entries, self._others = _split(raw)
+        self._known, self._stamp = frozenset(raw), stamp
 
     def close(self) -> None:
         """Let another writer have the file."""
@@ -153,110 +206,33 @@ class ApacheDB(MutableMapping[str | bytes, bytes]):
             os.close(self._lock)
             self._lock = -1
 
-    def _known(self, key: str | bytes) -> bytes:
-        raw = self.convert_to_bytes(key)
-        if raw in self._current:
-            return raw
-        with contextlib.suppress(InvalidKey):
-            return self.key(raw)
-        return raw
+    def _write(self, usable: dict[bytes, bytes], others: dict[bytes, bytes]) -> None:
+        if self._lock < 0:
+            raise ValueError(f"{self!r} is closed")
+        whole = {**others, **usable}
+        self._stamp = publishing.publish(self.path, whole, self._mode, self._stamp)
+        self._entries, self._others, self._known = usable, others, frozenset(whole)
 
-    def _change(self, entries: dict[bytes, bytes]) -> None:
-        if self._batch is not None:
-            self._batch = entries
-        elif entries != self._entries:
-            self.publish(entries)
+    def _added_by_others(self) -> dict[bytes, bytes]:
+        stamp = publishing.stamp_of(self.path)
+        if stamp is None or stamp == self._stamp:
+            return {}
+        return {key: value for key, value in read(self.path).items() if key not in self._known}
 
 
-def read(path: Path) -> dict[bytes, bytes]:
-    """Return the entries of a route file, verified by its seal if it has one.
+def _split(raw: Mapping[bytes, bytes]) -> tuple[dict[bytes, bytes], dict[bytes, bytes]]:
+    """Return the entries whose keys can be keys, in canonical form, and the others as they are.
 
-    Raises:
-        DamagedDatabase: it is not there, no GDBM file, or not what was published.
+    Where a key comes in two forms, the canonical one wins.
     """
-    entries = dict(helper.read(path))
-    seal = entries.pop(publishing.SEAL, None)
-    if seal is not None and seal != publishing.seal_of(entries):
-        raise DamagedDatabase(path, "its content is not what was published")
-    return entries
-
-
-def check(path: Path) -> list[str]:
-    """Return what is wrong with a route file, one line each; empty when it is sound."""
-    try:
-        entries = read(path)
-    except DamagedDatabase as error:
-        return [f"{path}: {error.reason}"]
-    return [finding for entry in sorted(entries.items()) if (finding := _finding(*entry))]
-
-
-def salvage(path: Path) -> dict[bytes, bytes]:
-    """Return what is still readable of a route file; never raises DamagedDatabase.
-
-    Of a damaged file, entries that could be set here; its values are not proven.
-    """
-    try:
-        return read(path)
-    except DamagedDatabase:
-        found = dict(gdbm.carve(path.read_bytes()))
-    found.pop(publishing.SEAL, None)
-    return {key: value for key, value in found.items() if not _finding(key, value)}
-
-
-def keep_damaged(path: Path) -> Path | None:
-    """Copy a damaged file beside itself; return the copy, or None when the file is sound."""
-    if not path.exists() or not check(path):
-        return None
-    stamp = time.strftime("%Y%m%dT%H%M%S", time.gmtime())
-    kept = path.with_name(f"{path.name}.damaged-{stamp}")
-    shutil.copy2(path, kept)
-    return kept
-
-
-def mend(path: Path) -> Path | None:
-    """Replace a damaged file by what is still readable of it.
-
-    Returns:
-        Where the damaged one is kept; None when the file was sound or not there.
-
-    Raises:
-        DatabaseInUse: a gateway has it; that one can rebuild it.
-    """
-    lock = _locked(path)
-    try:
-        kept = keep_damaged(path)
-        if kept is not None:
-            _publish(path, salvage(path), 0o644)
-    finally:
-        os.close(lock)
-    return kept
-
-
-def _publish(path: Path, entries: Mapping[bytes, bytes], mode: int) -> None:
-    sealed = [*entries.items(), (publishing.SEAL, publishing.seal_of(entries))]
-    build = publishing.publish if len(entries) <= _IN_PROCESS else helper.build
-    build(path, sealed, mode)
-
-
-def _finding(key: bytes, value: bytes) -> str:
-    try:
-        if (canonical := canonical_key(key)) != key.decode("ascii"):
-            return f"route key {key!a} is not in canonical form; write {canonical!r}"
-        canonical_target(value)
-    except ValueError as error:
-        return f"{key!a}: {error}"
-    return ""
-
-
-def _locked(path: Path) -> int:
-    lock = path.with_name(path.name + ".lock")
-    handle = os.open(lock, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
-    try:
-        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        holder = os.pread(handle, 20, 0).decode("ascii", "replace").strip()
-        os.close(handle)
-        raise DatabaseInUse(path, f"process {holder}" if holder else "another process") from None
-    os.ftruncate(handle, 0)
-    os.pwrite(handle, str(os.getpid()).encode(), 0)
-    return handle
+    usable: dict[bytes, bytes] = {}
+    others: dict[bytes, bytes] = {}
+    for key, value in raw.items():
+        try:
+            stored = canonical_key(key).encode("ascii")
+        except InvalidKey:
+            others[key] = value
+        else:
+            if stored == key or stored not in raw:
+                usable[stored] = value
+    return usable, others

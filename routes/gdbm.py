@@ -126,7 +126,7 @@ class Reader:
             raise self._library.error()
         return number.value
 
-    def keys(self) -> Iterator[bytes]:
+    def __iter__(self) -> Iterator[bytes]:
         """Yield every key in the file's order. Raises GdbmError."""
         key = self._library.taken(self._library.first(self._handle))
         while key is not None:

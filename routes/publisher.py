@@ -3,33 +3,30 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TypeVar
 
-from routes.apachedb import ApacheDB, keep_damaged
-from routes.errors import RouteFileError
+from routes.apachedb import ApacheDB
+
+logger = logging.getLogger(__name__)
 
 Entries = dict[bytes, bytes]
+Change = Callable[[Entries], None]
 T = TypeVar("T")
-
-
-@dataclass(slots=True)
-class _Request:
-    change: Callable[[Entries], None]
-    done: asyncio.Future[None] = field(
-        default_factory=lambda: asyncio.get_running_loop().create_future()
-    )
 
 
 class Publisher:
     """Publishes changes of one ApacheDB without holding the event loop.
 
+    Cancelling a caller cancels its wait, not its change.
+
     Args:
-        database: opened for writing; it stays the caller's to close.
+        database: opened for writing; it stays the caller's to close. All that touches the disk
+            is done in a thread of the publisher's own.
         on_publish: called with the seconds that each publish took; None for nobody.
     """
 
@@ -38,10 +35,10 @@ class Publisher:
     ) -> None:
         self._database = database
         self._on_publish = on_publish
-        self._waiting: list[_Request] = []
-        self._force = False
+        self._waiting: list[tuple[Change, asyncio.Future[None]]] = []
         self._worker: asyncio.Task[None] | None = None
-        # A thread of its own: syncing must not wait behind other work.
+        self._closed = False
+        # A thread of its own: syncing must neither wait behind other work nor hold it up.
         self._thread = ThreadPoolExecutor(1, "publish")
 
     async def put(self, key: str, target: str) -> None:
@@ -49,19 +46,20 @@ class Publisher:
         await self.update({key: target}, ())
 
     async def delete(self, key: str) -> None:
-        """Delete one route; see `update`."""
+        """Delete one route, if it is there; see `update`."""
         await self.update({}, (key,))
 
-    async def update(self, puts: Mapping[str, str], deletes: Iterable[str]) -> None:
+    async def update(self, puts: Mapping[str, str], deletes: Iterable[str] = ()) -> None:
         """Change routes; when this returns, the file in place has the changes.
+
+        Deletes come first, and those of keys that are not there are done already.
 
         Raises:
             InvalidKey, InvalidTarget: nothing has changed.
-            BuildFailed: nothing has changed, for all who waited for this publish.
+            RouteFileError, OSError: the publish failed; nothing has changed, for all who waited
+                for it.
         """
-        database = self._database
-        stored = {database.key(key): database.value(target) for key, target in puts.items()}
-        gone = [ApacheDB.convert_to_bytes(key) for key in deletes]
+        stored, gone = self._stored(puts), [self._database.key(key) for key in deletes]
 
         def change(entries: Entries) -> None:
             for key in gone:
@@ -71,42 +69,39 @@ class Publisher:
         await self._request(change)
 
     async def replace(self, puts: Mapping[str, str]) -> Path | None:
-        """Write a fresh file with exactly these routes.
+        """Write a fresh file with these routes, and what only the present file has, if usable.
 
         Returns:
-            Where the old file was kept, if it was damaged; else None.
+            Where the present file is kept, if something was wrong with it; else None.
         """
-        database = self._database
-        stored = {database.key(key): database.value(target) for key, target in puts.items()}
-        kept = await self._in_thread(lambda: keep_damaged(database.path))
-
-        def change(entries: Entries) -> None:
-            entries.clear()
-            entries.update(stored)
-
-        await self._request(change, always=True)
-        return kept
+        stored = self._stored(puts)
+        return await self._in_thread(lambda: self._database.rebuild(stored))
 
     async def reload(self) -> None:
-        """Read the file again, after somebody else wrote it. Raises DamagedDatabase."""
-        while self._worker is not None:
-            await asyncio.wait([self._worker])
+        """Read the file again, after somebody else wrote it. Raises as ApacheDB.reload."""
         await self._in_thread(self._database.reload)
 
     async def close(self) -> None:
-        """Finish what was asked for."""
+        """Finish what was asked for; nothing can be asked for afterwards."""
+        self._closed = True
         if self._worker is not None:
             await asyncio.wait([self._worker])
         self._thread.shutdown(wait=False)
 
-    async def _request(self, change: Callable[[Entries], None], *, always: bool = False) -> None:
-        if always:
-            self._force = True
-        request = _Request(change)
-        self._waiting.append(request)
+    def _stored(self, puts: Mapping[str, str]) -> Entries:
+        database = self._database
+        return {database.key(key): database.value(target) for key, target in puts.items()}
+
+    async def _request(self, change: Change) -> None:
+        if self._closed:
+            raise RuntimeError("the publisher is closed")
+        done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        # A caller that was cancelled does not look at its result.
+        done.add_done_callback(lambda future: future.cancelled() or future.exception())
+        self._waiting.append((change, done))
         if self._worker is None:
             self._worker = asyncio.create_task(self._work(), name="publish")
-        await asyncio.shield(request.done)
+        await asyncio.shield(done)
 
     async def _work(self) -> None:
         try:
@@ -115,26 +110,38 @@ class Publisher:
                 await self._publish(batch)
         finally:
             self._worker = None
+            for _, done in self._waiting:
+                done.cancel()
+            self._waiting = []
 
-    async def _publish(self, batch: list[_Request]) -> None:
-        force, self._force = self._force, False
-        entries = self._database.entries
-        for request in batch:
-            request.change(entries)
+    async def _publish(self, batch: Sequence[tuple[Change, asyncio.Future[None]]]) -> None:
+        changes = [change for change, _ in batch]
         try:
-            if force or entries != self._database.entries:
-                began = time.perf_counter()
-                await self._in_thread(lambda: self._database.publish(entries))
-                if self._on_publish is not None:
-                    self._on_publish(time.perf_counter() - began)
-        except RouteFileError as error:
-            for request in batch:
-                if not request.done.done():
-                    request.done.set_exception(error)
+            seconds = await self._in_thread(lambda: self._apply(changes))
+        except asyncio.CancelledError:
+            for _, done in batch:
+                done.cancel()
+            raise
+        except Exception as error:  # noqa: BLE001  (it is every waiting caller's)
+            for _, done in batch:
+                done.set_exception(error)
             return
-        for request in batch:
-            if not request.done.done():
-                request.done.set_result(None)
+        for _, done in batch:
+            done.set_result(None)
+        if seconds is not None and self._on_publish is not None:
+            self._on_publish(seconds)
+
+    def _apply(self, changes: Iterable[Change]) -> float | None:
+        """Publish `changes`, in the thread; return the seconds, None if there was none to do."""
+        before = self._database.entries
+        entries = dict(before)
+        for change in changes:
+            change(entries)
+        if entries == before:
+            return None
+        began = time.perf_counter()
+        self._database.publish(entries)
+        return time.perf_counter() - began
 
     async def _in_thread(self, work: Callable[[], T]) -> T:
         return await asyncio.get_running_loop().run_in_executor(self._thread, work)

@@ -2,92 +2,184 @@
 
 httpd opens the file at each uncached lookup and caches what it finds until the modification time
 differs, in microseconds; GDBM locks a file while it is open. So the published file is never
-written to again.
+written to again. Nothing here knows what the entries mean.
 """
 
 from __future__ import annotations
 
 import contextlib
-import hashlib
+import fcntl
+import logging
 import os
+import re
 import tempfile
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from pathlib import Path
+from typing import BinaryIO
 
-from routes import gdbm
-from routes.errors import BuildFailed
+from routes import gdbm, helper
+from routes.errors import BuildFailed, DatabaseInUse
 
-SEAL = b"!nbgate"
-"""The reserved key with count and digest of all other entries. It can be no host and no path."""
+logger = logging.getLogger(__name__)
 
 _PREFIX, _SUFFIX = ".", ".nbgate-new"
+_IN_PROCESS = 1000
+"""Entries. Building a larger file holds the interpreter for more than some ten milliseconds."""
+
+_SETTLE_SECONDS = 5.0
 
 
-def seal_of(entries: Mapping[bytes, bytes]) -> bytes:
-    """Return the value of the reserved key: it tells silent damage."""
-    digest = hashlib.sha256()
-    for key in sorted(entries):
-        for part in (key, entries[key]):
-            digest.update(len(part).to_bytes(4, "big") + part)
-    return f"v1 {len(entries)} {digest.hexdigest()}".encode("ascii")
+@dataclass(frozen=True, slots=True)
+class Stamp:
+    """What tells one version of a file from another.
+
+    Attributes:
+        inode: its number.
+        size: bytes.
+        modified: nanoseconds since the epoch.
+    """
+
+    inode: int
+    size: int
+    modified: int
 
 
-def publish(path: Path, entries: Iterable[gdbm.Entry], mode: int) -> None:
-    """Put a new file with `entries` in the place of `path`, atomically and durably.
+def stamp_of(path: Path) -> Stamp | None:
+    """Return the stamp of the file that is in place now; None when there is none."""
+    try:
+        status = path.stat()
+    except FileNotFoundError:
+        return None
+    return Stamp(status.st_ino, status.st_size, status.st_mtime_ns)
+
+
+def publish(path: Path, entries: Mapping[bytes, bytes], mode: int, last: Stamp | None) -> Stamp:
+    """Put a new, sealed file with `entries` in the place of `path`, atomically and durably.
 
     Args:
         path: the file; its folder exists.
-        entries: all of them, the seal among them.
+        entries: all of them, without the seal.
         mode: permission bits of the file.
+        last: the version published before; None when there is none.
+
+    Returns:
+        The new file's stamp.
 
     Raises:
         BuildFailed: the old file, if there was one, is in place.
     """
     try:
-        _replace(path, gdbm.build(entries), mode)
+        with _new_file(path) as file:
+            _write(path, file, entries)
+            _adorn(file, path, mode)
+            _date(file.fileno(), max(_modified(last), _modified(stamp_of(path))))
+            os.fsync(file.fileno())
+            status = os.fstat(file.fileno())
+            Path(file.name).replace(path)
     except gdbm.GdbmError as error:
         raise BuildFailed(path, str(error)) from error
     except OSError as error:
         raise BuildFailed(path, error.strerror or str(error)) from error
+    _sync_folder(path.parent)
+    return Stamp(status.st_ino, status.st_size, status.st_mtime_ns)
+
+
+@contextlib.contextmanager
+def settled(path: Path) -> Iterator[None]:
+    """Keep programs that write files in place (`httxt2dbm`, `dbm.gnu`) away from this one.
+
+    They hold GDBM's exclusive lock while they write; readers, httpd too, share the one held here.
+
+    Raises:
+        DatabaseInUse: somebody went on writing for several seconds.
+    """
+    try:
+        handle = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
+    except FileNotFoundError:
+        yield
+        return
+    try:
+        _share(path, handle)
+        yield
+    finally:
+        os.close(handle)
 
 
 def remove_leftovers(path: Path) -> None:
     """Remove new files that a killed writer did not finish; the writer's lock must be held."""
-    for leftover in path.parent.glob(f"{_PREFIX}{path.name}.*{_SUFFIX}"):
-        with contextlib.suppress(FileNotFoundError):
-            leftover.unlink()
+    ours = re.compile(re.escape(f"{_PREFIX}{path.name}.") + r"[^.]+" + re.escape(_SUFFIX))
+    for leftover in path.parent.iterdir():
+        if ours.fullmatch(leftover.name):
+            leftover.unlink(missing_ok=True)
 
 
-def _replace(path: Path, content: memoryview, mode: int) -> None:
+@contextlib.contextmanager
+def _new_file(path: Path) -> Iterator[BinaryIO]:
+    """Yield a new file beside `path`; whoever does not rename it loses it."""
     handle, name = tempfile.mkstemp(_SUFFIX, f"{_PREFIX}{path.name}.", path.parent)
+    os.close(handle)
     try:
-        with os.fdopen(handle, "wb") as file:
-            file.write(content)
-            file.flush()
-            os.fchmod(file.fileno(), mode)
-            stamp = _later_than(path)
-            os.utime(file.fileno(), ns=(stamp, stamp))
-            os.fsync(file.fileno())
-        Path(name).replace(path)
+        with Path(name).open("r+b") as file:
+            yield file
     except BaseException:
         Path(name).unlink(missing_ok=True)
         raise
-    _sync_folder(path.parent)
 
 
-def _later_than(path: Path) -> int:
-    """Return now in nanoseconds, but at least a microsecond after the file's last change."""
-    try:
-        last = path.stat().st_mtime_ns // 1000
-    except FileNotFoundError:
-        last = 0
-    return max(time.time_ns() // 1000, last + 1) * 1000
+def _write(path: Path, file: BinaryIO, entries: Mapping[bytes, bytes]) -> None:
+    if len(entries) <= _IN_PROCESS:
+        file.write(helper.content(entries))
+        file.flush()
+    else:
+        helper.build(path, entries, file)
+
+
+def _adorn(file: BinaryIO, path: Path, mode: int) -> None:
+    """Give the new file the old one's group (httpd's, for a map of secrets), and the mode."""
+    with contextlib.suppress(FileNotFoundError, PermissionError):
+        os.fchown(file.fileno(), -1, path.stat().st_gid)
+    os.fchmod(file.fileno(), mode)
+
+
+def _date(handle: int, last: int) -> None:
+    """Date a file now, but later than `last` (nanoseconds) by what the file system can tell.
+
+    A microsecond is enough where it keeps such; some keep one or two seconds.
+    """
+    now = time.time_ns() // 1000 * 1000
+    for step in (1_000, 1_000_000_000, 2_000_000_000):
+        wanted = max(now, last // 1000 * 1000 + step)
+        os.utime(handle, ns=(wanted, wanted))
+        if os.fstat(handle).st_mtime_ns // 1000 > last // 1000:
+            return
+
+
+def _modified(stamp: Stamp | None) -> int:
+    return stamp.modified if stamp else 0
+
+
+def _share(path: Path, handle: int) -> None:
+    deadline = time.monotonic() + _SETTLE_SECONDS
+    while True:
+        try:
+            fcntl.flock(handle, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        except BlockingIOError:
+            if time.monotonic() > deadline:
+                raise DatabaseInUse(path, "a program that writes it in place") from None
+            time.sleep(0.01)
+        else:
+            return
 
 
 def _sync_folder(folder: Path) -> None:
-    handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    """Make the rename durable. The new file is in place already: a failure is only told."""
     try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
+        handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        try:
+            os.fsync(handle)
+        finally:
+            os.close(handle)
+    except OSError as error:
+        logger.warning("folder of the route file not synced folder=%s error=%s", folder, error)

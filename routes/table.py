@@ -1,65 +1,71 @@
 """Matching in memory: exact host first, else the longest path prefix on segment boundaries.
 
-The cost of a match is bounded by the depth of the deepest key, whatever the number of routes
-and whatever the length of the request's path.
+Paths are a tree of segments. A match costs a step per segment as far as some key goes along, so
+neither the number of routes nor the length of the request's path counts.
 """
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Iterator
 from typing import Generic, TypeVar
 
-from routes.keys import canonical_host, canonical_segment
+from routes.keys import canonical_host, canonical_key, canonical_segment
 
 V = TypeVar("V")
 
 
-class Table(Generic[V]):
-    """Maps canonical keys to values. Keys come from `keys.canonical_key`."""
+class _Node(Generic[V]):
+    """A path prefix. `held` has the key's value, or nothing where only longer keys exist."""
+
+    __slots__ = ("children", "held")
 
     def __init__(self) -> None:
-        self._hosts: dict[str, V] = {}
-        self._paths: dict[bytes, V] = {}
-        self._depths: Counter[int] = Counter()
-        self._deepest = 0
+        self.children: dict[bytes, _Node[V]] = {}
+        self.held: tuple[V] | None = None
+
+
+class Table(Generic[V]):
+    """Maps keys, in canonical form, to values."""
+
+    def __init__(self) -> None:
+        self._values: dict[str, V] = {}
+        self._hosts: dict[str, tuple[V]] = {}
+        self._root: _Node[V] = _Node()
 
     def __len__(self) -> int:
-        return len(self._hosts) + len(self._paths)
+        return len(self._values)
+
+    def __repr__(self) -> str:
+        return f"Table({len(self)} routes)"
 
     def put(self, key: str, value: V) -> None:
-        """Set the value of a key."""
+        """Set the value of a key. Raises InvalidKey."""
+        key = canonical_key(key)
+        self._values[key] = value
         if not key.startswith("/"):
-            self._hosts[key] = value
+            self._hosts[key] = (value,)
             return
-        path = key.encode("ascii")
-        if path not in self._paths:
-            self._depths[_depth(path)] += 1
-            self._deepest = max(self._depths)
-        self._paths[path] = value
+        node = self._root
+        for segment in _segments(key):
+            node = node.children.setdefault(segment, _Node())
+        node.held = (value,)
 
     def get(self, key: str) -> V | None:
         """Return the value of exactly this key, or None."""
-        if key.startswith("/"):
-            return self._paths.get(key.encode("ascii"))
-        return self._hosts.get(key)
+        return self._values.get(key)
 
     def remove(self, key: str) -> None:
         """Forget a key; nothing happens when it is not there."""
-        if not key.startswith("/"):
-            self._hosts.pop(key, None)
+        if self._values.pop(key, None) is None:
             return
-        path = key.encode("ascii")
-        if self._paths.pop(path, None) is not None:
-            self._depths[_depth(path)] -= 1
-            self._depths += Counter()
-            self._deepest = max(self._depths, default=0)
+        if not key.startswith("/"):
+            del self._hosts[key]
+        else:
+            self._prune(_segments(key))
 
     def items(self) -> Iterator[tuple[str, V]]:
-        """Yield every key with its value, in no order."""
-        yield from self._hosts.items()
-        for path, value in self._paths.items():
-            yield path.decode("ascii"), value
+        """Yield every key with its value, in no order; the table may change meanwhile."""
+        yield from tuple(self._values.items())
 
     def match(self, host: bytes, path: bytes) -> V | None:
         """Return the value for a request, or None.
@@ -69,29 +75,49 @@ class Table(Generic[V]):
             path: the raw path; it may carry a query, which is ignored.
         """
         if self._hosts:
-            value = self._hosts.get(canonical_host(host))
-            if value is not None:
-                return value
-        return self._match_path(path) if self._paths else None
+            held = self._hosts.get(canonical_host(host))
+            if held is not None:
+                return held[0]
+        return self._match_path(path)
 
     def _match_path(self, path: bytes) -> V | None:
-        prefix = self._leading_segments(path.partition(b"?")[0])
-        while prefix:
-            value = self._paths.get(prefix)
-            if value is not None:
-                return value
-            prefix = prefix[: prefix.rfind(b"/")]
-        return self._paths.get(b"/") if path.startswith(b"/") else None
-
-    def _leading_segments(self, path: bytes) -> bytes:
-        """Return as many leading segments as the deepest key has, in canonical form."""
-        end = 0
-        for _ in range(self._deepest):
-            end = path.find(b"/", end + 1)
+        if not path.startswith(b"/"):
+            return None
+        node, best = self._root, self._root.held
+        end, query = 0, path.find(b"?")
+        last = len(path) if query < 0 else query
+        while node.children and end < last:
+            start = end + 1
+            end = path.find(b"/", start, last)
             if end < 0:
-                return canonical_segment(path)
-        return canonical_segment(path[:end])
+                end = last
+            child = _child(node, path[start:end])
+            if child is None:
+                break
+            node, best = child, child.held or best
+        return best[0] if best is not None else None
+
+    def _prune(self, segments: list[bytes]) -> None:
+        nodes = [self._root]
+        for segment in segments:
+            nodes.append(nodes[-1].children[segment])
+        nodes[-1].held = None
+        for segment in reversed(segments):
+            node = nodes.pop()
+            if node.children or node.held is not None:
+                return
+            del nodes[-1].children[segment]
 
 
-def _depth(path: bytes) -> int:
-    return 0 if path == b"/" else path.count(b"/")
+def _segments(key: str) -> list[bytes]:
+    return [] if key == "/" else key.encode("ascii")[1:].split(b"/")
+
+
+def _child(node: _Node[V], segment: bytes) -> _Node[V] | None:
+    # Most segments are canonical already. One that equals a key's segment is, for that one is.
+    child = node.children.get(segment)
+    if child is None:
+        canonical = canonical_segment(segment)
+        if canonical != segment:
+            child = node.children.get(canonical)
+    return child

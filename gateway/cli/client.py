@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import http.client
+import ipaddress
 import json
 import socket
 from collections.abc import Callable, Mapping
@@ -14,9 +15,6 @@ from gateway.cli.failures import CommandError, NotReachable, Refused, TokenUnusa
 
 CONNECT_TIMEOUT = 5.0
 ANSWER_TIMEOUT = 60.0
-
-# What a listener bound to "all addresses" is reached by from the same machine.
-_ANY = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104 - looked up, never bound
 
 
 class Client:
@@ -30,7 +28,7 @@ class Client:
     """
 
     def __init__(self, host: str, port: int, read_token: Callable[[], str]) -> None:
-        self._host = _ANY.get(host, host)
+        self._host = _reachable(host)
         self._port = port
         self._read_token = read_token
 
@@ -126,6 +124,17 @@ class Client:
 
     def _stranger(self, response: http.client.HTTPResponse) -> NotReachable:
         return NotReachable(self.address, f"what listens there answers {response.status}, no JSON")
+
+
+def _reachable(host: str) -> str:
+    """Return where a listener on `host` is reached from the same machine."""
+    try:
+        address = ipaddress.ip_address(host)
+    except ValueError:
+        return host
+    if not address.is_unspecified:
+        return host
+    return "127.0.0.1" if address.version == 4 else "::1"
 
 
 def _target(path: str, query: Mapping[str, str] | None) -> str:

@@ -50,7 +50,7 @@ def client_of(args: argparse.Namespace) -> Client:
     Raises:
         UsageError: a flag or setting is wrong.
     """
-    from gateway.settings import parse_address  # noqa: PLC0415 - takes long to import
+    from gateway.settings import parse_address  # takes long to import
 
     settings = settings_of(args)
     host, port = parse_address(settings.management_listen)
@@ -86,7 +86,7 @@ def load(flags: Mapping[str, Any], names: Mapping[str, str]) -> Settings:
     Raises:
         UsageError: a value is wrong.
     """
-    from gateway.settings import load_settings  # noqa: PLC0415 - takes long to import
+    from gateway.settings import load_settings  # takes long to import
 
     try:
         return load_settings(**flags)

@@ -62,8 +62,8 @@ def _context(given: Path | None) -> Path:
 
 
 async def _build_on(docker_host: str, context: Path, tag: str, base_image: str | None) -> None:
-    from gateway.spawners.engine import Engine  # noqa: PLC0415 - takes long to import
-    from gateway.spawners.images import build_image  # noqa: PLC0415
+    from gateway.spawners.engine import Engine  # takes long to import
+    from gateway.spawners.images import build_image
 
     engine = Engine(docker_host)
     try:

@@ -38,7 +38,7 @@ def add_to(noun: Parser) -> None:
 
 
 def _protect(args: argparse.Namespace) -> int:
-    from gateway.spawners import firewall  # noqa: PLC0415 - takes long to import
+    from gateway.spawners import firewall  # takes long to import
 
     subnet = _subnet(args)
     rules = firewall.rules(_installation(args), subnet)
@@ -66,7 +66,7 @@ def _installation(args: argparse.Namespace) -> str:
     state_dir = settings_of(args).state_dir
     # Identity.load would make a new one, which would be nobody's.
     if (state_dir / "identity.json").exists():
-        from gateway.notebooks.identity import Identity  # noqa: PLC0415
+        from gateway.notebooks.identity import Identity
 
         return Identity.load(state_dir).installation
     return str(client_of(args).get("")["installation"])

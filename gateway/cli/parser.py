@@ -83,8 +83,8 @@ class _Version(argparse.Action):
 
 def version() -> str:
     """Return the installed version of nbgate."""
-    from importlib.metadata import PackageNotFoundError  # noqa: PLC0415
-    from importlib.metadata import version as installed  # noqa: PLC0415
+    from importlib.metadata import PackageNotFoundError
+    from importlib.metadata import version as installed
 
     try:
         return installed("nbgate")

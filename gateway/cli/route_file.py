@@ -24,7 +24,7 @@ def read(args: argparse.Namespace) -> list[dict[str, Any]]:
         NoRouteFile: there is none.
         DamagedDatabase: it cannot be trusted.
     """
-    from routes import apachedb  # noqa: PLC0415 - takes long to import
+    from routes import apachedb  # takes long to import
 
     found = apachedb.read(_existing(args)).items()
     routes = ((_text(key), _text(target)) for key, target in found)
@@ -35,7 +35,7 @@ def read(args: argparse.Namespace) -> list[dict[str, Any]]:
 
 def read_one(args: argparse.Namespace, key: str) -> dict[str, Any]:
     """Return one route; see `read`. Raises NotFound, InvalidKey."""
-    from routes.keys import canonical_key  # noqa: PLC0415
+    from routes.keys import canonical_key
 
     canonical = canonical_key(key)
     for route in read(args):
@@ -46,14 +46,14 @@ def read_one(args: argparse.Namespace, key: str) -> dict[str, Any]:
 
 def check_file(args: argparse.Namespace) -> list[str]:
     """Return what is wrong with the file; empty when it is sound. Raises NoRouteFile."""
-    from routes.apachedb import check  # noqa: PLC0415
+    from routes.apachedb import check
 
     return list(check(_existing(args)))
 
 
 def rebuild(args: argparse.Namespace) -> str:
     """Write a fresh file from the notebooks and what is readable; return one line."""
-    from gateway.app import rebuild_routes  # noqa: PLC0415 - takes long to import
+    from gateway.app import rebuild_routes  # takes long to import
 
     return rebuild_routes(settings_of(args))
 

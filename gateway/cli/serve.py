@@ -64,6 +64,6 @@ def _serve(args: argparse.Namespace) -> int:
     names = {name: flag_of(name) for name in Settings.model_fields}
     settings = load({name: getattr(args, name) for name in names}, names)
     # The application takes long to import: wrong flags are told at once.
-    from gateway.app import run  # noqa: PLC0415
+    from gateway.app import run
 
     return run(settings)

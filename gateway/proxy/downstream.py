@@ -8,9 +8,6 @@ from __future__ import annotations
 
 import asyncio
 import enum
-import os
-import socket
-import struct
 from typing import cast
 
 from gateway.errors import Problem, UpstreamTimeout
@@ -22,10 +19,10 @@ from gateway.proxy.forwarded import Peer
 from gateway.proxy.framing import BadFraming, Body, request_body
 from gateway.proxy.head import HEAD_END, BadHead, check_partial, parse_request
 from gateway.proxy.messages import RequestHead
+from gateway.proxy.sockets import reset_on_close
 
 _LINGER_SECONDS = 5.0
 _FLUSH_SECONDS = 30.0
-_RESET_ON_CLOSE = struct.pack("ii", 1, 0)
 
 
 class _Phase(enum.Enum):
@@ -192,7 +189,7 @@ class Downstream(asyncio.Protocol):
         self._exchange = None
         self._phase = _Phase.CLOSED
         if self._reset_to_break:
-            _reset_on_close(self._transport)
+            reset_on_close(self._transport)
         self._transport.abort()
 
     def release_for_tunnel(self) -> tuple[asyncio.Transport, bytes]:
@@ -352,11 +349,3 @@ class Downstream(asyncio.Protocol):
             self._close_within(_FLUSH_SECONDS)  # slow, but it reads
         else:
             self._transport.abort()
-
-
-def _reset_on_close(transport: asyncio.Transport) -> None:
-    """Let closing send RST in place of FIN."""
-    descriptor = transport.get_extra_info("socket").fileno()
-    if descriptor >= 0:
-        with socket.socket(fileno=os.dup(descriptor)) as same:
-            same.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET_ON_CLOSE)

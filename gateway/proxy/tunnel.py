@@ -7,7 +7,6 @@ a person's traffic from a ping. There is no idle cut.
 from __future__ import annotations
 
 import asyncio
-from typing import cast
 
 from gateway.proxy.activity import only_control_frames
 from gateway.proxy.context import Context
@@ -41,8 +40,9 @@ class Tunnel:
         self._activity = activity
         self._giving_up: asyncio.TimerHandle | None = None
         self._lost = 0
-        self._client = _Side(self, client, upstream, of_client=True)
-        self._upstream = _Side(self, upstream, client, of_client=False)
+        self._client = _Side(self, client, of_client=True)
+        self._upstream = _Side(self, upstream, of_client=False)
+        self._client.other, self._upstream.other = self._upstream, self._client
 
     def start(self, *, from_client: bytes, from_upstream: bytes) -> None:
         """Take the transports over and pass on what was read too early."""
@@ -107,22 +107,23 @@ class Tunnel:
 
 
 class _Side(asyncio.Protocol):
-    """One end of the tunnel; `other` is where its bytes go."""
+    """One end of the tunnel.
 
-    __slots__ = ("_of_client", "_other", "_tunnel", "transport")
+    Attributes:
+        transport: its connection.
+        other: the end that its bytes go to.
+        at_eof: whether it has sent all it had.
+    """
 
-    def __init__(
-        self,
-        tunnel: Tunnel,
-        transport: asyncio.Transport,
-        other: asyncio.Transport,
-        *,
-        of_client: bool,
-    ) -> None:
+    __slots__ = ("_of_client", "_tunnel", "at_eof", "other", "transport")
+
+    other: _Side
+
+    def __init__(self, tunnel: Tunnel, transport: asyncio.Transport, *, of_client: bool) -> None:
         self._tunnel = tunnel
-        self.transport = transport
-        self._other = other
         self._of_client = of_client
+        self.transport = transport
+        self.at_eof = False
 
     def congested(self) -> bool:
         """Whether more waits to be sent than should: then pause_writing was told to nobody."""
@@ -131,39 +132,38 @@ class _Side(asyncio.Protocol):
 
     def finish(self, last: bytes) -> None:
         """Send `last` if nothing waits before it, and close."""
-        if not self.transport.is_closing() and not self.transport.get_write_buffer_size():
+        free = not self.transport.get_write_buffer_size() and not self.other.at_eof
+        if free and not self.transport.is_closing():
             self.transport.write(last)
         self.transport.close()
-
-    def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        """See asyncio; not called for a transport that is taken over."""
-        self.transport = cast("asyncio.Transport", transport)
 
     def data_received(self, data: bytes) -> None:
         """See asyncio."""
         if self._of_client and not only_control_frames(data):
             self._tunnel.person_sent()
-        self._other.write(data)
+        self.other.transport.write(data)
 
     def eof_received(self) -> bool:
         """See asyncio; returns whether this side stays open for writing."""
-        if self._tunnel.half_closed() or not self._other.can_write_eof():
-            self._other.close()
+        self.at_eof = True
+        onward = self.other.transport
+        if self._tunnel.half_closed() or not onward.can_write_eof():
+            onward.close()
             return False
-        if not self._other.is_closing():
-            self._other.write_eof()
+        if not onward.is_closing():
+            onward.write_eof()
         return True
 
     def connection_lost(self, exc: Exception | None) -> None:
         """See asyncio."""
-        self._other.close()
+        self.other.transport.close()
         self._tunnel.lost_one()
 
     def pause_writing(self) -> None:
         """See asyncio."""
-        self._other.pause_reading()
+        self.other.transport.pause_reading()
 
     def resume_writing(self) -> None:
         """See asyncio."""
-        if not self._other.is_closing():
-            self._other.resume_reading()
+        if not self.other.transport.is_closing():
+            self.other.transport.resume_reading()

@@ -7,20 +7,17 @@ to. Decisions (retry, what the client is told) are exchange.py's; keeping is poo
 from __future__ import annotations
 
 import asyncio
-import contextlib
-import os
-from asyncio.trsock import TransportSocket
 from typing import TYPE_CHECKING, Protocol, cast
 
 from gateway.proxy.framing import BadFraming, Body, Truncated
 from gateway.proxy.head import HEAD_END, BadHead, check_partial, parse_response
 from gateway.proxy.messages import ResponseHead
+from gateway.proxy.sockets import unread
 
 if TYPE_CHECKING:
     from gateway.proxy.exchange import Exchange
 
 _HEAD_LIMIT = 256 * 1024
-_SALVAGE = 64 * 1024
 
 
 class Home(Protocol):
@@ -258,19 +255,12 @@ class Upstream(asyncio.Protocol):
         """Read what came before the connection broke.
 
         An upstream that answers early and closes makes our next write fail, and the event loop
-        then drops the connection with the answer still unread. uvloop may have closed the
-        descriptor by now, so that only asyncio's own transports are asked.
+        then drops the connection with the answer still unread.
         """
-        sock = self._transport.get_extra_info("socket")
-        if not isinstance(sock, TransportSocket):
-            return
-        with contextlib.suppress(OSError):
-            while self._exchange is not None:
-                data = os.read(sock.fileno(), _SALVAGE)
-                if not data:
-                    self.eof_received()
-                    return
-                self.data_received(data)
+        for data in unread(self._transport):
+            self.data_received(data)
+            if self._exchange is None:
+                return
 
     def _leave(self) -> None:
         if not self._gone:

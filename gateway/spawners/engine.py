@@ -10,6 +10,7 @@ import asyncio
 import contextlib
 import logging
 import math
+import socket
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -127,6 +128,7 @@ class Engine:
         docker-py's own `version="auto"` leaves its connection open when nobody answers.
         """
         timeout = math.ceil(self._deadline)
+        knock(self.address, self._deadline)
         with contextlib.closing(APIClient(timeout=timeout, **self._kwargs)) as probe:
             version = probe.version(api_version=False)["ApiVersion"]
         return APIClient(version=version, timeout=timeout, **self._kwargs)
@@ -139,12 +141,25 @@ class Engine:
         except docker.errors.APIError as error:
             raise refusal(error) from error
         except (
-            TimeoutError,
             docker.errors.DockerException,
             requests.exceptions.RequestException,
+            OSError,
         ) as error:
             log.debug("engine call failed address=%s error=%s", self.address, error)
             raise EngineUnavailable(self.address) from error
+
+
+def knock(address: str, deadline: float) -> None:
+    """Make sure that somebody listens on a local socket; docker-py loses its own where none does.
+
+    Raises:
+        OSError: nobody listens, or not within `deadline` seconds.
+    """
+    scheme, _, path = address.partition("://")
+    if scheme in ("unix", "http+unix"):
+        with socket.socket(socket.AF_UNIX) as probe:
+            probe.settimeout(deadline)
+            probe.connect(f"/{path.lstrip('/')}")
 
 
 def refusal(error: docker.errors.APIError) -> EngineRefused:

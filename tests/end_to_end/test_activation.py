@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 import signal
 import urllib.request
@@ -28,6 +29,16 @@ def kill_server(gateway: GatewayProcess, server_id: str) -> None:
     engine = docker.DockerClient(gateway.environment["NBGATE_DOCKER_HOST"])
     engine.containers.get(server_id).kill()
     engine.close()
+
+
+async def nobody_listens(port: int) -> None:
+    """Wait until connections to a port are refused."""
+    async with asyncio.timeout(20):
+        with contextlib.suppress(ConnectionRefusedError):
+            while True:
+                _, writer = await asyncio.open_connection("127.0.0.1", port)
+                writer.close()
+                await asyncio.sleep(0.05)
 
 
 async def test_kernel_computes_through_the_gateways_websocket(gateway: GatewayProcess) -> None:
@@ -91,6 +102,7 @@ async def test_dead_server_is_noticed_by_the_next_request(gateway: GatewayProces
             assert answer.status == 200
         record = gateway.show("demo-x-oli")
         kill_server(gateway, record["container_id"])
+        await nobody_listens(record["port"])
         async with client.get(f"{base}api/status") as answer:
             assert answer.status == 200
     assert gateway.show("demo-x-oli")["container_id"] != record["container_id"]

@@ -90,8 +90,12 @@ def stack(
         command = [*compose, *files, "--project-directory", str(ROOT), "-p", PROJECT]
         made = Stack(command, environment, f"http://127.0.0.1:{port}", client)
         try:
-            made.compose("up", "--detach", "--build")
-            until_healthy(made)
+            try:
+                made.compose("up", "--detach", "--build")
+                until_healthy(made)
+            except AssertionError:
+                print(made.compose("logs", "--no-color", "--tail", "50"))
+                raise
             yield made
         finally:
             take_down(made)
@@ -99,7 +103,11 @@ def stack(
 
 def until_healthy(stack: Stack) -> None:
     """Wait for the health checks of what nothing else waits for."""
-    checks = {"httpd": "/etc/nbgate/healthcheck", "firewall": "test -e /tmp/protected"}
+    checks = {
+        "gateway": "echo > /dev/tcp/127.0.0.1/8000",
+        "httpd": "/etc/nbgate/healthcheck",
+        "firewall": "test -e /tmp/protected",
+    }
     for service, check in checks.items():
         waiting = f"until {check}; do sleep 0.2; done 2> /dev/null"
         stack.compose("exec", "-T", service, "timeout", "60", "bash", "-c", waiting)
@@ -126,6 +134,17 @@ async def test_people_reach_the_gateway_through_httpd(stack: Stack) -> None:
     async with aiohttp.ClientSession() as session, session.get(stack.url) as response:
         assert response.status == 200
         assert "nbgate" in await response.text()
+
+
+async def test_httpd_answers_by_itself_while_the_gateway_is_stopped(stack: Stack) -> None:
+    stack.compose("stop", "gateway")
+    try:
+        async with aiohttp.ClientSession() as session, session.get(stack.url) as response:
+            assert response.status == 503
+            assert "does not answer now" in await response.text()
+    finally:
+        stack.compose("start", "gateway")
+        until_healthy(stack)
 
 
 async def test_management_is_not_reachable_from_outside(stack: Stack) -> None:

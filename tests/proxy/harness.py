@@ -14,6 +14,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from types import TracebackType
+from typing import cast
 
 from aiohttp import web
 
@@ -181,6 +182,32 @@ class Wire:
         except ConnectionError:
             return True
 
+    def pause(self) -> None:
+        """Take nothing from the kernel any more."""
+        cast("asyncio.ReadTransport", self.writer.transport).pause_reading()
+
+    def resume(self) -> None:
+        """Undo pause."""
+        cast("asyncio.ReadTransport", self.writer.transport).resume_reading()
+
+    async def stall(self, block: bytes = b"x" * 65536, limit: int = 64 * 2**20) -> int:
+        """Send `block` until the peer takes no more; return how many bytes went out.
+
+        Raises:
+            AssertionError: it took `limit` bytes.
+        """
+        self.writer.transport.set_write_buffer_limits(high=0)
+        sent = 0
+        while sent < limit:
+            self.writer.write(block)
+            sent += len(block)
+            try:
+                async with asyncio.timeout(0.5):
+                    await self.writer.drain()
+            except TimeoutError:
+                return sent
+        raise AssertionError(f"the peer took {sent} bytes without a pause")
+
     async def close(self) -> None:
         """Close; what the peer did not take is dropped."""
         self.writer.close()
@@ -193,7 +220,7 @@ class Wire:
     def reset(self) -> None:
         """Close with RST."""
         sock = self.writer.get_extra_info("socket")
-        if sock.fileno() >= 0:
+        if sock is not None and sock.fileno() >= 0:
             sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
         self.writer.transport.abort()
 
@@ -238,6 +265,10 @@ class Upstream:
     def target(self) -> Target:
         """Where it listens."""
         return Target("127.0.0.1", self.port)
+
+    def stop_listening(self) -> None:
+        """Accept no more connections; those that are open live on."""
+        self._server.close()
 
     async def take(self) -> Wire:
         """Return the next connection."""
@@ -384,7 +415,7 @@ class Rig:
 
 
 async def _page(request: web.Request) -> web.Response:
-    told = {name: value for name, value in request.headers.items()}
+    told = dict(request.headers.items())
     return web.json_response({"path": request.raw_path, "headers": told})
 
 

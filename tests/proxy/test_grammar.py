@@ -180,7 +180,9 @@ async def test_what_looks_like_a_request_in_a_body_stays_body(
 
 async def test_unknown_upgrade_is_dropped(proxy: Rig, upstream: Upstream) -> None:
     async with await proxy.connect() as client:
-        await client.send(POST + b"Connection: Upgrade\r\nUpgrade: h2c\r\nContent-Length: 2\r\n\r\nhi")
+        await client.send(
+            POST + b"Connection: Upgrade\r\nUpgrade: h2c\r\nContent-Length: 2\r\n\r\nhi"
+        )
         message = await (await upstream.take()).request()
     assert message.body == b"hi"
     assert message.names() & {b"upgrade", b"connection"} == set()
@@ -191,9 +193,7 @@ async def test_head_limit_is_a_setting(tmp_path: Path, upstream: Upstream) -> No
         assert (await proxy.ask(GET + b"X: " + b"a" * 1100 + b"\r\n\r\n")).status == 431
 
 
-async def test_head_that_is_not_complete_in_time_is_408(
-    tmp_path: Path, upstream: Upstream
-) -> None:
+async def test_head_that_is_not_complete_in_time_is_408(tmp_path: Path, upstream: Upstream) -> None:
     async with rig(tmp_path, upstream.target, ProxyLimits(head_timeout=0.2)) as proxy:
         async with await proxy.connect() as client:
             await client.send(b"GET / HTTP/1.1\r\nHost:")

@@ -77,16 +77,20 @@ async def test_hop_by_hop_headers_end_here(echoing: Rig) -> None:
         b"TE: trailers\r\nProxy-Authorization: Basic x\r\nProxy-Connection: close\r\n"
         b"Upgrade: h2c\r\nHTTP2-Settings: AAA\r\nX-Stays: 1\r\n",
     )
-    assert headers.keys() & {
-        b"connection",
-        b"x-secret-hop",
-        b"keep-alive",
-        b"te",
-        b"proxy-authorization",
-        b"proxy-connection",
-        b"upgrade",
-        b"http2-settings",
-    } == set()
+    assert (
+        headers.keys()
+        & {
+            b"connection",
+            b"x-secret-hop",
+            b"keep-alive",
+            b"te",
+            b"proxy-authorization",
+            b"proxy-connection",
+            b"upgrade",
+            b"http2-settings",
+        }
+        == set()
+    )
     assert headers[b"x-stays"] == b"1"
 
 

@@ -140,7 +140,8 @@ async def test_chunked_answer_reaches_http_10_client_as_plain_bytes(
     answer, client, _ = await answered(
         proxy,
         upstream,
-        b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n1\r\n!\r\n0\r\nX: y\r\n\r\n",
+        b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"
+        b"5\r\nhello\r\n1\r\n!\r\n0\r\nX: y\r\n\r\n",
         b"GET / HTTP/1.0\r\nHost: h\r\n\r\n",
     )
     assert answer.body == b"hello!"

@@ -125,11 +125,13 @@ async def test_engine_that_is_down_is_named(tmp_path: Path) -> None:
 
 
 async def test_engine_that_hangs_is_given_up_in_time(tmp_path: Path) -> None:
-    release = asyncio.Event()
+    release, released = asyncio.Event(), asyncio.Event()
 
     async def hang(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         await release.wait()
         writer.close()
+        await writer.wait_closed()
+        released.set()
 
     async with await asyncio.start_unix_server(hang, tmp_path / "hang.sock"):
         engine = Engine(f"unix://{tmp_path}/hang.sock", deadline=0.5)
@@ -138,6 +140,7 @@ async def test_engine_that_hangs_is_given_up_in_time(tmp_path: Path) -> None:
             await engine.call(lambda api: api.version())
         assert time.monotonic() - began < 5
         release.set()
+        await released.wait()
         await engine.close()
 
 

@@ -8,6 +8,7 @@ from collections.abc import AsyncIterator, Iterator
 from typing import Any
 
 import pytest
+from docker.types import IPAMConfig, IPAMPool
 
 from gateway.errors import EngineError
 from gateway.spawners import firewall
@@ -109,8 +110,8 @@ async def test_network_with_another_subnet_is_refused(workshop: Workshop) -> Non
 
 async def test_network_on_which_containers_meet_is_refused(workshop: Workshop) -> None:
     with contextlib.closing(workshop.engine.client()) as client:
-        pool = {"Config": [{"Subnet": workshop.subnet}]}
-        client.api.create_network(network_name(workshop.installation), "bridge", ipam=pool)
+        ipam = IPAMConfig(pool_configs=[IPAMPool(subnet=workshop.subnet)])
+        client.api.create_network(network_name(workshop.installation), "bridge", ipam=ipam)
 
     with pytest.raises(EngineError, match="could reach each other"):
         await workshop.spawner().open()

@@ -44,11 +44,14 @@ async def screenshot(page: Page, name: str) -> None:
 
 
 async def run_first_cell(page: Page, result: str) -> None:
-    """Run the first code cell of the notebook that is open in Lab; wait for its result."""
+    """Run the first code cell of the notebook that is open in Lab; wait for its result.
+
+    Lab shows an idle kernel before it is connected to one, and asks for a kernel when a cell is
+    run then; its status bar tells the truth.
+    """
     cell = page.locator(".jp-CodeCell").first
     await cell.wait_for(timeout=90 * _MILLISECONDS)
-    idle = page.locator(".jp-Notebook-ExecutionIndicator[data-status='idle']")
-    await idle.wait_for(timeout=60 * _MILLISECONDS)
+    await page.get_by_text("Python 3 (ipykernel) | Idle").wait_for(timeout=90 * _MILLISECONDS)
     await cell.locator(".cm-content").click()
     await page.keyboard.press("Shift+Enter")
     output = cell.locator(".jp-OutputArea-output")

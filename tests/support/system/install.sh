@@ -11,7 +11,6 @@ ip              iproute2         the tests' own Docker Engine
 iptables        iptables         the tests' own Docker Engine
 setpriv         util-linux       running servers without root
 dockerd         docker.io        the tests' own Docker Engine
-docker          docker-cli       the tests' own Docker Engine
 debootstrap     debootstrap      a base image without a registry
 docker-compose  docker-compose   compose.yaml
 apache2         apache2-bin      the Apache front
@@ -76,7 +75,7 @@ if command -v apt-get > /dev/null && { [ "$(id -u)" -eq 0 ] || sudo -n true 2> /
     as_root apt-get update -q -o Acquire::Retries=3 < /dev/null > /dev/null || true
     packages=()
     for entry in "${lacking[@]}"; do
-        # docker-cli is a package of its own only in newer releases.
+        # Where a release has no package of that name, others may still be installed.
         if apt-cache show --no-all-versions "${entry%% *}" > /dev/null 2>&1; then
             packages+=("${entry%% *}")
         fi

@@ -1,0 +1,39 @@
+"""What the event loop does not offer, done on the descriptor below a transport."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import socket
+import struct
+from collections.abc import Iterator
+
+_RESET_ON_CLOSE = struct.pack("ii", 1, 0)
+_BLOCK = 64 * 1024
+
+
+def _descriptor(transport: asyncio.BaseTransport) -> int:
+    """Return the descriptor; -1 when it is closed (asyncio and uvloop both tell)."""
+    sock = transport.get_extra_info("socket")
+    return -1 if sock is None else int(sock.fileno())
+
+
+def reset_on_close(transport: asyncio.BaseTransport) -> None:
+    """Let closing send RST in place of FIN (`SO_LINGER` of 0 seconds, socket(7))."""
+    descriptor = _descriptor(transport)
+    if descriptor >= 0:
+        with socket.socket(fileno=os.dup(descriptor)) as same:
+            same.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET_ON_CLOSE)
+
+
+def unread(transport: asyncio.BaseTransport) -> Iterator[bytes]:
+    """Yield what the kernel holds of a connection that the loop has given up reading.
+
+    To be used in connection_lost, where the descriptor is still open. The end of it tells
+    nothing: after a reset was reported, reading ends as after a FIN.
+    """
+    descriptor = _descriptor(transport)
+    with contextlib.suppress(OSError):
+        while descriptor >= 0 and (data := os.read(descriptor, _BLOCK)):
+            yield data

@@ -1,0 +1,421 @@
+"""What becomes of a request by the gate's decision, and what is told to whom."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import socket
+from pathlib import Path
+from typing import cast
+
+import pytest
+
+from gateway.errors import StartFailed
+from gateway.proxy.interface import Hold, Local, Refuse, Relay, RouteEntry
+from routes.keys import Target
+from tests.proxy.harness import Message, Rig, Upstream, echo, pages_app, parsed, rig, until
+
+GET = b"GET / HTTP/1.1\r\nHost: h\r\n\r\n"
+OK = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"
+
+
+def get(lines: bytes, target: bytes = b"/") -> bytes:
+    """Return a GET with header `lines`, each with its CR LF."""
+    return b"GET %b HTTP/1.1\r\nHost: h\r\n%b\r\n" % (target, lines)
+
+
+def problem(answer: Message) -> dict[str, object]:
+    """Return the problem document in `answer`."""
+    assert answer.one(b"content-type") == b"application/problem+json"
+    return cast("dict[str, object]", json.loads(answer.body))
+
+
+def unused_target() -> Target:
+    """Return a target that refuses connections."""
+    with socket.create_server(("127.0.0.1", 0)) as reserved:
+        return Target("127.0.0.1", reserved.getsockname()[1])
+
+
+# -- headers of notebooks
+
+
+async def test_hop_secret_and_user_are_injected(echoing: Rig) -> None:
+    echoing.notebook()
+    echoing.gate.rule = lambda head, client: Relay(echoing.entry, "alice é/\r\nX: y")
+    answer = await echoing.ask(get(b"Authorization: token mine\r\nX-Nbgate-User: root\r\n"))
+    message = parsed(answer.body)
+    assert message.all(b"authorization") == [b"token s3cret"]
+    assert message.all(b"x-nbgate-user") == [b"alice%20%C3%A9%2F%0D%0AX%3A%20y"]
+
+
+async def test_authorization_never_reaches_a_notebook_even_without_a_secret(
+    echoing: Rig,
+) -> None:
+    echoing.notebook(secret=None)
+    message = parsed((await echoing.ask(get(b"Authorization: token mine\r\n"))).body)
+    assert b"authorization" not in message.names()
+
+
+async def test_plain_route_gets_authorization_and_token_but_no_user(echoing: Rig) -> None:
+    answer = await echoing.ask(get(b"Authorization: token mine\r\n", b"/?token=x"))
+    message = parsed(answer.body)
+    assert message.one(b"authorization") == b"token mine"
+    assert message.target == b"/?token=x"
+    assert b"x-nbgate-user" not in message.names()
+
+
+@pytest.mark.parametrize("name", [b"X-Nbgate-User", b"x-nbgate-scheme", b"X_Nbgate_User"])
+async def test_clients_cannot_speak_in_our_name(echoing: Rig, name: bytes) -> None:
+    message = parsed((await echoing.ask(get(b"%b: root\r\n" % name))).body)
+    assert not [key for key in message.names() if b"nbgate" in key]
+
+
+@pytest.mark.parametrize(
+    ("sent", "arrives"),
+    [
+        (b"nbgate-session=s", None),
+        (b"a=1; nbgate-session=s; b=2", b"a=1; b=2"),
+        (b"nbgate-session=s; b=2", b"b=2"),
+        (b"a=1;nbgate-session=s", b"a=1"),
+        (b"__Host-nbgate=s; __Host-nbgate-state=t; nbgate-state=u; _xsrf=x", b"_xsrf=x"),
+        (b"nbgate-session=s; nbgate-session=t", None),
+        (b"nbgate-session =s; a=1", b"a=1"),
+        (b"nbgate-session; a=1", b"a=1"),
+        (b"my-nbgate-session=1; nbgate-sessions=2", b"my-nbgate-session=1; nbgate-sessions=2"),
+        (b'a="b c";  d', b'a="b c";  d'),
+    ],
+)
+@pytest.mark.parametrize("notebook", [True, False])
+async def test_gateway_cookies_never_reach_an_upstream(
+    echoing: Rig, sent: bytes, arrives: bytes | None, notebook: bool
+) -> None:
+    if notebook:
+        echoing.notebook()
+    message = parsed((await echoing.ask(get(b"Cookie: %b\r\n" % sent))).body)
+    assert message.one(b"cookie") == arrives
+
+
+async def test_gateway_cookies_are_removed_from_each_cookie_header(echoing: Rig) -> None:
+    lines = b"Cookie: a=1\r\nCookie: nbgate-session=s\r\ncookie: __Host-nbgate=t; b=2\r\n"
+    message = parsed((await echoing.ask(get(lines))).body)
+    assert message.all(b"cookie") == [b"a=1", b"b=2"]
+
+
+@pytest.mark.parametrize(
+    ("sent", "arrives"),
+    [
+        (b"/lab?token=x", b"/lab"),
+        (b"/lab?token=x&a=%2F", b"/lab?a=%2F"),
+        (b"/lab?a=1&token=x", b"/lab?a=1"),
+        (b"/lab?a=1&token=x&b=2&&token=y&c", b"/lab?a=1&b=2&&c"),
+        (b"/lab?tok%65n=x&a=1", b"/lab?a=1"),
+        (b"/lab?token", b"/lab"),
+        (b"/lab?tokens=1&xtoken=2&Token=3", b"/lab?tokens=1&xtoken=2&Token=3"),
+        (b"/lab?a=token=x", b"/lab?a=token=x"),
+        (b"/lab?", b"/lab?"),
+        (b"/token=x?b", b"/token=x?b"),
+    ],
+)
+async def test_token_never_reaches_a_notebook(echoing: Rig, sent: bytes, arrives: bytes) -> None:
+    echoing.notebook()
+    assert parsed((await echoing.ask(get(b"", sent))).body).target == arrives
+
+
+NOTEBOOK_ANSWER = (
+    b"HTTP/1.1 200 OK\r\nSet-Cookie: username-h-8888=x; Path=/\r\nSet-Cookie: _xsrf=1; Path=/\r\n"
+    b"Access-Control-Allow-Origin: *\r\naccess-control-allow-credentials: true\r\n"
+    b"Set-Cookie: nbgate-session=evil\r\nSet-Cookie: __Host-nbgate=evil; Secure\r\n"
+    b"Set-Cookie: kept=2\r\nX-A: 1\r\nContent-Length: 0\r\n\r\n"
+)
+
+
+async def test_notebooks_login_cookies_and_cors_do_not_reach_the_client(
+    proxy: Rig, upstream: Upstream
+) -> None:
+    proxy.notebook()
+    async with await proxy.connect() as client:
+        await client.send(GET)
+        server = await upstream.take()
+        await server.request()
+        await server.send(NOTEBOOK_ANSWER)
+        answer = await client.response()
+    assert answer.all(b"set-cookie") == [b"_xsrf=1; Path=/", b"kept=2"]
+    assert answer.names() == {b"set-cookie", b"x-a", b"content-length"}
+
+
+async def test_plain_routes_cookies_and_cors_reach_the_client(
+    proxy: Rig, upstream: Upstream
+) -> None:
+    async with await proxy.connect() as client:
+        await client.send(GET)
+        server = await upstream.take()
+        await server.request()
+        await server.send(NOTEBOOK_ANSWER)
+        answer = await client.response()
+    assert len(answer.all(b"set-cookie")) == 5
+    assert answer.one(b"access-control-allow-origin") == b"*"
+
+
+# -- Refuse and Local
+
+
+async def test_refusal_is_problem_json(proxy: Rig, upstream: Upstream) -> None:
+    proxy.gate.rule = lambda head, client: Refuse(424, "cold", "it sleeps", retry_after=7)
+    async with await proxy.connect() as client:
+        for _ in range(2):
+            await client.send(get(b"X-Request-ID: me\r\n"))
+            answer = await client.response()
+            assert answer.status == 424
+            assert problem(answer)["detail"] == "it sleeps"
+            assert answer.one(b"retry-after") == b"7"
+            assert answer.one(b"x-request-id") == b"me"
+            assert answer.one(b"connection") is None
+    assert upstream.accepted == 0
+
+
+async def test_refusal_of_an_upload_does_not_read_it(proxy: Rig) -> None:
+    proxy.gate.rule = lambda head, client: Refuse(403, "forbidden", "no")
+    async with await proxy.connect() as client:
+        await client.send(
+            b"POST / HTTP/1.1\r\nHost: h\r\nContent-Length: 900000\r\n\r\n" + b"x" * 99
+        )
+        answer = await client.response()
+        assert (answer.status, answer.one(b"connection")) == (403, b"close")
+        await client.send(b"x" * 500_000)
+        assert await client.gone()
+
+
+async def test_refusal_of_head_has_no_body(proxy: Rig) -> None:
+    proxy.gate.rule = lambda head, client: Refuse(403, "forbidden", "no")
+    async with await proxy.connect() as client:
+        await client.send(b"HEAD / HTTP/1.1\r\nHost: h\r\n\r\n" + GET)
+        assert int((await client.response("HEAD")).one(b"content-length") or 0) > 0
+        assert (await client.response()).status == 403
+
+
+async def test_local_request_reaches_the_pages(tmp_path: Path) -> None:
+    async with pages_app(tmp_path / "pages.sock"), rig(tmp_path, trusted=["127.0.0.1"]) as proxy:
+        proxy.gate.rule = lambda head, client: Local("waiting", "demo")
+        for _ in range(2):
+            answer = await proxy.ask(
+                get(
+                    b"X-Nbgate-Client: 6.6.6.6\r\nX-Nbgate-Reason: own\r\nX-Nbgate-Other: 1\r\n"
+                    b"X-Forwarded-For: 203.0.113.7\r\nX-Forwarded-Proto: https\r\n"
+                    b"Cookie: nbgate-session=s\r\nAuthorization: token t\r\nX-Request-ID: r1\r\n",
+                    b"/nb/demo/a%2Fb?token=x",
+                )
+            )
+            told = json.loads(answer.body)
+            assert told["path"] == "/nb/demo/a%2Fb?token=x"
+            headers = {name.lower(): value for name, value in told["headers"].items()}
+            assert headers["x-nbgate-client"] == "203.0.113.7"
+            assert headers["x-nbgate-scheme"] == "https"
+            assert headers["x-nbgate-reason"] == "waiting"
+            assert headers["x-nbgate-slug"] == "demo"
+            assert headers["x-request-id"] == "r1"
+            assert headers["cookie"] == "nbgate-session=s"
+            assert headers["authorization"] == "token t"
+            assert "x-nbgate-other" not in headers
+
+
+async def test_pages_set_gateway_cookies(tmp_path: Path) -> None:
+    async def login(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"\r\n\r\n")
+        writer.write(
+            b"HTTP/1.1 302 Found\r\nSet-Cookie: nbgate-session=s; HttpOnly\r\nLocation: /\r\n"
+            b"Content-Length: 0\r\n\r\n"
+        )
+        writer.close()
+
+    server = await asyncio.start_unix_server(login, tmp_path / "pages.sock")
+    async with server, rig(tmp_path) as proxy:
+        proxy.gate.rule = lambda head, client: Local()
+        answer = await proxy.ask(GET)
+    assert answer.one(b"set-cookie") == b"nbgate-session=s; HttpOnly"
+
+
+async def test_missing_pages_application_is_502(tmp_path: Path) -> None:
+    async with rig(tmp_path) as proxy:
+        proxy.gate.rule = lambda head, client: Local()
+        assert (await proxy.ask(GET)).status == 502
+        assert proxy.gate.suspects == []
+
+
+# -- Hold and suspect
+
+
+async def test_held_request_is_relayed_when_its_notebook_wakes(tmp_path: Path) -> None:
+    async with Upstream(echo) as server, rig(tmp_path) as proxy:
+        cold = proxy.notebook(waking=True)
+        proxy.gate.rule = lambda head, client: Hold(cold, "alice")
+        async with await proxy.connect() as client:
+            body = b"x" * 300_000
+            sending = asyncio.create_task(
+                client.send(
+                    b"POST /up HTTP/1.1\r\nHost: h\r\nContent-Length: %d\r\n\r\n%b"
+                    % (len(body), body)
+                ),
+                name="send",
+            )
+            await until(lambda: proxy.gate.awaiting == 1)
+            hot = proxy.notebook(target=server.target, secret="later")
+            proxy.gate.awake.set_result(Relay(hot, "alice"))
+            message = parsed((await client.response()).body)
+            await sending
+    assert message.body == body
+    assert message.one(b"authorization") == b"token later"
+
+
+async def test_held_upload_is_not_read_into_memory(tmp_path: Path) -> None:
+    async with rig(tmp_path) as proxy:
+        cold = proxy.notebook(waking=True)
+        proxy.gate.rule = lambda head, client: Hold(cold)
+        async with await proxy.connect() as client:
+            await client.send(b"POST / HTTP/1.1\r\nHost: h\r\nContent-Length: 99999999\r\n\r\n")
+            await client.stall()
+
+
+async def test_client_that_goes_away_cancels_its_wait(tmp_path: Path) -> None:
+    async with rig(tmp_path) as proxy:
+        cold = proxy.notebook(waking=True)
+        proxy.gate.rule = lambda head, client: Hold(cold)
+        async with await proxy.connect() as client:
+            await client.send(GET)
+            await until(lambda: proxy.gate.awaiting == 1)
+            assert cold.activity.requests == 1
+        await until(lambda: proxy.gate.cancelled == 1)
+        assert not proxy.gate.awake.cancelled()
+        assert cold.activity.requests == 0
+        assert proxy.observer.outcomes == ["aborted"]
+
+
+async def test_hold_can_end_in_a_refusal(tmp_path: Path) -> None:
+    async with rig(tmp_path) as proxy:
+        cold = proxy.notebook(waking=True)
+        proxy.gate.rule = lambda head, client: Hold(cold)
+        proxy.gate.awake.set_result(Refuse(503, "start-failed", "no memory", retry_after=30))
+        async with await proxy.connect() as client:
+            for _ in range(2):
+                await client.send(GET)
+                answer = await client.response()
+                assert (answer.status, answer.one(b"retry-after")) == (503, b"30")
+
+
+async def test_hold_can_end_in_an_error(tmp_path: Path) -> None:
+    async with rig(tmp_path) as proxy:
+        cold = proxy.notebook(waking=True)
+        proxy.gate.rule = lambda head, client: Hold(cold)
+        proxy.gate.awake.set_exception(StartFailed("demo", "the image is broken", "secret log"))
+        answer = await proxy.ask(GET)
+    assert answer.status == 503
+    assert "the image is broken" in str(problem(answer)["detail"])
+    assert b"secret log" not in answer.body
+
+
+async def test_refused_connection_wakes_and_is_tried_once_more(tmp_path: Path) -> None:
+    async with Upstream(echo) as server, rig(tmp_path) as proxy:
+        dead = proxy.notebook(target=unused_target(), generation=1)
+        alive = proxy.notebook(target=server.target, generation=2, secret="fresh")
+        proxy.gate.rule = lambda head, client: Relay(dead, "alice")
+        proxy.gate.replacement = Hold(dead, "alice")
+        proxy.gate.awake.set_result(Relay(alive, "alice"))
+        answer = await proxy.ask(
+            b"POST / HTTP/1.1\r\nHost: h\r\nContent-Length: 2\r\n\r\nhi", "POST"
+        )
+        message = parsed(answer.body)
+    assert (message.body, message.one(b"authorization")) == (b"hi", b"token fresh")
+    assert proxy.gate.suspects == [dead]
+    assert dead.activity.requests == 0
+
+
+async def test_second_refused_connection_is_502(tmp_path: Path) -> None:
+    async with rig(tmp_path) as proxy:
+        dead = proxy.notebook(target=unused_target())
+        proxy.gate.replacement = Hold(dead)
+        proxy.gate.awake.set_result(Relay(dead))
+        assert (await proxy.ask(GET)).status == 502
+    assert proxy.gate.suspects == [dead]
+
+
+async def test_stale_connection_to_a_dead_notebook_wakes_it(
+    tmp_path: Path, upstream: Upstream
+) -> None:
+    async with Upstream() as second, rig(tmp_path, second.target) as proxy:
+        first = proxy.notebook()
+        async with await proxy.connect() as client:
+            await client.send(GET)
+            server = await second.take()
+            await server.request()
+            await server.send(OK)
+            await client.response()
+            second.stop_listening()
+            alive = proxy.notebook(target=upstream.target)
+            proxy.entry = first
+            proxy.gate.replacement = Hold(first)
+            proxy.gate.awake.set_result(Relay(alive))
+            await client.send(GET)
+            await server.request()
+            server.reset()
+            again = await upstream.take()
+            await again.request()
+            await again.send(OK)
+            assert (await client.response()).body == b"ok"
+    assert proxy.gate.suspects == [first]
+
+
+# -- activity
+
+
+async def activity_after(proxy: Rig, request: bytes) -> float:
+    """Return the mark that `request` leaves on a notebook; 0.0 for none."""
+    entry = proxy.notebook()
+    entry.activity.last = 0.0
+    await proxy.ask(request, request.split(b" ")[0].decode())
+    assert entry.activity.requests == 0
+    return entry.activity.last
+
+
+@pytest.mark.parametrize(
+    "request_bytes",
+    [
+        get(b"Sec-Fetch-Mode: navigate\r\n"),
+        get(b"Accept: text/html,*/*\r\n"),
+        b"POST /api/sessions HTTP/1.1\r\nHost: h\r\n\r\n",
+        b"PUT /api/contents/x HTTP/1.1\r\nHost: h\r\nContent-Length: 2\r\n\r\nhi",
+        b"DELETE /x HTTP/1.1\r\nHost: h\r\n\r\n",
+    ],
+)
+async def test_navigations_and_changes_show_a_person(echoing: Rig, request_bytes: bytes) -> None:
+    assert await activity_after(echoing, request_bytes) > 0
+
+
+@pytest.mark.parametrize(
+    "request_bytes",
+    [
+        get(b"", b"/api/kernels"),
+        get(b"Sec-Fetch-Mode: cors\r\nAccept: text/html\r\n"),
+        b"HEAD / HTTP/1.1\r\nHost: h\r\n\r\n",
+    ],
+)
+async def test_polling_shows_nobody(echoing: Rig, request_bytes: bytes) -> None:
+    assert await activity_after(echoing, request_bytes) == 0.0
+
+
+async def test_bytes_of_an_upload_show_a_person(proxy: Rig, upstream: Upstream) -> None:
+    entry = proxy.notebook()
+    async with await proxy.connect() as client:
+        await client.send(b"PUT / HTTP/1.1\r\nHost: h\r\nContent-Length: 4\r\n\r\nab")
+        server = await upstream.take()
+        await server.head()
+        assert await server.read(2) == b"ab"
+        assert entry.activity.requests == 1
+        entry.activity.last = 0.0
+        await client.send(b"c")
+        assert await server.read(1) == b"c"
+        assert entry.activity.last > 0
+
+
+async def test_entry_without_a_target_is_502(tmp_path: Path) -> None:
+    async with rig(tmp_path) as proxy:
+        proxy.gate.rule = lambda head, client: Relay(RouteEntry("/"))
+        assert (await proxy.ask(GET)).status == 502

@@ -1,0 +1,282 @@
+"""The notebook image as it is run: who may come in, what pages tell, what it keeps."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import os
+import time
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+from urllib.parse import quote
+
+import aiohttp
+import pytest
+
+from gateway.spawners.base import Server, ServerSpec
+from gateway.spawners.docker import DockerSpawner
+from tests.spawners.helpers import (
+    SECRET,
+    Workshop,
+    browser,
+    gateway_headers,
+    until_ready,
+    url_of,
+)
+from tests.spawners.notebook_client import NOTEBOOK, compute, directives, page_config
+
+LMS = "https://lms.example.org"
+
+
+@dataclass(frozen=True, slots=True)
+class Running:
+    """A notebook that runs, and what it was made from."""
+
+    spawner: DockerSpawner
+    spec: ServerSpec
+    server: Server
+
+    def url(self, path: str) -> str:
+        return url_of(self.server, self.spec.base_url + path)
+
+
+@pytest.fixture
+async def running(jupyter: Workshop) -> AsyncIterator[Running]:
+    yield await run(jupyter)
+
+
+async def run(workshop: Workshop, **changes: object) -> Running:
+    spec = workshop.spec(frame_ancestors=(LMS,), **changes)
+    (spec.space / "answer.ipynb").write_text(json.dumps(NOTEBOOK))
+    spawner = workshop.spawner()
+    server = await spawner.start(spec)
+    await until_ready(server, f"{spec.base_url}api/status")
+    return Running(spawner, spec, server)
+
+
+async def test_kernel_computes(running: Running) -> None:
+    assert await compute(running.server, running.spec.base_url, "6 * 7") == "42"
+
+
+async def test_gateway_comes_in_and_names_the_person(running: Running) -> None:
+    async with aiohttp.ClientSession() as session:
+        headers = gateway_headers(user=quote("Zoë Müller"))
+        async with session.get(running.url("api/me"), headers=headers) as answer:
+            identity = (await answer.json())["identity"]
+
+    assert identity["display_name"] == identity["name"] == "Zoë Müller"
+    assert identity["initials"] == "ZM"
+
+
+async def test_person_is_named_from_the_environment_without_the_header(running: Running) -> None:
+    async with aiohttp.ClientSession() as session:
+        async with session.get(running.url("api/me"), headers=gateway_headers()) as answer:
+            identity = (await answer.json())["identity"]
+
+    assert identity["display_name"] == "Alice Example"
+
+
+async def test_gateway_is_given_no_login_cookie(running: Running) -> None:
+    async with aiohttp.ClientSession() as session:
+        async with session.get(running.url("lab"), headers=gateway_headers()) as answer:
+            assert answer.status == 200
+            assert not [name for name in answer.cookies if name != "_xsrf"]
+
+
+@pytest.mark.parametrize("path", ["api/status?token=wrong", "lab?token=wrong"])
+async def test_wrong_token_in_the_query_does_not_spoil_the_header(
+    running: Running, path: str
+) -> None:
+    async with aiohttp.ClientSession() as session:
+        async with session.get(running.url(path), headers=gateway_headers()) as answer:
+            assert answer.status == 200
+
+
+@pytest.mark.parametrize(
+    "headers",
+    [
+        {},
+        {"Authorization": "token wrong"},
+        {"Authorization": f"Basic {SECRET}"},
+        {"Authorization": f"token {SECRET}x"},
+        {"X-Nbgate-User": "alice"},
+    ],
+)
+async def test_nobody_else_comes_in(running: Running, headers: dict[str, str]) -> None:
+    async with aiohttp.ClientSession() as session:
+        async with session.get(running.url("api/contents"), headers=headers) as answer:
+            assert answer.status == 403
+        url = running.url("api/contents?token=wrong")
+        async with session.get(url, headers=headers) as answer:
+            assert answer.status == 403
+
+
+@pytest.mark.parametrize("path", ["lab/tree/answer.ipynb", "notebooks/answer.ipynb", "tree"])
+async def test_pages_have_no_secret(running: Running, path: str) -> None:
+    async with aiohttp.ClientSession() as session:
+        async with session.get(running.url(path), headers=gateway_headers()) as answer:
+            html = await answer.text()
+
+    assert SECRET not in html
+    assert page_config(html).get("token", "") == ""
+
+
+async def test_direct_url_logs_a_browser_in(running: Running) -> None:
+    async with browser() as person:
+        async with person.get(running.url(f"lab?token={SECRET}")) as answer:
+            assert answer.status == 200
+        async with person.get(running.url("api/me")) as answer:
+            assert (await answer.json())["identity"]["display_name"] == "Alice Example"
+        async with person.delete(running.url("api/contents/answer.ipynb")) as answer:
+            assert answer.status == 403, "cookies alone do not pass the XSRF check"
+
+
+async def test_login_survives_a_restart_of_the_container(
+    jupyter: Workshop, running: Running
+) -> None:
+    async with browser() as person:
+        async with person.get(running.url(f"lab?token={SECRET}")) as answer:
+            assert answer.status == 200
+        with contextlib.closing(jupyter.engine.client()) as client:
+            await asyncio.to_thread(client.containers.get(running.server.id).stop)
+        again = await running.spawner.start(running.spec)
+        await until_ready(again, f"{running.spec.base_url}api/status")
+
+        async with person.get(url_of(again, f"{running.spec.base_url}api/me")) as answer:
+            assert answer.status == 200
+
+
+@pytest.mark.parametrize(
+    ("path", "kept"),
+    [
+        ("lab", {}),
+        ("api/status", {"default-src": "'none'"}),
+        ("files/answer.ipynb", {"sandbox": "allow-scripts"}),
+    ],
+)
+async def test_frame_ancestors_alone_are_rewritten(
+    running: Running, path: str, kept: dict[str, str]
+) -> None:
+    async with aiohttp.ClientSession() as session:
+        async with session.get(running.url(path), headers=gateway_headers()) as answer:
+            found = directives(answer.headers["Content-Security-Policy"])
+
+    assert found["frame-ancestors"] == f"'self' {LMS}"
+    assert found["report-uri"].endswith("/api/security/csp-report")
+    assert found.items() >= kept.items()
+
+
+async def test_kernels_do_not_see_the_secret_in_their_environment(running: Running) -> None:
+    code = "[n for n in __import__('os').environ if n.startswith(('NBGATE_HOP', 'JUPYTER_TOKEN'))]"
+
+    assert await compute(running.server, running.spec.base_url, code) == "[]"
+
+
+async def test_log_has_no_secret(running: Running) -> None:
+    assert SECRET not in await running.spawner.logs(running.server, 200)
+
+
+async def test_any_user_with_a_read_only_root_can_work(running: Running) -> None:
+    code = """
+import os, pathlib, tempfile
+tempfile.NamedTemporaryFile().close()
+(pathlib.Path.home() / "x").touch()
+pathlib.Path("/home/jovyan/work/y").touch()
+(os.getuid(), os.access("/opt/jupyter", os.W_OK))
+"""
+    result = await compute(running.server, running.spec.base_url, code)
+
+    assert result == "(1000, False)"
+    assert (running.spec.space / "y").exists()
+
+
+async def test_person_with_another_uid_can_work(jupyter: Workshop) -> None:
+    spec = jupyter.spec()
+    os.chown(spec.space, 54321, 54322)
+    spawner = jupyter.spawner()
+    server = await spawner.start(spec)
+    await until_ready(server, f"{spec.base_url}lab")
+
+    assert await compute(server, spec.base_url, "__import__('os').getuid()") == "54321"
+
+
+async def test_terminals_open(running: Running) -> None:
+    async with aiohttp.ClientSession(headers=gateway_headers()) as session:
+        async with session.post(running.url("api/terminals")) as answer:
+            assert answer.status == 200
+            name = (await answer.json())["name"]
+        async with session.ws_connect(running.url(f"terminals/websocket/{name}")) as terminal:
+            await terminal.send_json(["stdin", "expr 6 '*' 7\r"])
+            seen = ""
+            while "42" not in seen:
+                seen += str(await terminal.receive_json(timeout=15))
+
+
+async def test_websockets_are_not_compressed(running: Running) -> None:
+    async with aiohttp.ClientSession(headers=gateway_headers()) as session:
+        async with session.post(running.url("api/kernels")) as answer:
+            kernel = (await answer.json())["id"]
+        url = running.url(f"api/kernels/{kernel}/channels")
+        async with session.ws_connect(url, compress=15) as socket:
+            assert socket.compress == 0
+
+
+async def test_settings_of_lab_outlive_the_container(running: Running) -> None:
+    plugin = "@jupyterlab/apputils-extension:themes"
+    setting = json.dumps({"raw": '{"theme": "JupyterLab Dark"}'})
+    async with (
+        aiohttp.ClientSession(headers=gateway_headers()) as session,
+        session.put(running.url(f"lab/api/settings/{plugin}"), data=setting) as answer,
+    ):
+        assert answer.status == 204
+    await running.spawner.stop(running.server, grace=5)
+    again = await running.spawner.start(running.spec)
+    await until_ready(again, f"{running.spec.base_url}api/status")
+
+    async with (
+        aiohttp.ClientSession(headers=gateway_headers()) as session,
+        session.get(url_of(again, f"{running.spec.base_url}lab/api/settings/{plugin}")) as answer,
+    ):
+        assert "Dark" in (await answer.json())["raw"]
+
+
+async def test_server_stops_by_itself_when_asked(running: Running) -> None:
+    await compute(running.server, running.spec.base_url, "1")
+    began = time.monotonic()
+
+    await running.spawner.stop(running.server, grace=30)
+
+    assert time.monotonic() - began < 15
+
+
+async def test_image_without_a_secret_refuses_to_run(
+    jupyter: Workshop, notebook_image: str
+) -> None:
+    with contextlib.closing(jupyter.engine.client()) as client:
+        container = client.containers.run(notebook_image, detach=True)
+        try:
+            ended = await asyncio.to_thread(container.wait, timeout=60)
+            assert ended["StatusCode"] == 78
+            assert b"NBGATE_HOP_SECRET is not set" in container.logs()
+        finally:
+            container.remove(force=True)
+
+
+async def test_strange_image_works_in_token_mode(jupyter: Workshop, stock_image: str) -> None:
+    spec = jupyter.spec(image=stock_image, frame_ancestors=(LMS,))
+    spawner = jupyter.spawner()
+    server = await spawner.start(spec)
+    await until_ready(server, f"{spec.base_url}api/status")
+
+    async with aiohttp.ClientSession() as session:
+        async with session.get(url_of(server, f"{spec.base_url}api/contents")) as answer:
+            assert answer.status == 403
+        url = url_of(server, f"{spec.base_url}lab")
+        async with session.get(url, headers=gateway_headers()) as answer:
+            assert answer.status == 200
+            found = directives(answer.headers["Content-Security-Policy"])
+    assert found["frame-ancestors"] == f"'self' {LMS}"
+    assert await compute(server, spec.base_url, "6 * 7") == "42"
+    assert SECRET not in await spawner.logs(server, 200)
+    assert not list(spec.space.rglob("jpserver-*.json")), "the token must not lie in the space"
