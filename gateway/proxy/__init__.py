@@ -19,5 +19,6 @@ One connection of a client is a `Downstream` (downstream.py), one to an upstream
 5. After a 101 both transports change to a `Tunnel` (tunnel.py), which knows bytes only.
 
 Pure modules, without I/O: messages, head, framing, headers, forwarded, activity, answers.
-interface.py is the seam to control; server.py the only class that others construct.
+obtaining.py has the only awaits of a request, deadline.py the timers, sockets.py what needs the
+descriptor itself. interface.py is the seam to control; others construct ProxyServer alone.
 """

@@ -17,7 +17,13 @@ from gateway.proxy.deadline import Deadline
 from gateway.proxy.exchange import Exchange
 from gateway.proxy.forwarded import Peer
 from gateway.proxy.framing import BadFraming, Body, request_body
-from gateway.proxy.head import HEAD_END, BadHead, check_partial, parse_request
+from gateway.proxy.head import (
+    HEAD_END,
+    BadHead,
+    check_partial,
+    parse_request,
+    without_empty_lines,
+)
 from gateway.proxy.messages import RequestHead
 from gateway.proxy.sockets import reset_on_close
 
@@ -52,6 +58,7 @@ class Downstream(asyncio.Protocol):
     __slots__ = (
         "_ahead",
         "_body",
+        "_checked",
         "_context",
         "_deadline",
         "_exchange",
@@ -69,6 +76,7 @@ class Downstream(asyncio.Protocol):
         self._context = context
         self._phase = _Phase.IDLE
         self._ahead = b""
+        self._checked = 0  # so much of it is known to hold no whole head
         self._body: Body | None = None
         self._exchange: Exchange | None = None
         self._paused = _Pause(0)
@@ -228,27 +236,27 @@ class Downstream(asyncio.Protocol):
     def _take_head(self) -> bool:
         """Begin the request at the front of what is read; False when it is not complete."""
         data = self._ahead
-        while data.startswith(b"\r\n"):  # RFC 9112, 2.2: empty lines before a request
-            data = data[2:]
+        if data.startswith(b"\r\n"):
+            data = without_empty_lines(data)
         limit = self._context.limits.head_bytes
-        end = data.find(HEAD_END) + 4
+        end = data.find(HEAD_END, max(0, self._checked - 3)) + 4
         try:
             if (end if end >= 4 else len(data)) > limit:
                 raise BadHead(431, f"the head of a request may have {limit} bytes")
             if end < 4:
-                check_partial(data, len(self._ahead) - len(data))
+                check_partial(data, self._checked)
                 self._await_head(data)
                 return False
             head = parse_request(data[:end])
         except BadHead as error:
             self._refuse(error.status, error.reason)
             return False
-        self._ahead = data[end:]
+        self._ahead, self._checked = data[end:], 0
         self._start(head)
         return True
 
     def _await_head(self, data: bytes) -> None:
-        self._ahead = data
+        self._ahead, self._checked = data, len(data)
         if data and self._phase is _Phase.IDLE:
             self._phase = _Phase.HEAD
             self._deadline.set(self._context.limits.head_timeout)

@@ -23,6 +23,7 @@ _REQUEST_LINE = re.compile(
 _STATUS_LINE = re.compile(rb"HTTP/1\.([0-9]) ([1-5][0-9][0-9])(?: (" + _FIELD_VALUE + rb"*+))?\r\n")
 _FIELDS = re.compile(rb"(?:" + _TOKEN + rb"++:" + _FIELD_VALUE + rb"*+\r\n)*+\r\n")
 _FIELD = re.compile(rb"([^:\r\n]++):[ \t]*+([^\r\n]*+)\r\n")
+_EMPTY_LINES = re.compile(rb"\A(?:\r\n)++")
 _BARE = re.compile(rb"(?<!\r)\n|\r(?!\n|\Z)|\x00")
 _HOST = re.compile(rb"(?:[A-Za-z0-9._~!$&'()*+,;=%\-]++|\[[0-9A-Fa-f:.]++\])(?::[0-9]{0,5})?")
 _ABSOLUTE = re.compile(rb"(?i:https?)://([^/?#]*+)([^#]*+)")
@@ -51,6 +52,11 @@ class BadHead(Exception):
 
     def __str__(self) -> str:
         return self.reason
+
+
+def without_empty_lines(data: bytes) -> bytes:
+    """Return `data` without the empty lines that may precede a request (RFC 9112, 2.2)."""
+    return _EMPTY_LINES.sub(b"", data, count=1)
 
 
 def check_partial(data: bytes, start: int) -> None:

@@ -1,4 +1,4 @@
-"""The seam between the data path and control (DESIGN 1): the data that crosses it.
+"""The seam between the data path and control: the data that crosses it.
 
 The data path owns connections and nothing durable. For each request head it calls
 `Gate.decide`, which is synchronous and does no I/O, and carries out the decision. Only a `Hold`
@@ -144,7 +144,7 @@ class Gate(Protocol):
     async def awaken(self, hold: Hold) -> Relay | Refuse:
         """Wait until the notebook is hot; bounded by the hold timeout.
 
-        Cancelling it cancels the wait, never the start (DESIGN 10).
+        Cancelling it cancels the wait, never the start.
         """
         ...
 

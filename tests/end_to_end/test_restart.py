@@ -7,20 +7,15 @@ from pathlib import Path
 import docker
 import pytest
 
-from tests.end_to_end.conftest import SPAWNERS
-from tests.support.gateway import ROOT, execute, running, signed_in
+from tests.end_to_end.conftest import SPAWNERS, gateway_with
+from tests.support.gateway import execute, signed_in
 
 
 @pytest.mark.parametrize("spawner", SPAWNERS)
 async def test_killed_gateway_adopts_what_runs(
     request: pytest.FixtureRequest, tmp_path: Path, spawner: str
 ) -> None:
-    settings = {"spawner": spawner}
-    if spawner == "docker":
-        settings["docker_host"] = request.getfixturevalue("engine").url
-        settings["image"] = request.getfixturevalue("notebook_image")
-    with running(tmp_path / "state", **settings) as gateway:
-        gateway.nbgate("project", "add", "demo", "--source", str(ROOT / "examples" / "demo"))
+    with gateway_with(request, tmp_path / "state", spawner) as gateway:
         link = gateway.nbgate("notebook", "url", "--project", "demo", "--person", "alice")
         base = f"{gateway.url}/nb/demo-x-alice/"
         async with signed_in(link) as client:
@@ -38,7 +33,8 @@ async def test_killed_gateway_adopts_what_runs(
             assert gateway.nbgate("notebook", "url", "demo-x-alice", "--direct") == direct
             assert await execute(client, base, "2 + 2") == "4"
             if spawner == "docker":
-                assert _restarts(settings["docker_host"], after["container_id"]) == 0
+                engine = gateway.environment["NBGATE_DOCKER_HOST"]
+                assert _restarts(engine, after["container_id"]) == 0
 
 
 def _restarts(url: str, container: str) -> int:

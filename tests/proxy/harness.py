@@ -407,10 +407,24 @@ class Rig:
             await client.send(data)
             return await client.response(method)
 
-    def notebook(self, **changes: object) -> RouteEntry:
-        """Make the route a notebook's; return its entry."""
-        base = replace(self.entry, slug="demo", owner="alice", secret="s3cret")
-        self.entry = replace(base, **changes)  # type: ignore[arg-type]
+    def notebook(
+        self,
+        target: Target | None = None,
+        *,
+        secret: str | None = "s3cret",
+        waking: bool = False,
+        generation: int = 1,
+    ) -> RouteEntry:
+        """Make the route a notebook's, with a new target if one is given; return its entry."""
+        self.entry = replace(
+            self.entry,
+            target=target or self.entry.target,
+            slug="demo",
+            owner="alice",
+            secret=secret,
+            waking=waking,
+            generation=generation,
+        )
         return self.entry
 
 

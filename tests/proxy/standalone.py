@@ -17,7 +17,8 @@ from tests.proxy.harness import rig
 async def main(upstream_port: int, folder: Path) -> None:
     """Relay everything to `upstream_port` until stdin ends."""
     async with rig(folder, Target("127.0.0.1", upstream_port), ProxyLimits()) as made:
-        print(made.port, flush=True)  # noqa: T201 - the parent reads it
+        sys.stdout.write(f"{made.port}\n")
+        sys.stdout.flush()
         await asyncio.to_thread(sys.stdin.read)
 
 

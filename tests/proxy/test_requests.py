@@ -206,6 +206,12 @@ async def test_empty_lines_before_a_request_are_skipped(echoing: Rig) -> None:
     assert parsed(answer.body).target == b"/x"
 
 
+async def test_flood_of_empty_lines_is_skipped_in_linear_time(echoing: Rig) -> None:
+    async with await echoing.connect() as client:
+        await client.send(b"\r\n" * 500_000 + b"GET /x HTTP/1.1\r\nHost: h\r\n\r\n")
+        assert parsed((await client.response()).body).target == b"/x"
+
+
 async def test_head_in_single_bytes_is_read(echoing: Rig) -> None:
     async with await echoing.connect() as client:
         for byte in b"GET /slow HTTP/1.1\r\nHost: h\r\n\r\n":

@@ -7,7 +7,7 @@ import contextlib
 import json
 import os
 import time
-from collections.abc import AsyncIterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from urllib.parse import quote
 
@@ -25,6 +25,7 @@ from tests.spawners.helpers import (
     url_of,
 )
 from tests.spawners.notebook_client import NOTEBOOK, compute, directives, page_config
+from tests.support.engine import EngineHandle
 
 LMS = "https://lms.example.org"
 
@@ -41,13 +42,24 @@ class Running:
         return url_of(self.server, self.spec.base_url + path)
 
 
+@pytest.fixture(scope="module")
+def running(
+    engine: EngineHandle, notebook_image: str, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Running]:
+    """One notebook for the tests that only talk to it."""
+    made = Workshop(engine, tmp_path_factory.mktemp("spaces"), notebook_image)
+    yield asyncio.run(run(made))
+    asyncio.run(made.clean())
+
+
 @pytest.fixture
-async def running(jupyter: Workshop) -> AsyncIterator[Running]:
-    yield await run(jupyter)
+async def own(jupyter: Workshop) -> Running:
+    """A notebook of the test's own, to be stopped and started."""
+    return await run(jupyter)
 
 
-async def run(workshop: Workshop, **changes: object) -> Running:
-    spec = workshop.spec(frame_ancestors=(LMS,), **changes)
+async def run(workshop: Workshop) -> Running:
+    spec = workshop.spec(frame_ancestors=(LMS,))
     (spec.space / "answer.ipynb").write_text(json.dumps(NOTEBOOK))
     spawner = workshop.spawner()
     server = await spawner.start(spec)
@@ -70,27 +82,33 @@ async def test_gateway_comes_in_and_names_the_person(running: Running) -> None:
 
 
 async def test_person_is_named_from_the_environment_without_the_header(running: Running) -> None:
-    async with aiohttp.ClientSession() as session:
-        async with session.get(running.url("api/me"), headers=gateway_headers()) as answer:
-            identity = (await answer.json())["identity"]
+    async with (
+        aiohttp.ClientSession() as session,
+        session.get(running.url("api/me"), headers=gateway_headers()) as answer,
+    ):
+        identity = (await answer.json())["identity"]
 
     assert identity["display_name"] == "Alice Example"
 
 
 async def test_gateway_is_given_no_login_cookie(running: Running) -> None:
-    async with aiohttp.ClientSession() as session:
-        async with session.get(running.url("lab"), headers=gateway_headers()) as answer:
-            assert answer.status == 200
-            assert not [name for name in answer.cookies if name != "_xsrf"]
+    async with (
+        aiohttp.ClientSession() as session,
+        session.get(running.url("lab"), headers=gateway_headers()) as answer,
+    ):
+        assert answer.status == 200
+        assert not [name for name in answer.cookies if name != "_xsrf"]
 
 
 @pytest.mark.parametrize("path", ["api/status?token=wrong", "lab?token=wrong"])
 async def test_wrong_token_in_the_query_does_not_spoil_the_header(
     running: Running, path: str
 ) -> None:
-    async with aiohttp.ClientSession() as session:
-        async with session.get(running.url(path), headers=gateway_headers()) as answer:
-            assert answer.status == 200
+    async with (
+        aiohttp.ClientSession() as session,
+        session.get(running.url(path), headers=gateway_headers()) as answer,
+    ):
+        assert answer.status == 200
 
 
 @pytest.mark.parametrize(
@@ -114,9 +132,11 @@ async def test_nobody_else_comes_in(running: Running, headers: dict[str, str]) -
 
 @pytest.mark.parametrize("path", ["lab/tree/answer.ipynb", "notebooks/answer.ipynb", "tree"])
 async def test_pages_have_no_secret(running: Running, path: str) -> None:
-    async with aiohttp.ClientSession() as session:
-        async with session.get(running.url(path), headers=gateway_headers()) as answer:
-            html = await answer.text()
+    async with (
+        aiohttp.ClientSession() as session,
+        session.get(running.url(path), headers=gateway_headers()) as answer,
+    ):
+        html = await answer.text()
 
     assert SECRET not in html
     assert page_config(html).get("token", "") == ""
@@ -132,18 +152,16 @@ async def test_direct_url_logs_a_browser_in(running: Running) -> None:
             assert answer.status == 403, "cookies alone do not pass the XSRF check"
 
 
-async def test_login_survives_a_restart_of_the_container(
-    jupyter: Workshop, running: Running
-) -> None:
+async def test_login_survives_a_restart_of_the_container(jupyter: Workshop, own: Running) -> None:
     async with browser() as person:
-        async with person.get(running.url(f"lab?token={SECRET}")) as answer:
+        async with person.get(own.url(f"lab?token={SECRET}")) as answer:
             assert answer.status == 200
         with contextlib.closing(jupyter.engine.client()) as client:
-            await asyncio.to_thread(client.containers.get(running.server.id).stop)
-        again = await running.spawner.start(running.spec)
-        await until_ready(again, f"{running.spec.base_url}api/status")
+            await asyncio.to_thread(client.containers.get(own.server.id).stop)
+        again = await own.spawner.start(own.spec)
+        await until_ready(again, f"{own.spec.base_url}api/status")
 
-        async with person.get(url_of(again, f"{running.spec.base_url}api/me")) as answer:
+        async with person.get(url_of(again, f"{own.spec.base_url}api/me")) as answer:
             assert answer.status == 200
 
 
@@ -158,9 +176,11 @@ async def test_login_survives_a_restart_of_the_container(
 async def test_frame_ancestors_alone_are_rewritten(
     running: Running, path: str, kept: dict[str, str]
 ) -> None:
-    async with aiohttp.ClientSession() as session:
-        async with session.get(running.url(path), headers=gateway_headers()) as answer:
-            found = directives(answer.headers["Content-Security-Policy"])
+    async with (
+        aiohttp.ClientSession() as session,
+        session.get(running.url(path), headers=gateway_headers()) as answer,
+    ):
+        found = directives(answer.headers["Content-Security-Policy"])
 
     assert found["frame-ancestors"] == f"'self' {LMS}"
     assert found["report-uri"].endswith("/api/security/csp-report")
@@ -173,8 +193,8 @@ async def test_kernels_do_not_see_the_secret_in_their_environment(running: Runni
     assert await compute(running.server, running.spec.base_url, code) == "[]"
 
 
-async def test_log_has_no_secret(running: Running) -> None:
-    assert SECRET not in await running.spawner.logs(running.server, 200)
+async def test_log_has_no_secret(own: Running) -> None:
+    assert SECRET not in await own.spawner.logs(own.server, 200)
 
 
 async def test_any_user_with_a_read_only_root_can_work(running: Running) -> None:
@@ -222,30 +242,30 @@ async def test_websockets_are_not_compressed(running: Running) -> None:
             assert socket.compress == 0
 
 
-async def test_settings_of_lab_outlive_the_container(running: Running) -> None:
+async def test_settings_of_lab_outlive_the_container(own: Running) -> None:
     plugin = "@jupyterlab/apputils-extension:themes"
     setting = json.dumps({"raw": '{"theme": "JupyterLab Dark"}'})
     async with (
         aiohttp.ClientSession(headers=gateway_headers()) as session,
-        session.put(running.url(f"lab/api/settings/{plugin}"), data=setting) as answer,
+        session.put(own.url(f"lab/api/settings/{plugin}"), data=setting) as answer,
     ):
         assert answer.status == 204
-    await running.spawner.stop(running.server, grace=5)
-    again = await running.spawner.start(running.spec)
-    await until_ready(again, f"{running.spec.base_url}api/status")
+    await own.spawner.stop(own.server, grace=5)
+    again = await own.spawner.start(own.spec)
+    await until_ready(again, f"{own.spec.base_url}api/status")
 
     async with (
         aiohttp.ClientSession(headers=gateway_headers()) as session,
-        session.get(url_of(again, f"{running.spec.base_url}lab/api/settings/{plugin}")) as answer,
+        session.get(url_of(again, f"{own.spec.base_url}lab/api/settings/{plugin}")) as answer,
     ):
         assert "Dark" in (await answer.json())["raw"]
 
 
-async def test_server_stops_by_itself_when_asked(running: Running) -> None:
-    await compute(running.server, running.spec.base_url, "1")
+async def test_server_stops_by_itself_when_asked(own: Running) -> None:
+    await compute(own.server, own.spec.base_url, "1")
     began = time.monotonic()
 
-    await running.spawner.stop(running.server, grace=30)
+    await own.spawner.stop(own.server, grace=30)
 
     assert time.monotonic() - began < 15
 

@@ -15,6 +15,7 @@ import io
 import os
 import shutil
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -29,6 +30,7 @@ import pytest
 import requests.exceptions
 from docker.utils.build import exclude_paths
 
+from gateway.spawners.engine import knock
 from tests.support import base_image as base
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -144,11 +146,15 @@ def locked_at_once(file: IO[str]) -> bool:
 
 def answers(handle: EngineHandle) -> bool:
     """Tell whether the engine answers."""
+    # docker-py leaves a socket open that could not connect, and an open one fails some later test.
+    with socket.socket(socket.AF_UNIX) as probe:
+        if probe.connect_ex(handle.url.removeprefix("unix://")) != 0:
+            return False
     try:
-        client = handle.client()
-    except (docker.errors.DockerException, requests.exceptions.RequestException):
+        knock(handle.url, 5.0)
+        handle.client().close()
+    except (OSError, docker.errors.DockerException, requests.exceptions.RequestException):
         return False
-    client.close()
     return True
 
 
