@@ -191,10 +191,10 @@ class AccessGate:
             return Refuse(problem.status, problem.code, problem.detail, problem.retry_after)
         return Relay(entry, hold.user)
 
-    def suspect(self, entry: RouteEntry) -> Hold | None:
-        """Mark the entry's target as suspect; see Gate.suspect."""
-        replaced = self._suspected(entry)
-        return None if replaced is None else Hold(replaced, entry.owner)
+    def suspect(self, relay: Relay) -> Hold | None:
+        """Mark the relay's target as suspect; see Gate.suspect."""
+        replaced = self._suspected(relay.entry)
+        return None if replaced is None else Hold(replaced, relay.user)
 
 
 def may_use(principal: Principal, owner: str | None) -> bool:

@@ -14,7 +14,7 @@ from pathlib import Path
 
 from routes import gdbm, helper, publishing
 from routes.errors import DamagedDatabase, DatabaseInUse
-from routes.keys import canonical_key, canonical_target
+from routes.keys import InvalidKey, InvalidTarget, canonical_key, canonical_target
 from routes.seal import SEAL, fault, mark_of, marks_of
 
 
@@ -130,8 +130,10 @@ def _finding(key: bytes, value: bytes) -> str:
         if (canonical := canonical_key(key)) != key.decode("ascii"):
             return f"route key {key!a} is not in canonical form; write {canonical!r}"
         canonical_target(value)
-    except ValueError as error:
-        return f"{key!a}: {error}"
+    except InvalidKey as error:
+        return str(error)
+    except InvalidTarget as error:
+        return f"route {key.decode('ascii')!r}: {error}"
     return ""
 
 

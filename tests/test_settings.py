@@ -53,7 +53,7 @@ def test_flag_wins_over_environment_and_environment_over_file(
 
 def test_unreadable_settings_file_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("NBGATE_CONFIG", "/nowhere/nbgate.conf")
-    with pytest.raises(InvalidInput, match="/nowhere/nbgate.conf"):
+    with pytest.raises(InvalidInput, match="/nowhere/nbgate"):
         load_settings()
 
 

@@ -162,6 +162,7 @@ class Lifecycle:
             container_id=server.id,
             port=server.port,
             internal_url=server.internal_url,
+            engine_id=self._spawner.engine_id,
         )
         entry = replace(
             self._cold(notebook),

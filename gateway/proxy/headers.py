@@ -112,6 +112,7 @@ class HeaderRules:
             added,
             b"X-Nbgate-Client: %b\r\n" % client.address.encode(),
             b"X-Nbgate-Scheme: %b\r\n" % client.scheme.encode(),
+            b"X-Nbgate-Host: %b\r\n" % client.host.encode("latin-1"),
             b"X-Nbgate-Reason: %b\r\n" % quote(local.reason).encode(),
             b"X-Nbgate-Slug: %b\r\n" % quote(local.slug).encode(),
         ]

@@ -148,8 +148,8 @@ class Gate(Protocol):
         """
         ...
 
-    def suspect(self, entry: RouteEntry) -> Hold | None:
-        """A connection to `entry.target` was refused: no byte of the request was sent.
+    def suspect(self, relay: Relay) -> Hold | None:
+        """A connection to `relay`'s target was refused: no byte of the request was sent.
 
         Marks a notebook's target as suspect and returns the Hold to try once more with; None
         for plain routes and for entries that have been replaced by a failed one.

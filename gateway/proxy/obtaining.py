@@ -59,7 +59,7 @@ async def _connect(context: Context, relaying: Relay | Local) -> Upstream:
 
 
 def _suspected(context: Context, relaying: Relay | Local) -> Hold | None:
-    return None if isinstance(relaying, Local) else context.gate.suspect(relaying.entry)
+    return None if isinstance(relaying, Local) else context.gate.suspect(relaying)
 
 
 def _address(context: Context, relaying: Relay | Local) -> Address | None:

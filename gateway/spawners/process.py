@@ -152,14 +152,15 @@ class ProcessSpawner:
 
     async def _end(self, record: Record, grace: float) -> None:
         """Jupyter ends its kernels when it is asked to; what is left then is killed."""
-        members = procfs.family(record.pid)
+        # Children of a kernel that has ended are nobody's family any more: remember them all.
+        members = set(procfs.family(record.pid))
         with suppress(ProcessLookupError):
             os.killpg(record.pid, signal.SIGTERM)
         async for _ in ticks(grace):
             self._reap()
             if not procfs.runs(record.pid, record.ticks):
                 break
-            members = procfs.family(record.pid) or members
+            members.update(procfs.family(record.pid))
         procfs.kill(members, signal.SIGKILL)
         async for _ in ticks(_KILL_DEADLINE):
             self._reap()

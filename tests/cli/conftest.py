@@ -45,7 +45,21 @@ class Gateway:
             self.address = f"{host}:{port}"
             self.ready.set()
             await self.end.wait()
+            await _ask_last(host, port)
             await runner.cleanup()
+
+
+async def _ask_last(host: str, port: int) -> None:
+    """Ask for the health, and read the answer.
+
+    Connections are accepted in order: once this one is answered, the server knows all earlier
+    ones, also those on which a command sent nothing, and closes them when it ends.
+    """
+    reader, writer = await asyncio.open_connection(host, port)
+    writer.write(b"GET /gateway/health HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n")
+    assert (await reader.read()).startswith(b"HTTP/1.1 200 ")
+    writer.close()
+    await writer.wait_closed()
 
 
 @pytest.fixture

@@ -93,9 +93,9 @@ def stack(
             try:
                 made.compose("up", "--detach", "--build")
                 until_healthy(made)
-            except AssertionError:
-                print(made.compose("logs", "--no-color", "--tail", "50"))
-                raise
+            except AssertionError as error:
+                logs = made.compose("logs", "--no-color", "--tail", "50")
+                raise RuntimeError(f"the stack did not come up:\n{logs}") from error
             yield made
         finally:
             take_down(made)

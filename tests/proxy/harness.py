@@ -343,8 +343,8 @@ class ScriptedGate:
         finally:
             self.awaiting -= 1
 
-    def suspect(self, entry: RouteEntry) -> Hold | None:
-        self.suspects.append(entry)
+    def suspect(self, relay: Relay) -> Hold | None:
+        self.suspects.append(relay.entry)
         return self.replacement
 
 

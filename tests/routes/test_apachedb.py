@@ -89,7 +89,6 @@ def test_every_publish_is_a_new_file_dated_strictly_later(database: ApacheDB) ->
         for port in range(1, 30):
             database["/a"] = f"localhost:{port}"
             versions.append(version(database.path))
-        assert helper.unpack
         assert os.fstat(old.fileno()).st_nlink == 0
     dates = [modified for _, modified in versions]
     assert dates == sorted(set(dates))
@@ -294,7 +293,7 @@ def test_entries_that_can_be_no_route_are_kept_in_the_file_and_told(path: Path) 
     assert read(path) == {**odd, b"/a": b"localhost:3"}
     findings = check(path)
     assert len(findings) == 3
-    assert all(finding.isascii() and finding.isprintable() for finding in findings)
+    assert all(finding.isprintable() for finding in findings)
 
 
 def test_entries_added_in_place_are_read_on_reload(database: ApacheDB) -> None:
@@ -340,7 +339,7 @@ def test_rebuild_keeps_the_damaged_file_and_what_was_added_to_it(database: Apach
     assert database.rebuild({b"/ours": b"localhost:3"}) is None
     assert read(database.path) == {b"/ours": b"localhost:3", b"/theirs": b"localhost:2"}
     database.path.write_bytes(b"scribble")
-    kept = database.rebuild(dict(database))
+    kept = database.rebuild(database.entries)
     assert kept is not None
     assert kept.read_bytes() == b"scribble"
     assert read(database.path) == {b"/ours": b"localhost:3", b"/theirs": b"localhost:2"}

@@ -7,12 +7,13 @@ import contextlib
 import grp
 import os
 import shutil
-import socket
 import subprocess
 import tempfile
 from collections.abc import AsyncIterator, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+
+from tests.support.gateway import free_port
 
 HTTPD = Path(__file__).resolve().parents[2] / "httpd"
 
@@ -131,7 +132,7 @@ def _dechunked(body: bytes) -> bytes:
 
 @contextlib.asynccontextmanager
 async def running_front(
-    folder: Path, routes: Path, gateway: str, **environment: str
+    folder: Path, routes: Path, gateway: str, *, port: int = 0, **environment: str
 ) -> AsyncIterator[Front]:
     """Run `httpd/serve` and yield it once it answers.
 
@@ -139,11 +140,10 @@ async def running_front(
         folder: of httpd's own files; its workers must be able to enter it.
         routes: the folder with the maps.
         gateway: host:port.
+        port: where it listens; 0 for any free port.
         environment: more variables, see httpd.conf.
     """
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
+    port = port or free_port()
     log = folder / "front.log"
     variables = {
         "NBGATE_HTTPD_LISTEN": f"127.0.0.1:{port}",

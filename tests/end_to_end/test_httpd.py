@@ -1,0 +1,143 @@
+"""Real httpd with the published file in front of real notebooks."""
+
+from __future__ import annotations
+
+import asyncio
+import io
+import json
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack
+from dataclasses import dataclass
+
+import aiohttp
+import pytest
+
+from tests.end_to_end.conftest import SPAWNERS, gateway_with
+from tests.support.front import Front, folder_for_httpd, running_front
+from tests.support.gateway import GatewayProcess, execute, free_port, signed_in
+
+AUTH = """
+AuthType Basic
+AuthName Notebooks
+AuthBasicProvider file
+AuthUserFile {file}
+Require valid-user
+"""
+
+
+@dataclass(frozen=True)
+class Site:
+    """A gateway with httpd in front of it."""
+
+    gateway: GatewayProcess
+    front: Front
+
+    @property
+    def notebook(self) -> str:
+        """URL of alice's notebook."""
+        return f"{self.front.url}/nb/demo-x-alice/"
+
+
+async def site(
+    request: pytest.FixtureRequest, spawner: str, stack: AsyncExitStack, *, direct: bool
+) -> Site:
+    folder = stack.enter_context(folder_for_httpd())
+    port = free_port()
+    settings = {
+        "httpd_direct": str(direct).lower(),
+        "public_url": f"http://127.0.0.1:{port}",
+        "trusted_proxies": "127.0.0.1",
+    }
+    gateway = stack.enter_context(gateway_with(request, folder / "state", spawner, **settings))
+    passwords, rules = folder / "htpasswd", folder / "auth.conf"
+    passwords.write_text(await htpasswd("alice", "wonderland"))
+    rules.write_text(AUTH.format(file=passwords))
+    front = running_front(
+        folder,
+        folder / "state" / "routes",
+        f"127.0.0.1:{gateway.port}",
+        port=port,
+        NBGATE_HTTPD_DIRECT=str(direct).lower(),
+        NBGATE_HTTPD_AUTH=str(rules),
+    )
+    return Site(gateway, await stack.enter_async_context(front))
+
+
+async def htpasswd(name: str, password: str) -> str:
+    """Return a line of a password file, made by httpd's own tool."""
+    process = await asyncio.create_subprocess_exec(
+        "htpasswd", "-nb", name, password, stdout=asyncio.subprocess.PIPE
+    )
+    async with asyncio.timeout(20):
+        line, _ = await process.communicate()
+    return line.decode().strip() + "\n"
+
+
+@pytest.fixture(params=SPAWNERS)
+async def through_gateway(request: pytest.FixtureRequest) -> AsyncIterator[Site]:
+    async with AsyncExitStack() as stack:
+        yield await site(request, request.param, stack, direct=False)
+
+
+@pytest.fixture(params=SPAWNERS)
+async def direct(request: pytest.FixtureRequest) -> AsyncIterator[Site]:
+    async with AsyncExitStack() as stack:
+        yield await site(request, request.param, stack, direct=True)
+
+
+async def use(client: aiohttp.ClientSession, base: str) -> None:
+    """Open the page, ask the API, upload a file, execute a cell."""
+    async with client.get(f"{base}lab/tree/first-steps.ipynb") as answer:
+        assert answer.status == 200
+        assert "JupyterLab" in await answer.text()
+    async with client.get(f"{base}api/contents/first-steps.ipynb?content=0") as answer:
+        assert (await answer.json())["type"] == "notebook"
+    body = json.dumps({"type": "file", "format": "text", "content": "x" * 3_000_000}).encode()
+    upload = io.BytesIO(body)
+    async with client.put(f"{base}api/contents/big%20file.txt", data=upload) as answer:
+        assert answer.status in (200, 201), await answer.text()
+        assert (await answer.json())["size"] == 3_000_000
+    assert await execute(client, base, "6 * 7") == "42"
+
+
+async def test_everything_works_through_httpd_and_gateway(through_gateway: Site) -> None:
+    link = through_gateway.gateway.nbgate(
+        "notebook", "url", "--project", "demo", "--person", "alice"
+    )
+    async with signed_in(link) as client:
+        await use(client, through_gateway.notebook)
+    async with (
+        aiohttp.ClientSession() as stranger,
+        stranger.get(f"{through_gateway.notebook}api/status") as answer,
+    ):
+        assert answer.status == 401
+
+
+async def test_hot_notebook_works_while_the_gateway_is_stopped(direct: Site) -> None:
+    direct.gateway.nbgate("notebook", "url", "--project", "demo", "--person", "alice")
+    direct.gateway.nbgate("notebook", "start", "demo-x-alice")
+    direct.gateway.stop()
+    try:
+        async with aiohttp.ClientSession() as stranger:
+            async with stranger.get(f"{direct.notebook}api/status") as answer:
+                assert answer.status == 401
+            with pytest.raises(aiohttp.WSServerHandshakeError):
+                await stranger.ws_connect(f"{direct.notebook}api/events/subscribe")
+        basic = aiohttp.encode_basic_auth("alice", "wonderland")
+        async with aiohttp.ClientSession(headers={"Authorization": basic}) as alice:
+            await use(alice, direct.notebook)
+    finally:
+        direct.gateway.start()
+
+
+async def test_stopped_notebook_is_not_served_by_httpd_any_more(direct: Site) -> None:
+    direct.gateway.nbgate("notebook", "url", "--project", "demo", "--person", "alice")
+    direct.gateway.nbgate("notebook", "start", "demo-x-alice")
+    direct.gateway.nbgate("notebook", "stop", "demo-x-alice")
+    basic = aiohttp.encode_basic_auth("alice", "wonderland")
+    async with (
+        aiohttp.ClientSession(headers={"Authorization": basic}) as alice,
+        alice.get(f"{direct.notebook}api/status") as answer,
+    ):
+        assert answer.status == 401
+        assert "login-required" in await answer.text()

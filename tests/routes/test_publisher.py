@@ -1,0 +1,233 @@
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections.abc import AsyncIterator, Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from routes import publishing
+from routes.apachedb import ApacheDB, read
+from routes.errors import BuildFailed, DamagedDatabase
+from routes.keys import InvalidKey, InvalidTarget
+from routes.publisher import Publisher
+from tests.routes.foreign import write_with_httxt2dbm
+from tests.routes.test_gdbm import many
+
+
+class Gate:
+    """Stands before each publish: holds it, counts it, lets it fail."""
+
+    def __init__(self) -> None:
+        self.published: list[dict[bytes, bytes]] = []
+        self.reached = threading.Semaphore(0)
+        self.open = threading.Event()
+        self.open.set()
+        self.error: Exception | None = None
+
+    def pass_through(self, entries: Mapping[bytes, bytes]) -> None:
+        self.reached.release()
+        assert self.open.wait(30)
+        if self.error is not None:
+            raise self.error
+        self.published.append(dict(entries))
+
+    @contextmanager
+    def closed(self) -> Iterator[None]:
+        self.open.clear()
+        try:
+            yield
+        finally:
+            self.open.set()
+
+    async def until_reached(self) -> None:
+        assert await asyncio.to_thread(self.reached.acquire, timeout=30)
+
+
+@pytest.fixture
+def gate(monkeypatch: pytest.MonkeyPatch) -> Gate:
+    """The gate before the real publish."""
+    gate, original = Gate(), publishing.publish
+
+    def gated(
+        path: Path, entries: Mapping[bytes, bytes], mode: int, last: publishing.Stamp | None
+    ) -> publishing.Stamp:
+        gate.pass_through(entries)
+        return original(path, entries, mode, last)
+
+    monkeypatch.setattr(publishing, "publish", gated)
+    return gate
+
+
+@pytest.fixture
+async def publisher(database: ApacheDB) -> AsyncIterator[Publisher]:
+    publisher = Publisher(database)
+    yield publisher
+    await publisher.close()
+
+
+async def test_awaited_change_is_in_the_file(publisher: Publisher, path: Path) -> None:
+    await publisher.put("/a", "localhost:1")
+    assert read(path) == {b"/a": b"localhost:1"}
+    await publisher.update({"/b": "localhost:2"}, ["/a"])
+    assert read(path) == {b"/b": b"localhost:2"}
+    await publisher.delete("/b")
+    assert read(path) == {}
+
+
+async def test_deleting_what_is_not_there_publishes_nothing(
+    publisher: Publisher, gate: Gate
+) -> None:
+    await publisher.delete("/a")
+    assert gate.published == []
+
+
+async def test_changes_that_come_during_a_publish_go_out_together(
+    publisher: Publisher, gate: Gate, path: Path
+) -> None:
+    with gate.closed():
+        first = asyncio.create_task(publisher.put("/first", "localhost:1"), name="first")
+        await gate.until_reached()
+        later = [
+            asyncio.create_task(publisher.put(f"/later{n}", "localhost:2"), name=f"later {n}")
+            for n in range(50)
+        ]
+        await asyncio.wait(later, timeout=0)
+        assert not any(task.done() for task in later)
+    await asyncio.gather(first, *later)
+    assert [len(entries) for entries in gate.published] == [1, 51]
+    assert len(read(path)) == 51
+
+
+async def test_later_change_of_a_key_wins(publisher: Publisher, gate: Gate, path: Path) -> None:
+    with gate.closed():
+        tasks = [asyncio.create_task(publisher.put("/x", "localhost:1"), name="busy")]
+        await gate.until_reached()
+        changes = [publisher.put("/a", "localhost:1"), publisher.delete("/a")]
+        changes.append(publisher.put("/a", "localhost:3"))
+        tasks += [asyncio.create_task(change, name="change") for change in changes]
+        await asyncio.wait(tasks, timeout=0)
+    await asyncio.gather(*tasks)
+    assert read(path)[b"/a"] == b"localhost:3"
+
+
+async def test_event_loop_runs_while_a_publish_hangs(publisher: Publisher, gate: Gate) -> None:
+    with gate.closed():
+        task = asyncio.create_task(publisher.put("/a", "localhost:1"), name="slow")
+        await gate.until_reached()
+        for _ in range(100):
+            await asyncio.sleep(0)
+        assert not task.done()
+    await task
+
+
+async def test_invalid_change_fails_alone(publisher: Publisher, gate: Gate, path: Path) -> None:
+    results = await asyncio.gather(
+        publisher.put("/a", "localhost:1"),
+        publisher.put("/b c", "localhost:1"),
+        publisher.put("/d", "nowhere"),
+        return_exceptions=True,
+    )
+    assert [type(result) for result in results] == [type(None), InvalidKey, InvalidTarget]
+    assert read(path) == {b"/a": b"localhost:1"}
+
+
+async def test_failed_publish_reaches_all_who_wait_and_is_rolled_back(
+    publisher: Publisher, gate: Gate, database: ApacheDB, path: Path
+) -> None:
+    await publisher.put("/a", "localhost:1")
+    await gate.until_reached()
+    gate.error = BuildFailed(path, "No space left on device")
+    with gate.closed():
+        busy = asyncio.create_task(publisher.put("/b", "localhost:2"), name="busy")
+        await gate.until_reached()
+        waiting = [asyncio.create_task(publisher.delete("/a"), name="a") for _ in range(3)]
+        await asyncio.wait(waiting, timeout=0)
+    results = await asyncio.gather(busy, *waiting, return_exceptions=True)
+    assert [type(result) for result in results] == [BuildFailed] * 4
+    assert database.entries == read(path) == {b"/a": b"localhost:1"}
+    gate.error = None
+    await publisher.put("/c", "localhost:3")
+    assert read(path) == {b"/a": b"localhost:1", b"/c": b"localhost:3"}
+
+
+async def test_unexpected_error_reaches_the_caller_too(publisher: Publisher, gate: Gate) -> None:
+    gate.error = RuntimeError("what nobody thought of")
+    with pytest.raises(RuntimeError, match="nobody thought of"):
+        await publisher.put("/a", "localhost:1")
+    gate.error = None
+    await publisher.put("/a", "localhost:1")
+
+
+async def test_cancelled_caller_does_not_cancel_its_change(
+    publisher: Publisher, gate: Gate, path: Path
+) -> None:
+    with gate.closed():
+        task = asyncio.create_task(publisher.put("/a", "localhost:1"), name="cancelled")
+        await gate.until_reached()
+        task.cancel()
+        await asyncio.wait([task])
+        assert task.cancelled()
+    await publisher.put("/b", "localhost:2")
+    assert set(read(path)) == {b"/a", b"/b"}
+
+
+async def test_close_finishes_what_was_asked_for(
+    publisher: Publisher, gate: Gate, path: Path
+) -> None:
+    with gate.closed():
+        tasks = [asyncio.create_task(publisher.put("/a", "localhost:1"), name="first")]
+        await gate.until_reached()
+        tasks.append(asyncio.create_task(publisher.put("/b", "localhost:1"), name="second"))
+        await asyncio.wait(tasks, timeout=0)
+        closing = asyncio.create_task(publisher.close(), name="closing")
+        await asyncio.wait([closing], timeout=0)
+    await asyncio.gather(closing, *tasks)
+    assert set(read(path)) == {b"/a", b"/b"}
+    with pytest.raises(RuntimeError, match="is closed"):
+        await publisher.put("/c", "localhost:1")
+
+
+async def test_seconds_of_each_publish_are_told(database: ApacheDB) -> None:
+    told: list[float] = []
+    publisher = Publisher(database, told.append)
+    await publisher.put("/a", "localhost:1")
+    await publisher.delete("/nothing")
+    await publisher.close()
+    assert len(told) == 1
+    assert 0 < told[0] < 60
+
+
+async def test_large_map_is_published_through_the_helper(publisher: Publisher, path: Path) -> None:
+    entries = {key.decode(): value.decode() for key, value in many(1200).items()}
+    await publisher.update(entries)
+    assert read(path) == many(1200)
+
+
+async def test_reload_takes_in_what_others_added(
+    publisher: Publisher, database: ApacheDB, path: Path
+) -> None:
+    await publisher.put("/ours", "localhost:1")
+    write_with_httxt2dbm(path, {b"/theirs": b"localhost:2"})
+    await publisher.reload()
+    assert database.entries == {b"/ours": b"localhost:1", b"/theirs": b"localhost:2"}
+
+
+def scribble(path: Path) -> None:
+    path.write_bytes(b"scribble")
+
+
+async def test_replace_mends_a_damaged_file_that_publishes_refuse(
+    publisher: Publisher, path: Path
+) -> None:
+    await publisher.put("/a", "localhost:1")
+    scribble(path)
+    with pytest.raises(DamagedDatabase):
+        await publisher.put("/b", "localhost:2")
+    kept = await publisher.replace({"/a": "localhost:1"})
+    assert kept is not None
+    assert kept.read_bytes() == b"scribble"
+    await publisher.put("/b", "localhost:2")
+    assert read(path) == {b"/a": b"localhost:1", b"/b": b"localhost:2"}
