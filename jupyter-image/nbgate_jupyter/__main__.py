@@ -3,18 +3,24 @@
 from __future__ import annotations
 
 import gc
+import importlib.util
 import os
 import sys
+from collections.abc import Iterable
 from pathlib import Path
 
 from nbgate_jupyter.config import MissingSecret, configure
 
 EX_CONFIG = 78  # sysexits.h
+# Large packages that a server imports at its start and uses only for gateways of another kind and
+# for lists of extensions: each is loaded when it is first used.
+RARELY_USED = ("requests", "websocket")
 
 
 def main(arguments: list[str]) -> int:
     """Run Jupyter until it is told to stop; return the exit status."""
     gc.disable()  # a start makes no garbage worth collecting; a twelfth of it went there
+    load_when_used(RARELY_USED)
     from jupyter_server.serverapp import ServerApp
     from traitlets.config import Config
 
@@ -33,6 +39,18 @@ def main(arguments: list[str]) -> int:
     gc.enable()
     server.start()
     return 0
+
+
+def load_when_used(names: Iterable[str]) -> None:
+    """Make `import name` cheap: the module runs when something of it is asked for."""
+    for name in names:
+        spec = importlib.util.find_spec(name)
+        if spec is None or spec.loader is None:
+            continue
+        spec.loader = importlib.util.LazyLoader(spec.loader)
+        module = importlib.util.module_from_spec(spec)
+        sys.modules[name] = module
+        spec.loader.exec_module(module)
 
 
 def keep_settings_in(root: Path) -> None:

@@ -16,10 +16,9 @@ from tests.routes.foreign import write_with_httxt2dbm
 from tests.routes.test_gdbm import many
 
 _HOST = "moving.nb.test"
-_SECONDS = 10.0
 _CLIENTS = 6
 _UPSTREAMS = 8
-_LEAST_PUBLISHES, _LEAST_REQUESTS = 100, 500
+_LEAST_REQUESTS = 500
 
 
 async def test_published_route_is_served_and_an_unpublished_one_is_not(front: Front) -> None:
@@ -101,16 +100,20 @@ async def _ask(load: Load, port: int) -> None:
             load.judge(before, *await client.get(_HOST))
 
 
-@pytest.mark.parametrize("others", [0, 1500], ids=["small map", "map built by the helper"])
+@pytest.mark.parametrize(
+    ("others", "seconds", "publishes"),
+    [(0, 10.0, 100), (1500, 4.0, 5)],
+    ids=["small map", "map built by the helper"],
+)
 async def test_publishing_under_load_loses_no_request_and_leaves_no_stale_target(
-    front: Front, others: int
+    front: Front, others: int, seconds: float, publishes: int
 ) -> None:
     published: list[float] = []
     with ApacheDB(front.path) as database:
         database.publish(many(others))
         publisher = Publisher(database, published.append)
         async with upstreams(_UPSTREAMS) as ports:
-            load = Load(ports, time.monotonic() + _SECONDS)
+            load = Load(ports, time.monotonic() + seconds)
             await publisher.put(_HOST, load.target(0))
             async with asyncio.TaskGroup() as group:
                 group.create_task(_publish(load, publisher), name="publish")
@@ -118,10 +121,8 @@ async def test_publishing_under_load_loses_no_request_and_leaves_no_stale_target
                 for number in range(_CLIENTS):
                     group.create_task(_ask(load, front.port), name=f"client {number}")
         await publisher.close()
-    print(f"{len(published)} publishes, {load.requests} requests, {load.telling} telling")
     assert load.faults == []
-    least = _LEAST_PUBLISHES if not others else 20
-    assert len(published) >= least
+    assert len(published) >= publishes
     assert load.requests >= _LEAST_REQUESTS
     # With few publishes during a request, an old target would have been seen.
     assert load.telling > load.requests * 0.9
