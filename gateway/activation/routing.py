@@ -67,24 +67,31 @@ class RouteService:
     async def load(self) -> int:
         """Fill the table with the file's plain routes; return how many there are.
 
-        Notebooks' routes in the file are left from an earlier run: they are taken out. What
-        cannot be used is reported and kept.
+        What cannot be used is reported and kept. Notebooks' routes in the file are left from an
+        earlier run: `prune` takes out what did not come to life again.
         """
-        plain, stale = {}, []
+        plain = {}
         for raw_key, raw_target in self._database.entries.items():
-            key = raw_key.decode("ascii", "backslashreplace")
-            if self._is_notebook(key):
-                stale.append(key)
-            elif entry := _plain_entry(key, raw_target):
+            key = raw_key.decode("ascii")
+            if not self._is_notebook(key) and (entry := _plain_entry(key, raw_target)):
                 plain[entry.key] = entry
-        for record in self.list():
-            if record.slug is None and record.key not in plain:
-                self._table.remove(record.key)
+        for key, entry in list(self._table.items()):
+            if entry.slug is None and key not in plain:
+                self._table.remove(key)
         for entry in plain.values():
             self._table.put(entry.key, entry)
-        if stale:
-            await self._publisher.update({}, stale)
+        if self._secrets is None:
+            await self.prune()
         return len(plain)
+
+    async def prune(self) -> None:
+        """Take notebooks that are not to be served by httpd out of the file."""
+        published = self._published()
+        keys = (key.decode("ascii") for key in self._database.entries)
+        stale = [key for key in keys if self._is_notebook(key) and key not in published]
+        await self._publisher.update({}, stale)
+        if self._secrets is not None:
+            await self._secrets.update({}, stale)
 
     async def reload(self) -> int:
         """Read the file again, after somebody else wrote it; return the number of plain routes."""

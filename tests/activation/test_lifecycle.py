@@ -93,3 +93,22 @@ async def test_published_notebook_leaves_the_file_before_it_stops(direct_world: 
 
 def read(world: World) -> dict[bytes, bytes]:
     return read_file(world.route_file)
+
+
+async def test_published_notebook_stays_in_the_file_until_adoption_decides(
+    direct_world: World,
+) -> None:
+    world = direct_world
+    runs, gone = await world.notebook("runs"), await world.notebook("gone")
+    for slug in (runs, gone):
+        await world.activator.ensure(slug)
+    await world.routes.load()
+    assert {f"/nb/{runs}".encode(), f"/nb/{gone}".encode()} <= read(world).keys()
+    server = await world.spawner.inspect(gone)
+    assert server is not None
+    await world.spawner.stop(server, 0)
+    world.routes.put_cold(world.lifecycle.mark_waking(gone, waking=False))
+    await world.lifecycle.adopt()
+    await world.routes.prune()
+    assert f"/nb/{runs}".encode() in read(world)
+    assert f"/nb/{gone}".encode() not in read(world)

@@ -1,0 +1,118 @@
+"""The only composition root: Settings → a running gateway.
+
+Control (control.py) owns what is durable; listeners.py serves it. Control and the data path
+live in one event loop here and talk through the Gate protocol.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import signal
+from collections.abc import AsyncIterator
+
+from gateway import logs
+from gateway.app.control import Control, adopt, make_folders, open_control
+from gateway.app.listeners import serve_management, serve_pages, serve_public
+from gateway.errors import EngineError, GatewayError
+from gateway.settings import Settings
+from gateway.spawners.docker import DockerSpawner
+from routes.apachedb import mend
+
+logger = logging.getLogger(__name__)
+
+_HOUSEKEEPING_SECONDS = 600.0
+_HTTPD_SECONDS = 10.0
+
+
+def run(settings: Settings) -> int:
+    """Serve until SIGTERM or SIGINT; return the exit code.
+
+    Raises:
+        GatewayError, RouteFileError: the gateway cannot start; one line for people.
+    """
+    logs.configure(settings.log_level, settings.log_format)
+    asyncio.run(_serve(settings))
+    return 0
+
+
+def rebuild_routes(settings: Settings) -> str:
+    """Write a fresh route file from the running notebooks and what is still readable.
+
+    For when no gateway runs. Returns one line for people.
+    """
+    return asyncio.run(_rebuild(settings))
+
+
+async def _rebuild(settings: Settings) -> str:
+    make_folders(settings)
+    kept = await asyncio.to_thread(mend, settings.routes_path)
+    async with contextlib.AsyncExitStack() as stack:
+        control = await open_control(settings, stack)
+        await adopt(control)
+        return await control.routes.rebuild(kept)
+
+
+async def _serve(settings: Settings) -> None:
+    stopping = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stopping.set)
+    async with running(settings):
+        await stopping.wait()
+        logger.info("stopping; notebooks go on running")
+
+
+@contextlib.asynccontextmanager
+async def running(settings: Settings) -> AsyncIterator[Control]:
+    """Run a gateway: listening when entered, drained and closed when left."""
+    async with contextlib.AsyncExitStack() as stack:
+        control = await open_control(settings, stack)
+        await adopt(control)
+        await serve_pages(settings, control, stack)
+        await serve_management(settings, control, stack)
+        await serve_public(settings, control, stack)
+        chores = [asyncio.create_task(_keep_house(control), name="housekeeping")]
+        if settings.httpd_direct and isinstance(control.spawner, DockerSpawner):
+            joining = _keep_httpd_joined(control.spawner)
+            chores.append(asyncio.create_task(joining, name="join httpd"))
+        for chore in chores:
+            stack.push_async_callback(_cancelled, chore)
+        logger.info(
+            "serving url=%s management=%s spawner=%s mode=%s routing=%s notebooks=%d",
+            settings.origin,
+            settings.management_listen,
+            control.spawner.name,
+            control.mode,
+            settings.routing,
+            len(control.catalogue.notebooks()),
+        )
+        yield control
+
+
+async def _keep_house(control: Control) -> None:
+    while True:
+        await asyncio.sleep(_HOUSEKEEPING_SECONDS)
+        try:
+            await control.sessions.expire()
+            await control.tickets.expire()
+            await control.spaces.sweep()
+        except GatewayError as error:
+            logger.warning("housekeeping failed reason=%s", error)
+
+
+async def _keep_httpd_joined(spawner: DockerSpawner) -> None:
+    """Keep httpd on the notebooks' network: it starts after the gateway, and may be replaced."""
+    while True:
+        try:
+            await spawner.join_httpd()
+        except EngineError as error:
+            logger.warning("httpd is not on the notebooks' network reason=%s", error)
+        await asyncio.sleep(_HTTPD_SECONDS)
+
+
+async def _cancelled(task: asyncio.Task[None]) -> None:
+    task.cancel()
+    with contextlib.suppress(asyncio.CancelledError):
+        await task

@@ -1,0 +1,229 @@
+"""Control: every part that owns something durable, opened in the order of their needs."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import os
+import time
+from dataclasses import dataclass
+from urllib.parse import urlsplit
+
+from gateway.access import Namespace
+from gateway.activation.activator import Activator
+from gateway.activation.lifecycle import Lifecycle, ServerDefaults
+from gateway.activation.readiness import ReadinessProbe
+from gateway.activation.routing import RouteService
+from gateway.errors import EngineError, InvalidInput
+from gateway.launch.sessions import Sessions, SessionTable
+from gateway.launch.tickets import Tickets
+from gateway.metrics import Metrics
+from gateway.notebooks.catalogue import Catalogue
+from gateway.notebooks.database import Database
+from gateway.notebooks.identity import Identity
+from gateway.notebooks.model import Limits
+from gateway.proxy.interface import RouteEntry
+from gateway.settings import Settings, parse_bytes
+from gateway.spaces import Spaces
+from gateway.spawners.base import Spawner
+from gateway.spawners.docker import DockerOptions, DockerSpawner
+from gateway.spawners.process import ProcessSpawner
+from routes.apachedb import ApacheDB
+from routes.publisher import Publisher
+from routes.table import Table
+
+logger = logging.getLogger(__name__)
+
+_NOTEBOOK_USER = (1000, 1000)
+
+
+@dataclass(frozen=True, slots=True)
+class Control:
+    """The parts that own something durable."""
+
+    identity: Identity
+    database: Database
+    catalogue: Catalogue
+    sessions: Sessions
+    session_table: SessionTable
+    tickets: Tickets
+    spaces: Spaces
+    spawner: Spawner
+    mode: str
+    table: Table[RouteEntry]
+    routes: RouteService
+    lifecycle: Lifecycle
+    activator: Activator
+    namespace: Namespace
+    metrics: Metrics
+
+
+async def open_control(settings: Settings, stack: contextlib.AsyncExitStack) -> Control:
+    """Open everything durable; `stack` closes it."""
+    make_folders(settings)
+    identity = Identity.load(settings.state_dir)
+    metrics = Metrics()
+    database = Database(settings.database)
+    await database.open()
+    stack.push_async_callback(database.close)
+    catalogue = Catalogue(database)
+    session_table = SessionTable()
+    sessions = Sessions(database, session_table, settings.session_lifetime)
+    await sessions.load()
+    spaces = Spaces(settings.spaces_path, _space_owner(settings))
+    stack.push_async_callback(spaces.close)
+    spawner = _spawner(settings, identity, metrics)
+    stack.push_async_callback(spawner.close)
+    namespace = _namespace(settings)
+    table: Table[RouteEntry] = Table()
+    routes = await _routes(settings, catalogue, namespace, table, metrics, stack)
+    probe = ReadinessProbe()
+    stack.push_async_callback(probe.close)
+    lifecycle = Lifecycle(
+        catalogue,
+        spawner,
+        spaces,
+        identity,
+        routes,
+        probe,
+        namespace,
+        _defaults(settings),
+        metrics.phase,
+        time.monotonic,
+    )
+    catalogue.subscribe(lifecycle.follow)
+    await catalogue.load()
+    await routes.load()
+    activator = Activator(
+        lifecycle,
+        catalogue,
+        routes,
+        metrics,
+        settings.starts_at_once,
+        time.monotonic,
+        namespace.key,
+    )
+    stack.push_async_callback(activator.close)
+    metrics.watch(lambda: (book.state for book in catalogue.notebooks()), routes.__len__)
+    return Control(
+        identity=identity,
+        database=database,
+        catalogue=catalogue,
+        sessions=sessions,
+        session_table=session_table,
+        tickets=Tickets(database),
+        spaces=spaces,
+        spawner=spawner,
+        mode=await _mode(spawner),
+        table=table,
+        routes=routes,
+        lifecycle=lifecycle,
+        activator=activator,
+        namespace=namespace,
+        metrics=metrics,
+    )
+
+
+def make_folders(settings: Settings) -> None:
+    """Make the folders that are not there. Raises InvalidInput where that cannot be."""
+    folders = {
+        settings.state_dir: 0o711,
+        settings.routes_path.parent: 0o755,
+        settings.state_dir / "run": 0o700,
+    }
+    for folder, mode in folders.items():
+        try:
+            if not folder.exists():
+                folder.mkdir(parents=True, mode=mode)
+        except OSError as error:
+            raise InvalidInput(
+                f"cannot make the folder {folder}: {error.strerror}; choose another with "
+                f"NBGATE_STATE_DIR or NBGATE_ROUTE_FILE"
+            ) from error
+
+
+def _space_owner(settings: Settings) -> tuple[int, int] | None:
+    # Containers never run as root: where we are root, spaces belong to the image's user.
+    return _NOTEBOOK_USER if settings.spawner == "docker" and os.geteuid() == 0 else None
+
+
+def _spawner(settings: Settings, identity: Identity, metrics: Metrics) -> Spawner:
+    if settings.spawner == "process":
+        return ProcessSpawner(settings.state_dir)
+    return DockerSpawner(
+        DockerOptions(
+            installation=identity.installation,
+            spaces_dir=settings.spaces_path.absolute(),
+            spaces_host_dir=settings.spaces_host_dir,
+            docker_host=settings.docker_host,
+            mode=settings.mode,
+            subnet=settings.network_subnet,
+            pids=settings.pids,
+        )
+    )
+
+
+async def _mode(spawner: Spawner) -> str:
+    if not isinstance(spawner, DockerSpawner):
+        return "dev"
+    try:
+        await spawner.open()
+        return await spawner.detect_mode()
+    except EngineError as error:
+        logger.error("engine cannot be used, cold notebooks will not start reason=%s", error)
+        return "unknown"
+
+
+def _namespace(settings: Settings) -> Namespace:
+    if settings.routing == "path":
+        return Namespace()
+    origin = urlsplit(settings.origin)
+    suffix = f":{origin.port}" if origin.port else ""
+    return Namespace(settings.base_domain.lower(), suffix, origin.scheme)
+
+
+def _defaults(settings: Settings) -> ServerDefaults:
+    return ServerDefaults(
+        image=settings.image,
+        limits=Limits(parse_bytes(settings.memory), settings.cpus),
+        frame_ancestors=settings.frame_ancestors,
+        start_timeout=settings.start_timeout,
+        stop_grace=settings.stop_grace,
+    )
+
+
+async def _routes(
+    settings: Settings,
+    catalogue: Catalogue,
+    namespace: Namespace,
+    table: Table[RouteEntry],
+    metrics: Metrics,
+    stack: contextlib.AsyncExitStack,
+) -> RouteService:
+    def is_notebook(key: str) -> bool:
+        slug = namespace.slug_of(key.encode(), key.encode())
+        return slug is not None and namespace.key(slug) == key and catalogue.find(slug) is not None
+
+    database = ApacheDB(settings.routes_path)
+    stack.callback(database.close)
+    publisher = Publisher(database, on_publish=metrics.published)
+    stack.push_async_callback(publisher.close)
+    secrets = None
+    if settings.httpd_direct:
+        hidden = ApacheDB.secrets(settings.routes_path.with_name("secrets.gdbm"))
+        stack.callback(hidden.close)
+        secrets = Publisher(hidden)
+        stack.push_async_callback(secrets.close)
+    own_host = urlsplit(settings.origin).hostname or ""
+    return RouteService(table, database, publisher, secrets, is_notebook, own_host)
+
+
+async def adopt(control: Control) -> None:
+    """Take over what runs; while the engine is down, nothing is, and nothing is unpublished."""
+    try:
+        count = await control.lifecycle.adopt()
+    except EngineError as error:
+        logger.warning("nothing adopted reason=%s", error)
+        return
+    await control.routes.prune()
+    logger.info("adopted notebooks=%d", count)

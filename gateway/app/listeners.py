@@ -1,0 +1,142 @@
+"""The three listeners: the pages on a private socket, management on loopback, the public one."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from collections.abc import Iterator
+from importlib.metadata import version
+from pathlib import Path
+
+from aiohttp import web
+
+from gateway.access import AccessGate
+from gateway.api import build_management_app
+from gateway.api.services import Facts, Services
+from gateway.app.control import Control
+from gateway.errors import InvalidInput
+from gateway.launch.cookies import GATEWAY_COOKIES
+from gateway.launch.links import LinkPolicy, LinkService
+from gateway.notebooks.identity import load_or_create_token
+from gateway.proxy.interface import ProxyLimits
+from gateway.proxy.server import ProxyServer
+from gateway.settings import Settings, parse_address
+from gateway.web import build_pages
+from gateway.web.context import Pages
+
+_DRAIN_SECONDS = 10.0
+
+
+async def serve_pages(
+    settings: Settings, control: Control, stack: contextlib.AsyncExitStack
+) -> None:
+    """Serve the pages to the data path."""
+    pages = Pages(
+        sessions=control.sessions,
+        table=control.session_table,
+        tickets=control.tickets,
+        catalogue=control.catalogue,
+        activator=control.activator,
+        namespace=control.namespace,
+        origin=settings.origin,
+        frame_ancestors=settings.frame_ancestors,
+        session_lifetime=settings.session_lifetime,
+    )
+    runner = web.AppRunner(build_pages(pages), access_log=None)
+    await runner.setup()
+    stack.push_async_callback(runner.cleanup)
+    path = pages_socket(settings)
+    path.unlink(missing_ok=True)
+    before = os.umask(0o177)
+    try:
+        await web.UnixSite(runner, path).start()
+    finally:
+        os.umask(before)
+
+
+def pages_socket(settings: Settings) -> Path:
+    """Return the Unix socket on which the pages are served to the data path."""
+    return settings.state_dir / "run" / "pages.sock"
+
+
+async def serve_management(
+    settings: Settings, control: Control, stack: contextlib.AsyncExitStack
+) -> None:
+    """Serve the management API and the metrics."""
+    host, port = parse_address(settings.management_listen)
+    services = Services(
+        facts=Facts(
+            version=version("nbgate"),
+            installation=control.identity.installation,
+            spawner=control.spawner.name,
+            mode=control.mode,
+            hosts=frozenset({host.lower()}),
+        ),
+        token=load_or_create_token(settings.token_file),
+        catalogue=control.catalogue,
+        lifecycle=control.lifecycle,
+        activator=control.activator,
+        routes=control.routes,
+        spaces=control.spaces,
+        links=_links(settings, control),
+        render_metrics=control.metrics.render,
+    )
+    runner = web.AppRunner(build_management_app(services), access_log=None)
+    await runner.setup()
+    stack.push_async_callback(runner.cleanup)
+    with _address_told(settings.management_listen, "NBGATE_MANAGEMENT_LISTEN"):
+        await web.TCPSite(runner, host, port).start()
+
+
+def _links(settings: Settings, control: Control) -> LinkService:
+    return LinkService(
+        LinkPolicy(settings.origin, settings.link_lifetime, control.mode == "dev"),
+        control.namespace,
+        control.catalogue,
+        control.spaces,
+        control.tickets,
+        control.activator.ensure,
+    )
+
+
+async def serve_public(
+    settings: Settings, control: Control, stack: contextlib.AsyncExitStack
+) -> None:
+    """Serve people's browsers: the data path."""
+    gate = AccessGate(
+        control.table,
+        control.session_table,
+        control.namespace,
+        control.activator.ensure,
+        control.activator.suspect,
+        settings.hold_timeout,
+    )
+    limits = ProxyLimits(
+        head_bytes=settings.head_bytes,
+        head_timeout=settings.head_timeout,
+        keepalive_timeout=settings.keepalive_timeout,
+        connect_timeout=settings.connect_timeout,
+        response_timeout=settings.response_timeout,
+    )
+    server = ProxyServer(
+        gate,
+        limits,
+        pages_socket(settings),
+        control.metrics,
+        trusted=settings.networks,
+        gateway_cookies=GATEWAY_COOKIES,
+    )
+    with _address_told(settings.listen, "NBGATE_LISTEN"):
+        await server.start(*parse_address(settings.listen))
+    stack.push_async_callback(server.stop, _DRAIN_SECONDS)
+
+
+@contextlib.contextmanager
+def _address_told(address: str, name: str) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        raise InvalidInput(
+            f"cannot listen on {address}: {error.strerror}; stop what uses it, or choose "
+            f"another address with {name}"
+        ) from error
