@@ -50,9 +50,7 @@ def print_url() -> None:
             check=True,
             stdout=subprocess.DEVNULL,
         )
-    link = _nbgate(
-        "notebook", "url", "--project", "demo", "--person", "alice", "first-steps.ipynb"
-    )
+    link = _nbgate("notebook", "url", "--project", "demo", "--person", "alice", "first-steps.ipynb")
     print(f"\n  Open this in a browser (it works once):\n\n  {link.stdout.strip()}\n", flush=True)
     print("  Another link: nbgate notebook url --project demo --person alice", flush=True)
     print("  Ctrl-C stops the gateway.\n", flush=True)

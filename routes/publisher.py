@@ -11,12 +11,17 @@ from pathlib import Path
 from typing import TypeVar
 
 from routes.apachedb import ApacheDB
+from routes.errors import RouteFileError
 
 logger = logging.getLogger(__name__)
 
 Entries = dict[bytes, bytes]
 Change = Callable[[Entries], None]
+Request = tuple[Change, asyncio.Future[None]]
 T = TypeVar("T")
+
+_DEADLINE = 330.0
+"""Seconds; a little more than building the largest map may take. Only a stuck disk needs it."""
 
 
 class Publisher:
@@ -35,7 +40,7 @@ class Publisher:
     ) -> None:
         self._database = database
         self._on_publish = on_publish
-        self._waiting: list[tuple[Change, asyncio.Future[None]]] = []
+        self._waiting: list[Request] = []
         self._worker: asyncio.Task[None] | None = None
         self._closed = False
         # A thread of its own: syncing must neither wait behind other work nor hold it up.
@@ -58,6 +63,7 @@ class Publisher:
             InvalidKey, InvalidTarget: nothing has changed.
             RouteFileError, OSError: the publish failed; nothing has changed, for all who waited
                 for it.
+            TimeoutError: the disk is stuck; whether the change is published is not known.
         """
         stored, gone = self._stored(puts), [self._database.key(key) for key in deletes]
 
@@ -85,7 +91,7 @@ class Publisher:
         """Finish what was asked for; nothing can be asked for afterwards."""
         self._closed = True
         if self._worker is not None:
-            await asyncio.wait([self._worker])
+            await asyncio.wait([self._worker], timeout=_DEADLINE)
         self._thread.shutdown(wait=False)
 
     def _stored(self, puts: Mapping[str, str]) -> Entries:
@@ -101,7 +107,8 @@ class Publisher:
         self._waiting.append((change, done))
         if self._worker is None:
             self._worker = asyncio.create_task(self._work(), name="publish")
-        await asyncio.shield(done)
+        async with asyncio.timeout(_DEADLINE):
+            await asyncio.shield(done)
 
     async def _work(self) -> None:
         try:
@@ -114,7 +121,7 @@ class Publisher:
                 done.cancel()
             self._waiting = []
 
-    async def _publish(self, batch: Sequence[tuple[Change, asyncio.Future[None]]]) -> None:
+    async def _publish(self, batch: Sequence[Request]) -> None:
         changes = [change for change, _ in batch]
         try:
             seconds = await self._in_thread(lambda: self._apply(changes))
@@ -122,9 +129,12 @@ class Publisher:
             for _, done in batch:
                 done.cancel()
             raise
-        except Exception as error:  # noqa: BLE001  (it is every waiting caller's)
-            for _, done in batch:
-                done.set_exception(error)
+        except (RouteFileError, OSError) as error:
+            _fail(batch, error)
+            return
+        except Exception as error:
+            logger.exception("publish failed file=%s", self._database.path)
+            _fail(batch, error)
             return
         for _, done in batch:
             done.set_result(None)
@@ -145,3 +155,8 @@ class Publisher:
 
     async def _in_thread(self, work: Callable[[], T]) -> T:
         return await asyncio.get_running_loop().run_in_executor(self._thread, work)
+
+
+def _fail(batch: Iterable[Request], error: Exception) -> None:
+    for _, done in batch:
+        done.set_exception(error)

@@ -56,7 +56,7 @@ async def site(
         folder,
         folder / "state" / "routes",
         f"127.0.0.1:{gateway.port}",
-        port=port,
+        port,
         NBGATE_HTTPD_DIRECT=str(direct).lower(),
         NBGATE_HTTPD_AUTH=str(rules),
     )

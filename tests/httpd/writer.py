@@ -6,10 +6,10 @@ tells on standard output what it does; when it is gone, `gone` follows.
 
 from __future__ import annotations
 
+import logging
 import os
 import signal
 import sys
-import traceback
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -100,8 +100,8 @@ def main() -> None:
         if pid == 0:
             try:
                 _write(Job.of(line))
-            except Exception:  # noqa: BLE001  (the parent sees that it ended)
-                traceback.print_exc()
+            except Exception:
+                logging.exception("the writer failed")
             os._exit(1)
         os.waitpid(pid, 0)
         _tell("gone", pid)

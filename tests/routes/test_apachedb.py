@@ -5,6 +5,7 @@ import os
 import stat
 import subprocess
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 
 import pytest
@@ -105,9 +106,11 @@ def test_batch_is_one_publish(database: ApacheDB, monkeypatch: pytest.MonkeyPatc
     published = []
     original = publishing.publish
 
-    def counted(*arguments: object) -> publishing.Stamp:
-        published.append(arguments)
-        return original(*arguments)  # type: ignore[arg-type]  # passed on as they came
+    def counted(
+        path: Path, entries: Mapping[bytes, bytes], mode: int, last: publishing.Stamp | None
+    ) -> publishing.Stamp:
+        published.append(entries)
+        return original(path, entries, mode, last)
 
     monkeypatch.setattr(publishing, "publish", counted)
     with database.batch():

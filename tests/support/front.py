@@ -132,7 +132,7 @@ def _dechunked(body: bytes) -> bytes:
 
 @contextlib.asynccontextmanager
 async def running_front(
-    folder: Path, routes: Path, gateway: str, *, port: int = 0, **environment: str
+    folder: Path, routes: Path, gateway: str, port: int = 0, /, **environment: str
 ) -> AsyncIterator[Front]:
     """Run `httpd/serve` and yield it once it answers.
 
