@@ -74,6 +74,7 @@ class Phases:
 
     @property
     def total(self) -> float:
+        """Seconds from asking for the container to the first byte."""
         return self.create + self.start + self.ready
 
 
@@ -92,7 +93,8 @@ class Contender:
     runs: list[Phases] = field(default_factory=list)
 
     def median(self, phase: str) -> float:
-        return statistics.median(getattr(run, phase) for run in self.runs)
+        """Return the median seconds of a phase, or of `total`."""
+        return float(statistics.median(getattr(run, phase) for run in self.runs))
 
 
 @dataclass(frozen=True, slots=True)

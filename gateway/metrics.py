@@ -74,7 +74,7 @@ class Metrics:
         self._starts.labels(result).inc()
 
     def phase(self, name: str, seconds: float) -> None:
-        """Record one phase of a start: `queue`, `create`, `start` or `ready`."""
+        """Record one phase of a start: `queue`, `space`, `create`, `start` or `ready`."""
         self._phases.labels(name).observe(seconds)
 
     def published(self, seconds: float) -> None:

@@ -120,7 +120,7 @@ class Lifecycle:
         space = await self._spaces.ensure(slug, Source.parse(project.source))
         generation = await self._catalogue.next_generation(slug)
         spec = self._spec(notebook, project, generation, space)
-        self._observe("prepare", self._clock() - began)
+        self._observe("space", self._clock() - began)
         return await self._spawner.start(spec)
 
     async def sleep_until_container_has_started(self, slug: str, server: Server) -> None:

@@ -149,7 +149,7 @@ def _space_owner(settings: Settings) -> tuple[int, int] | None:
 
 def _spawner(settings: Settings, identity: Identity, metrics: Metrics) -> Spawner:
     if settings.spawner == "process":
-        return ProcessSpawner(settings.state_dir)
+        return ProcessSpawner(settings.state_dir, observe=metrics.phase)
     return DockerSpawner(
         DockerOptions(
             installation=identity.installation,
@@ -159,7 +159,8 @@ def _spawner(settings: Settings, identity: Identity, metrics: Metrics) -> Spawne
             mode=settings.mode,
             subnet=settings.network_subnet,
             pids=settings.pids,
-        )
+        ),
+        observe=metrics.phase,
     )
 
 

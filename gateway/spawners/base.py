@@ -8,7 +8,7 @@ facts as Servers. Every method is asynchronous and bounded by a deadline of the 
 from __future__ import annotations
 
 import enum
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol
@@ -84,6 +84,14 @@ class Server:
     internal_url: str | None = None
     exit_code: int | None = None
     reason: str = ""
+
+
+Observe = Callable[[str, float], None]
+"""Told the name of a phase of a start (`create`, `start`) and the seconds that it took."""
+
+
+def unobserved(phase: str, seconds: float) -> None:
+    """Tell nobody."""
 
 
 class Spawner(Protocol):

@@ -10,13 +10,14 @@ import asyncio
 import ipaddress
 import logging
 import random
+import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
 from gateway.errors import EngineError, NameTaken
-from gateway.spawners.base import Server, ServerSpec, ServerState
+from gateway.spawners.base import Observe, Server, ServerSpec, ServerState, unobserved
 from gateway.spawners.containers import Containers
 from gateway.spawners.docker_facts import (
     assigned_address,
@@ -75,8 +76,14 @@ class DockerSpawner:
 
     name = "docker"
 
-    def __init__(self, options: DockerOptions, engine_id: str = "local") -> None:
+    def __init__(
+        self,
+        options: DockerOptions,
+        engine_id: str = "local",
+        observe: Observe = unobserved,
+    ) -> None:
         self.engine_id = engine_id
+        self._observe = observe
         self.engine = Engine(options.docker_host)
         self._containers = Containers(self.engine)
         self._options = options
@@ -212,7 +219,9 @@ class DockerSpawner:
         container = None
         try:
             config = container_config(spec, image, await self._place(spec, address))
+            began = time.monotonic()
             container = await self._containers.create(config, spec.slug)
+            self._observe("create", time.monotonic() - began)
         finally:
             if container is None:
                 self.network.release(address)
@@ -224,7 +233,9 @@ class DockerSpawner:
     async def _start_container(self, container: str, address: str) -> Server | None:
         """Start it; "already started" is success. None when it has to be made anew."""
         try:
+            began = time.monotonic()
             await self.engine.call(lambda api: api.start(container))
+            self._observe("start", time.monotonic() - began)
         except EngineRefused as error:
             if error.missing:
                 return None

@@ -13,6 +13,7 @@ import logging
 import os
 import signal
 import socket
+import time
 from collections import defaultdict
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import suppress
@@ -20,7 +21,7 @@ from pathlib import Path
 
 from gateway.errors import EngineError
 from gateway.spawners import jupyter_child, procfs
-from gateway.spawners.base import Server, ServerSpec, ServerState
+from gateway.spawners.base import Observe, Server, ServerSpec, ServerState, unobserved
 from gateway.spawners.process_launch import check_jupyter, read_pipe, spawn_child
 from gateway.spawners.process_records import Record, Records
 from routes.keys import Target
@@ -54,8 +55,10 @@ class ProcessSpawner:
         state_dir: Path,
         engine_id: str = "local",
         choose_port: Callable[[], int] = get_ephemeral_port,
+        observe: Observe = unobserved,
     ) -> None:
         self.engine_id = engine_id
+        self._observe = observe
         self._records = Records(state_dir / "processes")
         self._choose_port = choose_port
         self._children: set[int] = set()
@@ -76,8 +79,10 @@ class ProcessSpawner:
             if found is not None and found.state is ServerState.RUNNING:
                 return found
             for _ in range(_PORT_ATTEMPTS):
+                began = time.monotonic()
                 record = await self._spawn(spec, self._choose_port())
                 if record is not None:
+                    self._observe("start", time.monotonic() - began)
                     await asyncio.to_thread(self._records.save, record)
                     log.info("started slug=%s pid=%d port=%d", *record[:3])
                     return self._server(record)

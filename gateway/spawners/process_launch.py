@@ -19,6 +19,12 @@ from gateway.spawners.base import ServerSpec
 
 _NEEDED = ("ipykernel", "jupyterlab", "notebook")
 _PRIVATE = ("NBGATE_", "JUPYTERHUB_", "JUPYTER_TOKEN", "JUPYTER_CONFIG")
+_DISABLED = (
+    "@jupyterlab/apputils-extension:announcements",
+    "@jupyterlab/fileeditor-extension:language-server",
+    "@jupyterlab/lsp-extension",
+    "@jupyterlab/notebook-extension:language-server",
+)
 # Without byte code a start takes three times as long.
 _SLOWING = ("PYTHONDONTWRITEBYTECODE",)
 
@@ -47,6 +53,7 @@ def spawn_child(spec: ServerSpec, port: int, folder: Path, status_fd: int) -> in
     """
     append = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_APPEND
     log_file = str(folder.with_suffix(".log"))
+    write_page_config(folder / "config" / "labconfig")
     return os.posix_spawn(
         sys.executable,
         [sys.executable, "-P", jupyter_child.__file__],
@@ -58,6 +65,17 @@ def spawn_child(spec: ServerSpec, port: int, folder: Path, status_fd: int) -> in
             (os.POSIX_SPAWN_DUP2, 1, 2),
         ],
     )
+
+
+def write_page_config(folder: Path) -> None:
+    """Tell Lab's pages what the server goes without: language servers, news, building."""
+    folder.mkdir(parents=True, exist_ok=True)
+    config = {
+        "buildAvailable": False,
+        "buildCheck": False,
+        "disabledExtensions": dict.fromkeys(_DISABLED, True),
+    }
+    (folder / "page_config.json").write_text(json.dumps(config))
 
 
 def child_environment(

@@ -1,5 +1,6 @@
 """Jupyter Server as nbgate's notebook image runs it.
 
 `identity.py` says who a request is from, `config.py` turns the environment into Jupyter's
-configuration, `__main__.py` starts the server. Nothing here knows of the gateway's code.
+configuration, `lazily.py` puts off imports, `__main__.py` starts the server. Nothing here knows of
+the gateway's code.
 """

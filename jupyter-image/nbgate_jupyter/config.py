@@ -33,9 +33,8 @@ def configure(environment: Mapping[str, str]) -> dict[str, dict[str, Any]]:
     secret = environment.get("NBGATE_HOP_SECRET", "")
     if not secret:
         raise MissingSecret
-    base_url = environment.get("NBGATE_BASE_URL") or "/"
     return {
-        "ServerApp": _server(environment, base_url, secret),
+        "ServerApp": _server(environment, secret),
         "HopIdentityProvider": {
             "hop_secret": secret,
             "user_name": environment.get("NBGATE_USER_NAME", ""),
@@ -49,7 +48,9 @@ def configure(environment: Mapping[str, str]) -> dict[str, dict[str, Any]]:
     }
 
 
-def _server(environment: Mapping[str, str], base_url: str, secret: str) -> dict[str, Any]:
+def _server(environment: Mapping[str, str], secret: str) -> dict[str, Any]:
+    base_url = environment.get("NBGATE_BASE_URL") or "/"
+    policy = framing(base_url, environment)
     return {
         "identity_provider_class": HopIdentityProvider,
         "ip": "0.0.0.0",  # noqa: S104  the container's own network namespace
@@ -64,7 +65,7 @@ def _server(environment: Mapping[str, str], base_url: str, secret: str) -> dict[
         "terminals_enabled": True,
         "websocket_compression_options": None,
         "cookie_secret": derive(secret, "cookie secret"),
-        "tornado_settings": {"headers": {"Content-Security-Policy": framing(base_url, environment)}},
+        "tornado_settings": {"headers": {"Content-Security-Policy": policy}},
         "jpserver_extensions": {
             "jupyterlab": True,
             "notebook": True,

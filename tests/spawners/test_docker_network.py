@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -14,7 +15,9 @@ from gateway.errors import EngineError
 from gateway.spawners import firewall
 from gateway.spawners.base import Server
 from gateway.spawners.docker import DockerSpawner
-from gateway.spawners.network import gateway_address, network_name
+from gateway.spawners.engine import Engine
+from gateway.spawners.network import gateway_address, httpd_address, network_name
+from gateway.spawners.surroundings import Surroundings, own_container
 from tests.spawners.helpers import Workshop, container_of, subnet_of, until_ready
 
 _TRY = "import socket, sys; socket.create_connection((sys.argv[1], int(sys.argv[2])), 2).close()"
@@ -132,6 +135,68 @@ async def test_network_is_made_once_by_gateways_that_start_at_once(workshop: Wor
 
     with contextlib.closing(workshop.engine.client()) as client:
         assert len(client.networks.list(names=[network_name(workshop.installation)])) == 1
+
+
+async def test_gateway_finds_its_own_container_and_joins_the_network(
+    workshop: Workshop, tmp_path: Path
+) -> None:
+    with gateway_container(workshop) as container:
+        inside = root_as_in(tmp_path / "root", container.id)
+        engine = Engine(workshop.engine.url)
+        own = await own_container(engine, inside)
+        await engine.close()
+
+        assert own is not None
+        assert own["Id"] == container.id
+
+
+async def test_container_of_another_engine_is_not_ours(workshop: Workshop, tmp_path: Path) -> None:
+    engine = Engine(workshop.engine.url)
+
+    assert await own_container(engine, root_as_in(tmp_path / "root", "f" * 64)) is None
+    await engine.close()
+
+
+async def test_gateway_and_httpd_of_its_project_join_the_network(
+    workshop: Workshop, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    project = {"com.docker.compose.project": f"p-{workshop.installation}"}
+    httpd = container_of(
+        workshop.engine, workshop.image, labels={**project, "org.nbgate.role": "httpd"}
+    )
+    other = container_of(workshop.engine, workshop.image, labels={"org.nbgate.role": "httpd"})
+    gateway = container_of(workshop.engine, workshop.image, labels=project)
+    with gateway as own, httpd as front, other as stranger:
+
+        async def look(*_: object) -> Surroundings:
+            return Surroundings(prod=True, host_root=workshop.root, container=own.id)
+
+        monkeypatch.setattr("gateway.spawners.docker.look_around", look)
+        spawner = workshop.spawner()
+        for _ in range(2):
+            await spawner.join_httpd()
+
+        subnet = subnet_of(workshop)
+        assert address_on(own, spawner.network.name) == gateway_address(subnet)
+        assert address_on(front, spawner.network.name) == httpd_address(subnet)
+        assert address_on(stranger, spawner.network.name) is None
+
+
+def root_as_in(root: Path, container: str) -> Path:
+    """Make a root folder that tells what the kernel tells inside a container."""
+    (root / "proc/self").mkdir(parents=True)
+    (root / ".dockerenv").touch()
+    (root / "proc/self/mountinfo").write_text(
+        f"3 1 8:1 /d/containers/{container}/hostname /etc/hostname rw - ext4 /dev/sda rw\n"
+    )
+    return root
+
+
+def address_on(container: Any, network: str) -> str | None:
+    """Return the container's address on a network; None when it is not on it."""
+    container.reload()
+    endpoint = container.attrs["NetworkSettings"]["Networks"].get(network)
+    return None if endpoint is None else str(endpoint["IPAddress"])
 
 
 async def _close(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:

@@ -24,7 +24,7 @@ from gateway.spawners.base import Server, ServerSpec, ServerState
 from gateway.spawners.process import ProcessSpawner, get_ephemeral_port, reason_of
 from gateway.spawners.process_launch import child_environment
 from tests.spawners.helpers import SECRET, eventually, gateway_headers, until_ready, url_of
-from tests.spawners.notebook_client import NOTEBOOK, compute, directives
+from tests.spawners.notebook_client import NOTEBOOK, compute, directives, page_config
 
 LMS = "https://lms.example.org"
 
@@ -65,6 +65,22 @@ async def test_notebook_computes_in_its_space(spawner: ProcessSpawner, spec: Ser
     await until_ready(server, "/nb/demo/notebooks/answer.ipynb")
     await until_ready(server, "/nb/demo/lab/tree/answer.ipynb")
     assert await compute(server, "/nb/demo/", "import os; os.getcwd()") == repr(str(spec.space))
+
+
+async def test_pages_do_not_ask_for_what_the_server_goes_without(
+    spawner: ProcessSpawner, spec: ServerSpec
+) -> None:
+    server = await spawner.start(spec)
+    await until_ready(server, "/nb/demo/api/status")
+
+    for path in ("lab", "notebooks/answer.ipynb"):
+        async with (
+            aiohttp.ClientSession(headers=gateway_headers()) as session,
+            session.get(url_of(server, f"/nb/demo/{path}")) as answer,
+        ):
+            config = page_config(await answer.text())
+        assert "@jupyterlab/lsp-extension" in config["disabledExtensions"]
+        assert config["buildCheck"] is False
 
 
 async def test_space_does_not_shadow_modules_of_the_server(

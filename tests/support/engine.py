@@ -2,8 +2,9 @@
 
 The engine is a `dockerd` with its data in a cache folder outside of the tree, so that images are
 kept between runs by the hash of what they are made of. Test runs that overlap share it; the last
-one stops it. NBGATE_TEST_DOCKER_HOST names an engine to use instead, NBGATE_TEST_BASE_IMAGE an
-image on it to build on. `python -m tests.support.engine prepare` makes everything ahead.
+one stops it. Where an engine runs already at the usual socket, that one is used.
+NBGATE_TEST_DOCKER_HOST names another, NBGATE_TEST_BASE_IMAGE an image on it to build on.
+`python -m tests.support.engine prepare` makes everything ahead.
 """
 
 from __future__ import annotations
@@ -36,6 +37,7 @@ from tests.support import base_image as base
 ROOT = Path(__file__).resolve().parents[2]
 CACHE = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "nbgate"
 
+_SYSTEM = "unix:///var/run/docker.sock"
 _UP_DEADLINE = 90.0
 _DOWN_DEADLINE = 60.0
 _BUILD_SILENCE = 1800
@@ -85,12 +87,18 @@ def missing() -> list[str]:
 
 @contextlib.contextmanager
 def opened(progress: Say = say) -> Iterator[EngineHandle]:
-    """Give an engine: NBGATE_TEST_DOCKER_HOST's, else one of the tests' own.
+    """Give an engine: NBGATE_TEST_DOCKER_HOST's, the one that runs already, else one of our own.
+
+    A second engine on one machine would rewrite the firewall rules of the first, and cut off
+    whatever runs there: so none is started beside a running one.
 
     Raises:
         EngineMissing: see there.
     """
-    given = os.environ.get("NBGATE_TEST_DOCKER_HOST")
+    given = os.environ.get("NBGATE_TEST_DOCKER_HOST", "")
+    if not given and answers(EngineHandle(_SYSTEM)):
+        progress(f"using the Docker Engine that runs already, {_SYSTEM}")
+        given = _SYSTEM
     if given:
         yield EngineHandle(given)
         return
@@ -336,7 +344,13 @@ def make_stub_image(engine: EngineHandle, progress: Say = say) -> str:
     with contextlib.closing(client):
         if not has_image(client, tag):
             context = io.BytesIO(dockerfile.encode())
-            client.images.build(fileobj=context, tag=tag, buildargs={"BASE_IMAGE": base_tag})
+            client.images.build(
+                fileobj=context,
+                tag=tag,
+                buildargs={"BASE_IMAGE": base_tag},
+                rm=True,
+                forcerm=True,
+            )
     return tag
 
 
