@@ -1,9 +1,9 @@
-"""Cold start, stock image against ours: `python -m bench.coldstart [--runs N]`.
+"""Cold start through the gateway, stock image against ours: `python -m bench.coldstart [--runs N]`.
 
-Seconds from asking for a container to the first byte of the 200 of the notebook document, by phase:
-create (the engine makes it), start (the engine runs it), ready (Jupyter answers). The images take
-turns, so that a busy machine hurts both alike; medians are compared. What is measured through
-the gateway builds on `Contender` and `table`.
+Seconds from a request for the notebook document to the first byte of its 200, by a client that is
+held while the notebook starts, so neither waiting pages nor redirects count. The phases are those
+of the gateway's own metrics. The images take turns, so that a busy machine hurts both alike;
+medians are compared.
 """
 
 from __future__ import annotations
@@ -12,23 +12,18 @@ import argparse
 import asyncio
 import contextlib
 import json
-import os
-import secrets
 import statistics
 import sys
 import tempfile
 import time
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 import aiohttp
+import docker
+from docker.models.networks import Network
 
-from gateway.spawners.base import ServerSpec
-from gateway.spawners.docker_spec import Image, Place, container_config, image_from
-from gateway.spawners.engine import Engine
-from gateway.spawners.network import NotebookNetwork, Subnet
 from tests.support.engine import (
     EngineHandle,
     EngineMissing,
@@ -37,45 +32,13 @@ from tests.support.engine import (
     opened,
     say,
 )
+from tests.support.gateway import ROOT, GatewayProcess, running, signed_in
 
-DOCUMENT = "notebooks/answer.ipynb"
+DOCUMENT = "lab/tree/first-steps.ipynb"
+PHASES = ("queue", "space", "create", "start", "ready", "total")
 _TARGET = 0.5
-_POLL = 0.01
-_READY_DEADLINE = 120.0
-_USER = 1000
+_SUBNET = "10.229.0.0/24"
 _VERSIONS = "import jupyterlab, notebook; print(jupyterlab.__version__, notebook.__version__)"
-
-NOTEBOOK: dict[str, Any] = {
-    "cells": [
-        {
-            "cell_type": "code",
-            "execution_count": None,
-            "id": "answer",
-            "metadata": {},
-            "outputs": [],
-            "source": ["6 * 7"],
-        }
-    ],
-    "metadata": {
-        "kernelspec": {"display_name": "Python 3", "language": "python", "name": "python3"}
-    },
-    "nbformat": 4,
-    "nbformat_minor": 5,
-}
-
-
-@dataclass(frozen=True, slots=True)
-class Phases:
-    """One cold start, in seconds."""
-
-    create: float
-    start: float
-    ready: float
-
-    @property
-    def total(self) -> float:
-        """Seconds from asking for the container to the first byte."""
-        return self.create + self.start + self.ready
 
 
 @dataclass(slots=True)
@@ -85,164 +48,119 @@ class Contender:
     Attributes:
         label: what the table calls it.
         image: its tag.
-        runs: one per cold start.
+        runs: seconds by phase, one per cold start.
     """
 
     label: str
     image: str
-    runs: list[Phases] = field(default_factory=list)
+    runs: list[dict[str, float]] = field(default_factory=list)
+
+    @property
+    def slug(self) -> str:
+        """Its notebook."""
+        return f"{self.label}-notebook"
 
     def median(self, phase: str) -> float:
-        """Return the median seconds of a phase, or of `total`."""
-        return float(statistics.median(getattr(run, phase) for run in self.runs))
+        """Return the median seconds of a phase."""
+        return statistics.median(run[phase] for run in self.runs)
 
 
-@dataclass(frozen=True, slots=True)
-class Bench:
-    """An engine, a network and a space to start containers with, as the gateway does."""
-
-    engine: Engine
-    network: NotebookNetwork
-    installation: str
-    space: Path
-
-    async def cold_start(self, contender: Contender) -> Phases:
-        """Make, start and await one container; it is removed again."""
-        image = image_from(await self.engine.call(lambda api: api.inspect_image(contender.image)))
-        slug = f"bench-{secrets.token_hex(4)}"
-        config = await self._config(slug, contender.image, image)
-        before = time.perf_counter()
-        made = await self.engine.call(lambda api: api.create_container_from_config(config, slug))
-        created = time.perf_counter()
-        try:
-            await self.engine.call(lambda api: api.start(made["Id"]))
-            started = time.perf_counter()
-            data = await self.engine.call(lambda api: api.inspect_container(made["Id"]))
-            port = data["NetworkSettings"]["Ports"]["8888/tcp"][0]["HostPort"]
-            await first_byte(f"http://127.0.0.1:{port}/nb/{slug}/{DOCUMENT}", secret_of(slug))
-            ready = time.perf_counter()
-        finally:
-            await self.engine.call(
-                lambda api: api.remove_container(made["Id"], force=True, v=True), slow=True
-            )
-        return Phases(created - before, started - created, ready - started)
-
-    async def _config(self, slug: str, tag: str, image: Image) -> dict[str, Any]:
-        place = Place(
-            installation=self.installation,
-            user=_USER,
-            group=_USER,
-            space=self.space,
-            network=self.network.name,
-            address=await self.network.take(),
-            publish=True,
-        )
-        spec = ServerSpec(
-            slug=slug,
-            generation=1,
-            image=tag,
-            base_url=f"/nb/{slug}/",
-            token=secret_of(slug),
-            user_name="Bench",
-            space=self.space,
-            memory=2 << 30,
-            cpus=2.0,
-        )
-        return container_config(spec, image, place)
+async def cold_start(
+    gateway: GatewayProcess, client: aiohttp.ClientSession, contender: Contender
+) -> dict[str, float]:
+    """Ask for the document of a stopped notebook; return seconds by phase; stop it again."""
+    before = await phase_sums(gateway, client)
+    began = time.perf_counter()
+    async with client.get(f"{gateway.url}/nb/{contender.slug}/{DOCUMENT}") as answer:
+        assert answer.status == 200, await answer.text()
+        assert await answer.content.readany()
+        total = time.perf_counter() - began
+    after = await phase_sums(gateway, client)
+    gateway.nbgate("notebook", "stop", contender.slug)
+    return {name: after[name] - before.get(name, 0.0) for name in after} | {"total": total}
 
 
-def secret_of(slug: str) -> str:
-    return f"secret-of-{slug}"
+async def phase_sums(gateway: GatewayProcess, client: aiohttp.ClientSession) -> dict[str, float]:
+    """Return the seconds of all starts so far, by phase."""
+    async with client.get(f"{gateway.management_url}/gateway/metrics") as answer:
+        lines = (await answer.text()).splitlines()
+    head = 'nbgate_start_phase_seconds_sum{phase="'
+    found = (line.removeprefix(head).split('"} ') for line in lines if line.startswith(head))
+    return {name: float(seconds) for name, seconds in found}
 
 
-async def first_byte(url: str, secret: str) -> None:
-    """Wait until `url` answers 200 and the first byte of its body is there."""
-    headers = {"Authorization": f"token {secret}"}
-    end = time.perf_counter() + _READY_DEADLINE
-    async with aiohttp.ClientSession(headers=headers) as session:
-        while time.perf_counter() < end:
-            try:
-                async with session.get(url, allow_redirects=False) as answer:
-                    if answer.status == 200 and await answer.content.readany():
-                        return
-            except aiohttp.ClientConnectionError:
-                pass
-            await asyncio.sleep(_POLL)
-    raise TimeoutError(f"{url} did not answer 200 within {_READY_DEADLINE:g} s")
-
-
-def write_notebook(space: Path) -> None:
-    """Put the document into a space that containers may write."""
-    (space / "answer.ipynb").write_text(json.dumps(NOTEBOOK))
-    for path in (space, space / "answer.ipynb"):
-        os.chown(path, _USER, _USER)
-
-
-@contextlib.asynccontextmanager
-async def opened_bench(handle: EngineHandle, subnet: str = "10.229.0.0/24") -> AsyncIterator[Bench]:
-    """Give a bench; its network is removed at the end."""
-    installation = secrets.token_hex(4)
-    engine = Engine(handle.url)
-    network = NotebookNetwork(engine, installation, Subnet(subnet))
+@contextlib.contextmanager
+def gateway_for(handle: EngineHandle, contenders: Sequence[Contender]) -> Iterator[GatewayProcess]:
+    """Run a gateway with one notebook per image; leave nothing on the engine."""
     with tempfile.TemporaryDirectory() as folder:
-        write_notebook(Path(folder))
+        state = Path(folder) / "state"
         try:
-            await network.ensure()
-            yield Bench(engine, network, installation, Path(folder))
+            with running(
+                state, spawner="docker", docker_host=handle.url, network_subnet=_SUBNET
+            ) as gateway:
+                source = str(ROOT / "examples" / "demo")
+                gateway.nbgate("project", "add", "bench", "--source", source)
+                for one in contenders:
+                    words = ("--project", "bench", "--owner", "bench", "--image", one.image)
+                    gateway.nbgate("notebook", "create", one.slug, *words)
+                yield gateway
         finally:
-            await engine.call(lambda api: api.remove_network(network.name))
-            await engine.close()
+            remove_network(handle, state)
 
 
-async def versions_in(engine: Engine, image: str) -> str:
-    """Return the versions of Lab and Notebook in an image."""
-
-    def ask(api: Any) -> str:
-        made = api.create_container(image, ["-c", _VERSIONS], entrypoint="/opt/jupyter/bin/python")
-        try:
-            api.start(made["Id"])
-            api.wait(made["Id"])
-            return str(api.logs(made["Id"]).decode())
-        finally:
-            api.remove_container(made["Id"], force=True)
-
-    lab, _, notebook = (await engine.call(ask, slow=True)).strip().partition(" ")
-    return f"jupyterlab {lab}, notebook {notebook}"
+def remove_network(handle: EngineHandle, state: Path) -> None:
+    """Remove the network that the gateway with this state folder made."""
+    installation = json.loads((state / "identity.json").read_text())["installation"]
+    client = handle.client()
+    found: Sequence[Network] = client.networks.list(names=[f"nbgate-{installation}"])
+    for network in found:
+        network.remove()
+    client.close()
 
 
-async def race(bench: Bench, contenders: Sequence[Contender], runs: int) -> None:
+async def race(handle: EngineHandle, contenders: Sequence[Contender], runs: int) -> None:
     """Let the contenders take turns; a first turn of each is not counted."""
-    for turn in range(runs + 1):
-        for contender in contenders:
-            phases = await bench.cold_start(contender)
-            say(f"{contender.label} run {turn}/{runs}: {phases.total:.2f} s")
-            if turn:
-                contender.runs.append(phases)
+    with gateway_for(handle, contenders) as gateway:
+        link = gateway.nbgate("notebook", "url", contenders[0].slug)
+        async with signed_in(link) as client:
+            for turn in range(runs + 1):
+                for contender in contenders:
+                    seconds = await cold_start(gateway, client, contender)
+                    say(f"{contender.label} run {turn}/{runs}: {seconds['total']:.2f} s")
+                    if turn:
+                        contender.runs.append(seconds)
 
 
 def table(contenders: Sequence[Contender]) -> str:
     """Return the medians side by side; the first contender is what the others are compared to."""
-    phases = ("create", "start", "ready", "total")
     lines = [f"{'median seconds':16}" + "".join(f"{one.label:>12}" for one in contenders)]
-    for phase in phases:
+    for phase in PHASES:
         values = "".join(f"{one.median(phase):12.3f}" for one in contenders)
         lines.append(f"{phase:16}{values}")
     first = contenders[0].median("total")
-    lines.append(
-        f"{'ratio':16}" + "".join(f"{one.median('total') / first:12.2f}" for one in contenders)
+    ratios = "".join(f"{one.median('total') / first:12.2f}" for one in contenders)
+    return "\n".join([*lines, f"{'ratio':16}{ratios}"])
+
+
+def versions_in(client: docker.DockerClient, image: str) -> str:
+    """Return the versions of Lab and Notebook in an image."""
+    said = client.containers.run(
+        image, ["-c", _VERSIONS], entrypoint="/opt/jupyter/bin/python", remove=True
     )
-    return "\n".join(lines)
+    lab, _, notebook = said.decode().strip().partition(" ")
+    return f"jupyterlab {lab}, notebook {notebook}"
 
 
-async def measure(handle: EngineHandle, images: Sequence[tuple[str, str]], runs: int) -> float:
-    """Measure the images, print versions and table; return the last one's ratio to the first."""
-    contenders = [Contender(label, image) for label, image in images]
-    async with opened_bench(handle) as bench:
-        for contender in contenders:
-            print(f"{contender.label}: {await versions_in(bench.engine, contender.image)}")
-        await race(bench, contenders, runs)
-    print(table(contenders))
-    return contenders[-1].median("total") / contenders[0].median("total")
+def measure(handle: EngineHandle, runs: int) -> float:
+    """Measure both images, print versions and table; return the ratio of ours to stock."""
+    stock = Contender("stock", make_stock_image(handle))
+    tuned = Contender("tuned", make_notebook_image(handle))
+    with contextlib.closing(handle.client()) as client:
+        for one in (stock, tuned):
+            print(f"{one.label}: {versions_in(client, one.image)}")
+    asyncio.run(race(handle, (stock, tuned), runs))
+    print(table((stock, tuned)))
+    return tuned.median("total") / stock.median("total")
 
 
 def main() -> int:
@@ -252,8 +170,7 @@ def main() -> int:
     runs = parser.parse_args().runs
     try:
         with opened() as handle:
-            images = [("stock", make_stock_image(handle)), ("tuned", make_notebook_image(handle))]
-            ratio = asyncio.run(measure(handle, images, runs))
+            ratio = measure(handle, runs)
     except EngineMissing as error:
         print(error, file=sys.stderr)
         return 1

@@ -15,7 +15,7 @@ from aiohttp.typedefs import Handler
 from gateway.access import may_use
 from gateway.errors import problem_of
 from gateway.web import notebook, signin
-from gateway.web.context import PAGES, Pages, pages_of, principal_of
+from gateway.web.context import PAGES, Pages, pages_of, principal_of, title_of
 from gateway.web.render import message, page
 
 logger = logging.getLogger(__name__)
@@ -26,7 +26,7 @@ async def index(request: web.Request) -> web.Response:
     pages, principal = pages_of(request), principal_of(request)
     books = pages.catalogue.notebooks() if principal is not None else ()
     own = [
-        (book, pages.namespace.url(book.slug) + "lab")
+        (title_of(request, book), book, pages.namespace.url(book.slug) + "lab")
         for book in books
         if principal is not None and may_use(principal, book.owner)
     ]

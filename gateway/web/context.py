@@ -72,6 +72,13 @@ def own_notebook(request: web.Request, slug: str) -> Notebook | None:
     return notebook
 
 
+def title_of(request: web.Request, notebook: Notebook) -> str:
+    """Return what people call a notebook: its name, or its course's title."""
+    if notebook.name != notebook.project:
+        return notebook.name
+    return pages_of(request).catalogue.project(notebook.project).title
+
+
 def wants_html(request: web.Request) -> bool:
     """Whether a person looks at the answer."""
     return "text/html" in request.headers.get("Accept", "")

@@ -8,7 +8,7 @@ from aiohttp import web
 
 from gateway.activation.activator import Phase, StartStatus
 from gateway.errors import StartFailed
-from gateway.web.context import from_own_page, own_notebook, pages_of
+from gateway.web.context import from_own_page, own_notebook, pages_of, title_of
 from gateway.web.render import message, page
 
 routes = web.RouteTableDef()
@@ -36,7 +36,8 @@ async def waiting(request: web.Request, slug: str) -> web.Response:
         request,
         "waiting.html",
         status=503,
-        notebook=notebook,
+        slug=slug,
+        title=title_of(request, notebook),
         step=_STEPS[status.phase],
         start=status,
         failed=status.phase is Phase.FAILED,
