@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import json
 import os
@@ -13,8 +14,9 @@ import aiohttp
 import docker
 import pytest
 
+from tests.support.browser import browser_page, run_first_cell, screenshot
 from tests.support.engine import ROOT, EngineHandle
-from tests.support.gateway import free_port
+from tests.support.gateway import execute, free_port, signed_in
 
 PROJECT = "nbgate-front-test"
 PREFIX, SUBNET = "10.213.17", "10.213.32.0/24"
@@ -167,8 +169,58 @@ def test_nothing_that_serves_is_root(stack: Stack) -> None:
         assert "0" not in users.split(), service
 
 
-async def test_cold_notebook_opens_through_httpd(stack: Stack) -> None:
+@pytest.fixture(scope="module")
+def course(stack: Stack) -> Stack:
+    """The stack with the demo course."""
     stack.nbgate("project", "add", "demo", "--source", "/usr/share/nbgate/demo")
+    return stack
+
+
+@pytest.mark.browser
+async def test_printed_url_ends_on_a_notebook_that_computes(course: Stack) -> None:
+    link = course.nbgate(
+        "notebook", "url", "--project", "demo", "--person", "bob", "first-steps.ipynb"
+    )
+    async with browser_page() as page:
+        await page.goto(link)
+        await run_first_cell(page, "5050")
+        await screenshot(page, "notebook-production")
+        assert page.url.startswith(f"{course.url}/nb/demo-x-bob/lab")
+
+
+async def test_simultaneous_calls_start_exactly_one_container(course: Stack) -> None:
+    link = course.nbgate("notebook", "url", "--project", "demo", "--person", "lee")
+    base = f"{course.url}/nb/demo-x-lee/"
+    async with signed_in(link) as client:
+
+        async def call() -> int:
+            async with client.get(f"{base}api/status") as answer:
+                return answer.status
+
+        async def handshake() -> int:
+            async with client.ws_connect(f"{base}api/events/subscribe") as socket:
+                assert not socket.closed
+                return 101
+
+        calls = [call() for _ in range(20)] + [handshake() for _ in range(5)]
+        answers = await asyncio.gather(*calls)
+        assert answers == [200] * 20 + [101] * 5
+        assert await execute(client, base, "6 * 7") == "42"
+    record = json.loads(course.nbgate("notebook", "show", "demo-x-lee", "--json"))
+    assert record["generation"] == 1
+    assert record["internal_url"].startswith("http://10.213.32.")
+    assert record["port"] is None
+    everything = course.client.containers.list(all=True, filters={"name": "^/demo-x-lee$"})
+    assert [one.id for one in everything] == [record["container_id"]]
+
+
+async def test_direct_links_are_refused_with_the_reason(course: Stack) -> None:
+    with pytest.raises(AssertionError, match="dev mode only"):
+        course.nbgate("notebook", "url", "--project", "demo", "--person", "lee", "--direct")
+
+
+async def test_cold_notebook_opens_through_httpd(course: Stack) -> None:
+    stack = course
     link = stack.nbgate("notebook", "url", "--project", "demo", "--person", "alice")
     assert link.startswith(stack.url)
     jar = aiohttp.CookieJar(unsafe=True)
