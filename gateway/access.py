@@ -13,8 +13,9 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 
 from gateway.errors import problem_of
-from gateway.launch.cookies import token_from
+from gateway.launch.cookies import tokens_from
 from gateway.launch.sessions import Principal, SessionTable
+from gateway.notebooks.names import RESERVED
 from gateway.proxy.interface import (
     Client,
     Decision,
@@ -104,6 +105,13 @@ class Namespace:
             return f"{self.scheme}://{slug}.{self.base_domain}{self.port_suffix}/"
         return f"/nb/{slug}/"
 
+    def holds(self, key: str) -> bool:
+        """Whether a route key could be a notebook's, now or later."""
+        if not self.base_domain:
+            return key == "/nb" or key.startswith("/nb/")
+        label, _, domain = key.partition(".")
+        return domain == self.base_domain and label not in RESERVED
+
     def slug_of(self, host: bytes, path: bytes) -> str | None:
         """Return the slug that a request for an unknown notebook asks for, or None."""
         if not self.base_domain:
@@ -170,13 +178,15 @@ class AccessGate:
         if crosses_origin(head, client):
             return Refuse(403, "cross-origin", "another site's page may not send this request")
         if entry.target is not None:
-            return Relay(entry, principal.subject)
+            return Relay(entry, principal.subject, wake_of(head) is not Wake.BACKGROUND)
         return _decide_cold(head, entry, principal.subject)
 
     def _principal(self, head: RequestHead, client: Client) -> Principal | None:
         cookie = head.get(b"cookie")
-        token = token_from(cookie, client.scheme == "https") if cookie else None
-        return self._sessions.lookup(token, client.host.lower()) if token else None
+        if not cookie:
+            return None
+        tokens = tokens_from(cookie, client.scheme == "https")
+        return self._sessions.first(tokens, client.host)
 
     async def awaken(self, hold: Hold) -> Relay | Refuse:
         """Wait until the notebook is hot; see Gate.awaken."""
@@ -194,7 +204,7 @@ class AccessGate:
     def suspect(self, relay: Relay) -> Hold | None:
         """Mark the relay's target as suspect; see Gate.suspect."""
         replaced = self._suspected(relay.entry)
-        return None if replaced is None else Hold(replaced, relay.user)
+        return Hold(replaced, relay.user) if replaced and relay.may_wake else None
 
 
 def may_use(principal: Principal, owner: str | None) -> bool:

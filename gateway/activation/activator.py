@@ -133,7 +133,7 @@ class Activator:
         if now is not None and (now.target is None or now.generation != entry.generation):
             return now
         logger_of(slug).warning("target refuses connections target=%s", entry.target)
-        return self._lifecycle.mark_waking(slug, waking=True)
+        return self._lifecycle.mark_waking(slug, waking=False)
 
     def status(self, slug: str) -> StartStatus:
         """Return how far the notebook's start has come."""
@@ -169,30 +169,35 @@ class Activator:
     async def _start(self, slug: str) -> RouteEntry:
         began = self._clock()
         self._queue.append(slug)
-        try:
-            await self._slots.acquire()
-        finally:
-            self._queue.remove(slug)
-        try:
-            self._metrics.phase("queue", self._clock() - began)
-            async with self._lifecycle.lock(slug):
+        # The lock first: who waits for a notebook that is still stopping takes nobody's slot.
+        async with self._lifecycle.lock(slug):
+            try:
+                await self._slots.acquire()
+            finally:
+                self._queue.remove(slug)
+            try:
+                self._metrics.phase("queue", self._clock() - began)
                 return await self._bring_up(slug)
-        finally:
-            self._slots.release()
+            finally:
+                self._slots.release()
 
     async def _bring_up(self, slug: str) -> RouteEntry:
         server: Server | None = None
+        before = self._catalogue.notebook(slug).generation
         try:
             await self._catalogue.update_notebook(slug, state=State.STARTING)
+            await self._routes.unpublish(self._key_of(slug))
             self._phases[slug] = Phase.CREATING
             server = await self._lifecycle.create_container(slug)
             self._phases[slug] = Phase.STARTING
             await self._lifecycle.sleep_until_container_has_started(slug, server)
             return await self._lifecycle.enable_proxying(slug, server)
         except Exception as error:
-            failed = _as_failure(slug, error)
-            await self._lifecycle.discard(slug, server)
-            raise self._remember(slug, failed) from error
+            failed = self._remember(slug, _as_failure(slug, error))
+            # What ran before is not ours to end: the fault may be on this side.
+            made = server if server is not None and server.generation != before else None
+            await self._lifecycle.discard(slug, made)
+            raise failed from error
 
     def _remember(self, slug: str, error: StartFailed) -> StartFailed:
         before = self._failures.get(slug)

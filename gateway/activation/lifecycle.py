@@ -16,7 +16,7 @@ from typing import Any
 from gateway.access import Namespace
 from gateway.activation.readiness import Answer, NotReady, ReadinessProbe
 from gateway.activation.routing import RouteService
-from gateway.errors import EngineError, StartFailed
+from gateway.errors import GatewayError, StartFailed
 from gateway.notebooks.catalogue import Catalogue
 from gateway.notebooks.identity import Identity
 from gateway.notebooks.logs import logger_of
@@ -24,6 +24,7 @@ from gateway.notebooks.model import Limits, Notebook, Project, State
 from gateway.proxy.interface import Activity, RouteEntry
 from gateway.spaces import Source, Spaces
 from gateway.spawners.base import Server, ServerSpec, ServerState, Spawner
+from routes.errors import RouteFileError
 
 logger = logging.getLogger(__name__)
 
@@ -93,7 +94,6 @@ class Lifecycle:
         if notebook is None:
             self._routes.drop_notebook(key)
             self._activities.pop(slug, None)
-            self._locks.pop(slug, None)
             return
         entry = self._routes.entry(key)
         if entry is None or entry.slug != slug or entry.owner != notebook.owner:
@@ -184,9 +184,9 @@ class Lifecycle:
         Raises:
             NotFound, NotebookLocked, EngineError.
         """
-        self._catalogue.notebook(slug)
         self._catalogue.check_unlocked(slug)
         async with self.lock(slug):
+            self._catalogue.check_unlocked(slug)
             await self._stop(slug)
 
     async def sync_container(self, slug: str) -> str:
@@ -205,24 +205,30 @@ class Lifecycle:
 
     async def delete(self, slug: str, *, purge_space: bool = False) -> None:
         """Stop the notebook and forget it; its space is kept unless `purge_space`."""
-        self._catalogue.notebook(slug)
         self._catalogue.check_unlocked(slug)
         async with self.lock(slug):
+            self._catalogue.check_unlocked(slug)
             await self._stop(slug)
-            await self._catalogue.remove_notebook(slug)
             if purge_space:
                 await self._spaces.remove(slug)
+            await self._catalogue.remove_notebook(slug)
 
     async def discard(self, slug: str, server: Server | None) -> None:
-        """Remove what a failed start left, and record the failure."""
+        """Remove what a failed start left, and record the failure; raises nothing of ours.
+
+        Args:
+            slug: the notebook.
+            server: what the start made; None when it made none, then only an ended one goes.
+        """
         try:
+            await self._routes.unpublish(self._namespace.key(slug))
             remnant = server or await self._spawner.inspect(slug)
-            if remnant is not None:
+            if remnant is not None and (server or remnant.state is not ServerState.RUNNING):
                 await self._spawner.stop(remnant, 0.0)
-        except EngineError as error:
+            if self._catalogue.find(slug) is not None:
+                await self._record(slug, State.FAILED)
+        except (GatewayError, RouteFileError) as error:
             logger_of(slug).warning("remnant of the failed start stays reason=%s", error)
-        if self._catalogue.find(slug) is not None:
-            await self._record(slug, State.FAILED)
 
     async def logs(self, slug: str, lines: int) -> str:
         """Return the end of the server's output; "" when nothing runs."""

@@ -12,6 +12,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from gateway.access import Namespace
 from gateway.errors import Conflict, InvalidInput, NotFound
 from gateway.proxy.interface import RouteEntry
 from routes.apachedb import ApacheDB, check
@@ -24,11 +25,17 @@ logger = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class RouteRecord:
-    """One route, for people. `target` is None while cold; `slug` is None for plain routes."""
+    """One route, for people.
+
+    `target` is None while cold; `slug`, `owner` and `project` are None for plain routes.
+    """
 
     key: str
     target: str | None
     slug: str | None
+    owner: str | None = None
+    project: str | None = None
+    engine_id: str = "local"
 
     @property
     def hot(self) -> bool:
@@ -44,8 +51,9 @@ class RouteService:
         database: the route file, opened for writing.
         publisher: writes `database`.
         secrets: publisher of the map of hop secrets for httpd; None unless httpd serves directly.
-        is_notebook: whether a key belongs to a known notebook.
-        reserved_host: the gateway's own host, which no route may take.
+        namespace: where notebooks live.
+        is_known: whether a slug is a notebook's.
+        own_host: the gateway's own host, which no route may take.
     """
 
     def __init__(
@@ -54,15 +62,17 @@ class RouteService:
         database: ApacheDB,
         publisher: Publisher,
         secrets: Publisher | None,
-        is_notebook: Callable[[str], bool],
-        reserved_host: str,
+        namespace: Namespace,
+        is_known: Callable[[str], bool],
+        own_host: str,
     ) -> None:
         self._table = table
         self._database = database
         self._publisher = publisher
         self._secrets = secrets
-        self._is_notebook = is_notebook
-        self._reserved_host = reserved_host
+        self._namespace = namespace
+        self._is_known = is_known
+        self._own_host = own_host
 
     async def load(self) -> int:
         """Fill the table with the file's plain routes; return how many there are.
@@ -120,7 +130,9 @@ class RouteService:
             InvalidInput: key or target cannot be used.
             Conflict: the key is the gateway's or a notebook's.
         """
-        canonical = self._own_key(key)
+        canonical = _canonical(key)
+        if reason := self._is_taken(canonical):
+            raise Conflict(f"key {canonical!r} {reason}")
         try:
             parsed = parse_target(target)
         except InvalidTarget as error:
@@ -133,9 +145,12 @@ class RouteService:
 
     async def delete(self, key: str) -> None:
         """Delete a plain route. Raises NotFound, InvalidInput, Conflict."""
-        canonical = self._own_key(key)
-        if self._table.get(canonical) is None:
+        canonical = _canonical(key)
+        entry = self._table.get(canonical)
+        if entry is None:
             raise NotFound("route", key)
+        if entry.slug is not None:
+            raise Conflict(f"key {canonical!r} belongs to a notebook; its route follows its state")
         self._table.remove(canonical)
         await self._publisher.delete(canonical)
         logger.info("route deleted key=%s", canonical)
@@ -153,6 +168,8 @@ class RouteService:
         Returns:
             One line for people.
         """
+        if self._secrets is not None:
+            await self._secrets.replace(self._hop_secrets())
         kept = await self._publisher.replace(self._published()) or kept
         beside = f"; the damaged file is kept as {kept}" if kept else ""
         return f"wrote {len(self._published())} routes to {self._database.path}{beside}"
@@ -168,9 +185,13 @@ class RouteService:
     async def cool_notebook(self, entry: RouteEntry) -> None:
         """Put a cold entry into the table; on return the file does not have the key any more."""
         self._table.put(entry.key, entry)
+        await self.unpublish(entry.key)
+
+    async def unpublish(self, key: str) -> None:
+        """Take a notebook's key out of the file; the table stays as it is."""
+        await self._publisher.delete(key)
         if self._secrets is not None:
-            await self._publisher.delete(entry.key)
-            await self._secrets.delete(entry.key)
+            await self._secrets.delete(key)
 
     def put_cold(self, entry: RouteEntry) -> None:
         """Put an entry that never was in the file into the table, at once."""
@@ -190,6 +211,7 @@ class RouteService:
 
     async def _publish_notebooks(self) -> None:
         if self._secrets is not None:
+            await self._secrets.update(self._hop_secrets(), ())
             await self._publisher.update(self._published(), ())
 
     def _published(self) -> Mapping[str, str]:
@@ -199,15 +221,23 @@ class RouteService:
             if entry.target is not None and (entry.slug is None or self._secrets is not None)
         }
 
-    def _own_key(self, key: str) -> str:
-        canonical = _canonical(key)
-        if canonical == "/gateway" or canonical.startswith("/gateway/"):
-            raise Conflict(f"key {canonical!r} is reserved for the gateway's own pages")
-        if canonical == self._reserved_host:
-            raise Conflict(f"key {canonical!r} is the gateway's own host")
-        if self._is_notebook(canonical):
-            raise Conflict(f"key {canonical!r} belongs to a notebook; its route follows its state")
-        return canonical
+    def _is_notebook(self, key: str) -> bool:
+        slug = self._namespace.slug_of(key.encode(), key.encode())
+        return slug is not None and self._namespace.key(slug) == key and self._is_known(slug)
+
+    def _is_taken(self, key: str) -> str:
+        """Return why a key cannot be an operator's; "" when it can."""
+        if key == "/gateway" or key.startswith("/gateway/"):
+            return "is reserved for the gateway's own pages"
+        if key == self._own_host:
+            return "is the gateway's own host"
+        if self._namespace.holds(key):
+            return "is where notebooks live; their routes follow their state"
+        return ""
+
+    def _hop_secrets(self) -> Mapping[str, str]:
+        entries = (entry for _, entry in self._table.items() if entry.target is not None)
+        return {entry.key: entry.secret for entry in entries if entry.secret is not None}
 
 
 def _canonical(key: str) -> str:
@@ -226,4 +256,11 @@ def _plain_entry(key: str, raw_target: bytes) -> RouteEntry | None:
 
 
 def _record(entry: RouteEntry) -> RouteRecord:
-    return RouteRecord(entry.key, str(entry.target) if entry.target else None, entry.slug)
+    return RouteRecord(
+        entry.key,
+        str(entry.target) if entry.target else None,
+        entry.slug,
+        entry.owner,
+        entry.project,
+        entry.engine_id,
+    )

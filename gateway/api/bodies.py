@@ -14,6 +14,7 @@ from aiohttp import web
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 
 from gateway.errors import InvalidInput
+from gateway.notebooks.names import ADMINISTRATOR
 from gateway.sizes import parse_bytes
 
 _BODY_TIMEOUT = 30.0
@@ -116,7 +117,7 @@ class NotebookChange(_Spec):
     """PATCH /notebooks/{slug}: only the fields that are there change; null is the default."""
 
     name: Line = ""
-    owner: Line = "admin"
+    owner: Line = ADMINISTRATOR
 
 
 class NotebookBody(NotebookChange):
@@ -130,13 +131,13 @@ class LockBody(Body):
     """POST /notebooks/{slug}/lock."""
 
     reason: LongLine
-    by: Line = "admin"
+    by: Line = ADMINISTRATOR
 
 
 class UnlockBody(Body):
     """POST /notebooks/{slug}/unlock."""
 
-    by: Line = "admin"
+    by: Line = ADMINISTRATOR
 
 
 class LinkBody(Body):

@@ -23,6 +23,7 @@ from gateway.api.bodies import (
 from gateway.api.records import Record, notebook_record
 from gateway.api.services import Services, services_of
 from gateway.notebooks.model import Limits, Notebook
+from gateway.notebooks.names import ADMINISTRATOR
 
 _ROOT = "/gateway/api/notebooks"
 _ONE = f"{_ROOT}/{{slug}}"
@@ -123,7 +124,9 @@ async def _lock(request: web.Request) -> web.Response:
 async def _unlock(request: web.Request) -> web.Response:
     services, notebook = _meant(request)
     body = await body_of(request, UnlockBody)
-    unlocked = await services.catalogue.unlock(notebook.slug, body.by, administrator=True)
+    unlocked = await services.catalogue.unlock(
+        notebook.slug, body.by, administrator=body.by == ADMINISTRATOR
+    )
     return web.json_response(notebook_record(unlocked, services))
 
 

@@ -13,7 +13,15 @@ Record = dict[str, Any]
 
 def route_record(route: RouteRecord) -> Record:
     """Return a route for clients; a cold one's target is null."""
-    return {"key": route.key, "target": route.target, "slug": route.slug, "hot": route.hot}
+    return {
+        "key": route.key,
+        "target": route.target,
+        "hot": route.hot,
+        "slug": route.slug,
+        "owner": route.owner,
+        "project": route.project,
+        "engine_id": route.engine_id,
+    }
 
 
 def project_record(project: Project) -> Record:
@@ -53,6 +61,7 @@ def notebook_record(notebook: Notebook, services: Services) -> Record:
         "container_id": notebook.container_id,
         "port": notebook.port,
         "internal_url": notebook.internal_url,
+        "engine_id": notebook.engine_id,
         "lock": _lock(notebook.lock),
         "created": notebook.created.isoformat(),
     }

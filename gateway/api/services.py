@@ -42,6 +42,21 @@ class RouteRecord(Protocol):
         """Whether it has a live target."""
         ...
 
+    @property
+    def owner(self) -> str | None:
+        """Who may use the notebook; None for a plain route."""
+        ...
+
+    @property
+    def project(self) -> str | None:
+        """The notebook's project; None for a plain route."""
+        ...
+
+    @property
+    def engine_id(self) -> str:
+        """The engine that the target is on."""
+        ...
+
 
 class StartStatus(Protocol):
     """How far the start of a notebook is."""

@@ -24,6 +24,7 @@ logger = logging.getLogger(__name__)
 
 _HOUSEKEEPING_SECONDS = 600.0
 _HTTPD_SECONDS = 10.0
+_ENGINE_SECONDS = 3.0
 
 
 def run(settings: Settings) -> int:
@@ -69,11 +70,13 @@ async def running(settings: Settings) -> AsyncIterator[Control]:
     """Run a gateway: listening when entered, drained and closed when left."""
     async with contextlib.AsyncExitStack() as stack:
         control = await open_control(settings, stack)
-        await adopt(control)
+        adopted = await adopt(control)
         await serve_pages(settings, control, stack)
         await serve_management(settings, control, stack)
         await serve_public(settings, control, stack)
         chores = [asyncio.create_task(_keep_house(control), name="housekeeping")]
+        if not adopted:
+            chores.append(asyncio.create_task(_adopt_later(control), name="adoption"))
         if settings.httpd_direct and isinstance(control.spawner, DockerSpawner):
             joining = _keep_httpd_joined(control.spawner)
             chores.append(asyncio.create_task(joining, name="join httpd"))
@@ -100,6 +103,14 @@ async def _keep_house(control: Control) -> None:
             await control.spaces.sweep()
         except GatewayError as error:
             logger.warning("housekeeping failed reason=%s", error)
+
+
+async def _adopt_later(control: Control) -> None:
+    """Take over what runs once the engine, which was down at the start, is back."""
+    adopted = False
+    while not adopted:
+        await asyncio.sleep(_ENGINE_SECONDS)
+        adopted = await adopt(control)
 
 
 async def _keep_httpd_joined(spawner: DockerSpawner) -> None:

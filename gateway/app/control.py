@@ -7,6 +7,7 @@ import logging
 import os
 import time
 from dataclasses import dataclass
+from pathlib import Path
 from urllib.parse import urlsplit
 
 from gateway.access import Namespace
@@ -28,7 +29,7 @@ from gateway.spaces import Spaces
 from gateway.spawners.base import Spawner
 from gateway.spawners.docker import DockerOptions, DockerSpawner
 from gateway.spawners.process import ProcessSpawner
-from routes.apachedb import ApacheDB
+from routes.apachedb import ApacheDB, DamagedDatabase
 from routes.publisher import Publisher
 from routes.table import Table
 
@@ -201,30 +202,45 @@ async def _routes(
     metrics: Metrics,
     stack: contextlib.AsyncExitStack,
 ) -> RouteService:
-    def is_notebook(key: str) -> bool:
-        slug = namespace.slug_of(key.encode(), key.encode())
-        return slug is not None and namespace.key(slug) == key and catalogue.find(slug) is not None
-
     database = ApacheDB(settings.routes_path)
     stack.callback(database.close)
     publisher = Publisher(database, on_publish=metrics.published)
     stack.push_async_callback(publisher.close)
     secrets = None
     if settings.httpd_direct:
-        hidden = ApacheDB.secrets(settings.routes_path.with_name("secrets.gdbm"))
+        hidden = _open_secrets(settings.routes_path.with_name("secrets.gdbm"))
         stack.callback(hidden.close)
         secrets = Publisher(hidden)
         stack.push_async_callback(secrets.close)
-    own_host = urlsplit(settings.origin).hostname or ""
-    return RouteService(table, database, publisher, secrets, is_notebook, own_host)
+    return RouteService(
+        table,
+        database,
+        publisher,
+        secrets,
+        namespace,
+        lambda slug: catalogue.find(slug) is not None,
+        urlsplit(settings.origin).hostname or "",
+    )
 
 
-async def adopt(control: Control) -> None:
-    """Take over what runs; while the engine is down, nothing is, and nothing is unpublished."""
+def _open_secrets(path: Path) -> ApacheDB:
+    """Open the map of hop secrets; a damaged one is set aside, for all of it is derived."""
+    try:
+        return ApacheDB.secrets(path)
+    except DamagedDatabase as error:
+        aside = path.with_name(path.name + ".damaged")
+        path.replace(aside)
+        logger.warning("made a new map of secrets, kept=%s reason=%s", aside, error.reason)
+        return ApacheDB.secrets(path)
+
+
+async def adopt(control: Control) -> bool:
+    """Take over what runs; return False, with nothing unpublished, while the engine is down."""
     try:
         count = await control.lifecycle.adopt()
     except EngineError as error:
-        logger.warning("nothing adopted reason=%s", error)
-        return
+        logger.warning("nothing adopted yet reason=%s", error)
+        return False
     await control.routes.prune()
     logger.info("adopted notebooks=%d", count)
+    return True

@@ -42,7 +42,13 @@ async def serve_pages(
         frame_ancestors=settings.frame_ancestors,
         session_lifetime=settings.session_lifetime,
     )
-    runner = web.AppRunner(build_pages(pages), access_log=None)
+    # The data path has bounded the head already; nothing is refused here for its size.
+    runner = web.AppRunner(
+        build_pages(pages),
+        access_log=None,
+        max_line_size=2 * settings.head_bytes,
+        max_field_size=2 * settings.head_bytes,
+    )
     await runner.setup()
     stack.push_async_callback(runner.cleanup)
     path = pages_socket(settings)

@@ -19,6 +19,8 @@ _STATE_SECONDS = 300
 _HTTPS_ATTRIBUTES = "Path=/; Secure; HttpOnly; SameSite=None; Partitioned"
 _HTTP_ATTRIBUTES = "Path=/; HttpOnly; SameSite=Lax"
 
+_MOST_TOKENS = 4
+
 # Names that must never reach a container.
 GATEWAY_COOKIES: frozenset[bytes] = frozenset(
     name.encode() for name in (_HTTPS_NAME, _HTTP_NAME, _HTTPS_STATE, _HTTP_STATE)
@@ -42,6 +44,15 @@ def session_cookie(token: str, https: bool, max_age: float | None = None) -> str
 def clear_cookie(https: bool) -> str:
     """Return the value of a Set-Cookie header that takes the session cookie away."""
     return f"{cookie_name(https)}=; {_attributes(https)}; Max-Age=0"
+
+
+def tokens_from(cookie_header: bytes, https: bool) -> list[bytes]:
+    """Return all tokens in a Cookie header, at most four.
+
+    Another notebook's page may have set a cookie of the same name with a longer path, which
+    browsers send first; it must not hide the real one.
+    """
+    return _values_of(cookie_header, cookie_name(https).encode())[:_MOST_TOKENS]
 
 
 def token_from(cookie_header: bytes, https: bool) -> bytes | None:
@@ -72,13 +83,15 @@ def _state_name(https: bool) -> str:
 
 
 def _value_of(cookie_header: bytes, wanted: bytes) -> bytes | None:
+    return next(iter(_values_of(cookie_header, wanted)), None)
+
+
+def _values_of(cookie_header: bytes, wanted: bytes) -> list[bytes]:
     if wanted not in cookie_header:
-        return None
-    for pair in cookie_header.split(b";"):
-        name, _, value = pair.partition(b"=")
-        if name.strip(b" \t") == wanted:
-            return value.strip(b" \t") or None
-    return None
+        return []
+    pairs = (pair.partition(b"=") for pair in cookie_header.split(b";"))
+    found = (value.strip(b" \t") for name, _, value in pairs if name.strip(b" \t") == wanted)
+    return [value for value in found if value]
 
 
 def _attributes(https: bool) -> str:

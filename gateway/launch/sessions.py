@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import secrets
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Iterable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from hashlib import sha256
@@ -75,6 +75,11 @@ class SessionTable:
         if entry is None or entry.host != host.lower() or entry.expires <= self._now():
             return None
         return entry.principal
+
+    def first(self, cookie_tokens: Iterable[bytes], host: str) -> Principal | None:
+        """Return who has the first of these tokens that is good at this host, or None."""
+        found = (self.lookup(token, host) for token in cookie_tokens)
+        return next((principal for principal in found if principal is not None), None)
 
     def principal(self, session: str) -> Principal | None:
         """Return whose session this is, or None if there is none or it has expired."""

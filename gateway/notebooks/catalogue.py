@@ -17,7 +17,7 @@ from gateway.errors import Conflict, InvalidInput, NotFound
 from gateway.notebooks import rules
 from gateway.notebooks.database import Database
 from gateway.notebooks.model import Lock, Notebook
-from gateway.notebooks.names import check_notebook_slug, check_person, notebook_slug
+from gateway.notebooks.names import ADMINISTRATOR, check_notebook_slug, check_person, notebook_slug
 from gateway.notebooks.projects import ProjectCatalogue, utc_now
 from gateway.notebooks.repositories import NotebookRows, ProjectRows, columns_of
 
@@ -117,6 +117,8 @@ class Catalogue(ProjectCatalogue):
             NotFound: there is no such project.
             Conflict: somebody else's notebook has its slug.
         """
+        if person == ADMINISTRATOR:
+            raise InvalidInput(f"{person!r} is the administrator's name; no person has it")
         slug = notebook_slug(project, person)
         self.project(project)
         notebook = self.find(slug)

@@ -12,6 +12,9 @@ import re
 
 from gateway.errors import InvalidInput
 
+ADMINISTRATOR = "admin"
+"""Who acts where nobody is named, with the management token; no person of a course is called so."""
+
 LONGEST_SLUG = 63
 LONGEST_PERSON = 255
 

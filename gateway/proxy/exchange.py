@@ -249,7 +249,7 @@ class Exchange:
     def _prepared(self, head: ResponseHead, *, keep_alive: bool) -> bytes:
         notebook = isinstance(self._relaying, Relay) and self._relaying.entry.slug is not None
         return self._context.rules.to_client(
-            head, self._head, notebook=notebook, keep_alive=keep_alive
+            head, self._head, self._request_id, notebook=notebook, keep_alive=keep_alive
         )
 
     def _attach(self, upstream: Upstream, decision: Relay | Local) -> None:

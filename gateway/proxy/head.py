@@ -24,6 +24,7 @@ _STATUS_LINE = re.compile(rb"HTTP/1\.([0-9]) ([1-5][0-9][0-9])(?: (" + _FIELD_VA
 _FIELDS = re.compile(rb"(?:" + _TOKEN + rb"++:" + _FIELD_VALUE + rb"*+\r\n)*+\r\n")
 _FIELD = re.compile(rb"([^:\r\n]++):[ \t]*+([^\r\n]*+)\r\n")
 _EMPTY_LINES = re.compile(rb"\A(?:\r\n)++")
+_MOST_FIELDS = 200
 _BARE = re.compile(rb"(?<!\r)\n|\r(?!\n|\Z)|\x00")
 _HOST = re.compile(rb"(?:[A-Za-z0-9._~!$&'()*+,;=%\-]++|\[[0-9A-Fa-f:.]++\])(?::[0-9]{0,5})?")
 _ABSOLUTE = re.compile(rb"(?i:https?)://([^/?#]*+)([^#]*+)")
@@ -80,6 +81,8 @@ def parse_fields(block: bytes, start: int = 0) -> list[tuple[bytes, bytes]]:
         BadHead: obs-fold, a blank before a colon, a control character, a bare CR or LF, or
             anything else outside RFC 9112, section 5.
     """
+    if block.count(b"\n", start) > _MOST_FIELDS:
+        raise BadHead(431, f"the head has more than {_MOST_FIELDS} header lines")
     if not _FIELDS.fullmatch(block, start):
         raise BadHead(400, "a header line is malformed")
     fields = _FIELD.findall(block, start)

@@ -32,6 +32,9 @@ _NOT_IN_TRAILERS = HOP_BY_HOP | frozenset(
     b"set-cookie expect range cache-control max-forwards trailer".split()
 )
 _REQUEST_ID = re.compile(rb"[A-Za-z0-9._~+/=:@\-]{1,128}")
+# A cookie for a whole domain would reach other notebooks' origins, and the gateway's.
+_DOMAIN = re.compile(rb";\s*domain\s*=", re.IGNORECASE)
+_MOST_COOKIES = 8
 _LOGIN_COOKIE = b"username-"
 
 
@@ -107,7 +110,11 @@ class HeaderRules:
         return _request(head, path, kept, fallback, lines)
 
     def to_pages(self, head: RequestHead, local: Local, client: Client, added: bytes) -> bytes:
-        """Return the head that goes to the gateway's own application; cookies stay."""
+        """Return the head that goes to the gateway's own application.
+
+        Of the cookies, only the gateway's own go there: scripts on a notebook's page can set
+        others, as large as they like.
+        """
         lines = [
             added,
             b"X-Nbgate-Client: %b\r\n" % client.address.encode(),
@@ -116,28 +123,36 @@ class HeaderRules:
             b"X-Nbgate-Reason: %b\r\n" % quote(local.reason).encode(),
             b"X-Nbgate-Slug: %b\r\n" % quote(local.slug).encode(),
         ]
-        kept = _kept(head, HOP_BY_HOP | _OURS)
+        kept = self._with_gateway_cookies_alone(_kept(head, HOP_BY_HOP | _OURS))
         return _request(head, head.target, kept, b"localhost", lines)
 
     def to_client(
-        self, head: ResponseHead, request: RequestHead, *, notebook: bool, keep_alive: bool
+        self,
+        head: ResponseHead,
+        request: RequestHead,
+        request_id: bytes,
+        *,
+        notebook: bool,
+        keep_alive: bool,
     ) -> bytes:
         """Return the head that goes to the client.
 
         Args:
             head: the upstream's.
             request: what it answers.
+            request_id: told to the client in place of what the upstream may say.
             notebook: whether a notebook sent it: its login cookies, cookies with the gateway's
                 names and its CORS permissions do not pass.
             keep_alive: whether the client's connection lives on.
         """
-        removed = HOP_BY_HOP | named_by_connection(head.headers)
+        removed = HOP_BY_HOP | named_by_connection(head.headers) | {b"x-request-id"}
         if head.status < 200 or head.status == 204:
             removed |= {b"content-length"}  # RFC 9110, 8.6
         fields = [field for field in head.headers if field[0].lower() not in removed]
         if notebook:
             fields = [field for field in fields if self._may_leave_notebook(*field)]
         lines = [b"%b: %b\r\n" % field for field in fields]
+        lines.append(b"X-Request-ID: %b\r\n" % request_id)
         lines.append(_connection_lines(head, request, keep_alive=keep_alive))
         return b"HTTP/1.1 %d %b\r\n%b\r\n" % (head.status, head.reason, b"".join(lines))
 
@@ -171,15 +186,25 @@ class HeaderRules:
                 kept.append((name, value))
         return kept
 
+    def _with_gateway_cookies_alone(self, fields: list[Field]) -> list[Field]:
+        kept = []
+        for name, value in fields:
+            if name.lower() != b"cookie":
+                kept.append((name, value))
+            elif ours := [pair.strip() for pair in value.split(b";") if self._is_ours(pair)]:
+                kept.append((name, b"; ".join(ours[:_MOST_COOKIES])))
+        return kept
+
     def _is_ours(self, pair: bytes) -> bool:
         return pair.partition(b"=")[0].strip() in self._cookies
 
     def _may_leave_notebook(self, name: bytes, value: bytes) -> bool:
         low = name.lower()
         if low == b"set-cookie":
-            return not value.lower().startswith(_LOGIN_COOKIE) and not self._is_ours(
-                value.partition(b";")[0]
-            )
+            # Browsers take a nameless cookie's value for `name=value` when they send it.
+            pair = value.partition(b";")[0].lstrip(b"= \t")
+            foreign = _DOMAIN.search(value) is not None
+            return not (foreign or pair.lower().startswith(_LOGIN_COOKIE) or self._is_ours(pair))
         return not low.startswith(b"access-control-")
 
 

@@ -86,10 +86,12 @@ class Relay:
     Attributes:
         entry: its route.
         user: the session's subject, told to the notebook; None on plain routes.
+        may_wake: whether the request may start the notebook again if it turns out to be dead.
     """
 
     entry: RouteEntry
     user: str | None = None
+    may_wake: bool = True
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,11 +6,17 @@ exchange.py's.
 
 from __future__ import annotations
 
+import errno
+
 from gateway.errors import UpstreamTimeout, UpstreamUnreachable
 from gateway.proxy.context import Context
 from gateway.proxy.interface import Hold, Local, Refuse, Relay
 from gateway.proxy.pool import Address
 from gateway.proxy.upstream import Upstream
+
+_LOCAL_FAULTS = frozenset(
+    {errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM, errno.EADDRNOTAVAIL, errno.EPERM}
+)
 
 
 def from_pool(context: Context, relaying: Relay | Local, *, replayable: bool) -> Upstream | None:
@@ -44,8 +50,9 @@ async def obtain(
         upstream = None if fresh else from_pool(context, relaying, replayable=replayable)
         try:
             return upstream or await _connect(context, relaying), relaying
-        except (UpstreamUnreachable, UpstreamTimeout):
-            again = _suspected(context, relaying) if may_suspect else None
+        except (UpstreamUnreachable, UpstreamTimeout) as error:
+            blamed = may_suspect and _is_the_targets_fault(error)
+            again = _suspected(context, relaying) if blamed else None
             if again is None:
                 raise
             decision, may_suspect = again, False
@@ -56,6 +63,13 @@ async def _connect(context: Context, relaying: Relay | Local) -> Upstream:
     if address is None:
         raise UpstreamUnreachable("the notebook is not running")
     return await context.pool.connect(address)
+
+
+def _is_the_targets_fault(error: Exception) -> bool:
+    """Tell a target that does not accept from a fault on this side, e.g. no descriptors left."""
+    cause = error.__cause__
+    local = isinstance(cause, OSError) and cause.errno in _LOCAL_FAULTS
+    return not local
 
 
 def _suspected(context: Context, relaying: Relay | Local) -> Hold | None:

@@ -220,7 +220,8 @@ def reason_of(status: int | None) -> str:
     if status is None:
         return "ended while no gateway looked"
     if status < 0:
-        return f"ended by {signal.Signals(-status).name}"
+        names = {number.value: number.name for number in signal.Signals}
+        return f"ended by {names.get(-status, f'signal {-status}')}"
     return f"ended with status {status}" if status else ""
 
 

@@ -8,7 +8,8 @@ from aiohttp import web
 
 from gateway.access import Namespace, may_use
 from gateway.activation.activator import Activator
-from gateway.launch.cookies import token_from
+from gateway.launch.cookies import tokens_from
+from gateway.launch.links import host_of as origin_host
 from gateway.launch.sessions import Principal, Sessions, SessionTable
 from gateway.launch.tickets import Tickets
 from gateway.notebooks.catalogue import Catalogue
@@ -54,13 +55,16 @@ def host_of(request: web.Request) -> str:
     return request.headers.get("X-Nbgate-Host", request.host).lower()
 
 
+def at_own_origin(request: web.Request) -> bool:
+    """Whether the request came to the gateway's origin, not to a notebook's."""
+    return host_of(request) == origin_host(pages_of(request).origin)
+
+
 def principal_of(request: web.Request) -> Principal | None:
     """Return whose session the request carries, or None."""
     cookie = request.headers.get("Cookie", "").encode("latin-1")
-    token = token_from(cookie, is_https(request))
-    if token is None:
-        return None
-    return pages_of(request).table.lookup(token, host_of(request))
+    tokens = tokens_from(cookie, is_https(request))
+    return pages_of(request).table.first(tokens, host_of(request))
 
 
 def own_notebook(request: web.Request, slug: str) -> Notebook | None:
@@ -69,6 +73,9 @@ def own_notebook(request: web.Request, slug: str) -> Notebook | None:
     notebook = pages_of(request).catalogue.find(slug)
     if principal is None or notebook is None or not may_use(principal, notebook.owner):
         return None
+    if pages_of(request).namespace.base_domain and not at_own_origin(request):
+        host = host_of(request).encode("latin-1")
+        return notebook if pages_of(request).namespace.slug_of(host, b"/") == slug else None
     return notebook
 
 

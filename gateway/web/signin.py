@@ -17,7 +17,14 @@ from aiohttp import web
 
 from gateway.access import may_use
 from gateway.launch.cookies import clear_cookie, session_cookie, state_cookie, state_from
-from gateway.web.context import from_own_page, host_of, is_https, pages_of, principal_of
+from gateway.web.context import (
+    at_own_origin,
+    from_own_page,
+    host_of,
+    is_https,
+    pages_of,
+    principal_of,
+)
 from gateway.web.render import message
 
 routes = web.RouteTableDef()
@@ -38,6 +45,8 @@ def see_other(location: str, *cookies: str) -> web.Response:
 async def login(request: web.Request) -> web.Response:
     """Redeem a one-time login link: set the session, go on to the notebook."""
     pages = pages_of(request)
+    if not at_own_origin(request):
+        return see_other(f"{pages.origin}{request.raw_path}")
     ticket = await pages.tickets.redeem(request.query.get("ticket", ""), "login", host_of(request))
     if ticket is None:
         return message(
@@ -80,13 +89,15 @@ def to_authorize(request: web.Request) -> web.Response:
 async def authorize(request: web.Request) -> web.Response:
     """On the gateway's origin: give a signed-in browser a ticket for a notebook's origin."""
     pages, principal = pages_of(request), principal_of(request)
+    # A notebook's token must not open other notebooks: only the gateway's own one counts here.
+    if principal is None or not at_own_origin(request):
+        return login_needed(request)
     target = urlsplit(request.query.get("next", ""))
     slug = pages.namespace.slug_of(target.netloc.encode("ascii", "replace"), b"/")
-    if principal is None:
-        return login_needed(request)
     notebook = pages.catalogue.find(slug) if slug else None
-    same_scheme = target.scheme == urlsplit(pages.origin).scheme
-    if notebook is None or not same_scheme or not may_use(principal, notebook.owner):
+    home = urlsplit(pages.namespace.url(slug or ""))
+    same_origin = (target.scheme, target.netloc) == (home.scheme, home.netloc)
+    if notebook is None or not same_origin or not may_use(principal, notebook.owner):
         return message(request, 404, "No such notebook", "It is not there, or it is not yours.")
     ticket = await pages.tickets.issue(
         "enter",
@@ -112,7 +123,7 @@ async def enter(request: web.Request) -> web.Response:
         return message(request, 410, "This link was used already", "Open the notebook again.")
     token = await pages.sessions.add_origin(ticket.session, host)
     cookie = session_cookie(token, https, pages.session_lifetime)
-    return see_other("/" + ticket.next_path.lstrip("/"), cookie)
+    return see_other("/" + ticket.next_path.lstrip("/\\"), cookie)
 
 
 def _same(issued: str, shown: bytes) -> bool:

@@ -92,7 +92,8 @@ async def _world(folder: Path, *, direct: bool) -> AsyncIterator[World]:
             file,
             publisher,
             secrets,
-            lambda key: catalogue.find(key.removeprefix("/nb/")) is not None,
+            namespace,
+            lambda slug: catalogue.find(slug) is not None,
             "nb.example.org",
         )
         probe = ReadinessProbe(interval=0.01)

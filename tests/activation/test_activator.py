@@ -105,7 +105,6 @@ async def test_suspected_target_is_inspected_and_joined_when_it_runs(world: Worl
     suspected = world.activator.suspect(entry)
     assert suspected is not None
     assert suspected.target is None
-    assert suspected.waking
     again = await world.activator.ensure(slug)
     assert again.target == entry.target
     assert len(world.spawner.starts) == 1

@@ -147,8 +147,9 @@ async def world_in(
         file,
         publisher,
         secrets=None,
-        is_notebook=lambda key: catalogue.find(key.removeprefix("/nb/")) is not None,
-        reserved_host="nb.example.org",
+        namespace=Namespace(),
+        is_known=lambda slug: catalogue.find(slug) is not None,
+        own_host="nb.example.org",
     )
     await routes.load()
     services = Services(

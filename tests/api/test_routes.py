@@ -12,7 +12,15 @@ URL = "/gateway/api/routes"
 async def test_a_set_route_can_be_read_listed_and_deleted(client: Client) -> None:
     key = {"key": "/docs"}
     response = await client.put(f"{URL}/one", params=key, json={"target": "127.0.0.1:9000"})
-    record = {"key": "/docs", "target": "127.0.0.1:9000", "slug": None, "hot": True}
+    record = {
+        "key": "/docs",
+        "target": "127.0.0.1:9000",
+        "hot": True,
+        "slug": None,
+        "owner": None,
+        "project": None,
+        "engine_id": "local",
+    }
     assert await response.json() == record
     assert await (await client.get(f"{URL}/one", params=key)).json() == record
     assert await (await client.get(URL)).json() == {"routes": [record]}

@@ -140,7 +140,7 @@ async def test_notebooks_login_cookies_and_cors_do_not_reach_the_client(
         await server.send(NOTEBOOK_ANSWER)
         answer = await client.response()
     assert answer.all(b"set-cookie") == [b"_xsrf=1; Path=/", b"kept=2"]
-    assert answer.names() == {b"set-cookie", b"x-a", b"content-length"}
+    assert answer.names() == {b"set-cookie", b"x-a", b"content-length", b"x-request-id"}
 
 
 async def test_plain_routes_cookies_and_cors_reach_the_client(

@@ -29,6 +29,8 @@ async def test_status_reason_and_headers_pass(proxy: Rig, upstream: Upstream) ->
         b"Server: s\r\nContent-Length: 2\r\n\r\nhi",
     )
     assert answer.start == b"HTTP/1.1 418 I'm a teapot"
+    request_id = answer.headers.pop()
+    assert request_id[0] == b"X-Request-ID"
     assert answer.headers == [
         (b"X-A", b"1"),
         (b"Set-Cookie", b"a=1"),
@@ -48,7 +50,7 @@ async def test_hop_by_hop_headers_of_upstream_end_here(proxy: Rig, upstream: Ups
         b"HTTP/1.1 200 OK\r\nConnection: close, X-Hop\r\nX-Hop: 1\r\nKeep-Alive: timeout=1\r\n"
         b"Proxy-Authenticate: Basic\r\nContent-Length: 0\r\n\r\n",
     )
-    assert answer.names() == {b"content-length"}
+    assert answer.names() == {b"content-length", b"x-request-id"}
     await client.close()
 
 
@@ -213,3 +215,14 @@ async def test_outcomes_are_told(proxy: Rig, upstream: Upstream) -> None:
     await until(lambda: len(proxy.observer.outcomes) == 4)
     assert proxy.observer.outcomes == ["2xx", "3xx", "4xx", "5xx"]
     assert proxy.observer.started == 4
+
+
+async def test_request_id_is_the_same_on_both_sides(proxy: Rig, upstream: Upstream) -> None:
+    async with await proxy.connect() as client:
+        await client.send(b"GET / HTTP/1.1\r\nHost: gate.test\r\nX-Request-ID: abc-123\r\n\r\n")
+        server = await upstream.take()
+        request = await server.request()
+        assert request.one(b"x-request-id") == b"abc-123"
+        await server.send(b"HTTP/1.1 200 OK\r\nX-Request-ID: other\r\nContent-Length: 0\r\n\r\n")
+        answer = await client.response()
+    assert answer.all(b"x-request-id") == [b"abc-123"]
