@@ -80,7 +80,12 @@ async def _get(request: web.Request) -> web.Response:
 async def _change(request: web.Request) -> web.Response:
     services, notebook = _meant(request)
     change = await body_of(request, NotebookChange)
-    changed = await services.catalogue.update_notebook(notebook.slug, **_changes(notebook, change))
+    changes = _changes(notebook, change)
+    changed = await services.catalogue.update_notebook(notebook.slug, **changes)
+    if changed.owner != notebook.owner:
+        # Whoever had it keeps no open shell in it.
+        await services.lifecycle.stop_container(notebook.slug)
+        changed = services.catalogue.notebook(notebook.slug)
     return web.json_response(notebook_record(changed, services))
 
 

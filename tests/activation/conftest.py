@@ -98,7 +98,7 @@ async def _world(folder: Path, *, direct: bool) -> AsyncIterator[World]:
         )
         probe = ReadinessProbe(interval=0.01)
         stack.push_async_callback(probe.close)
-        defaults = ServerDefaults("image", Limits(2**30, 1.0), (), 5.0, 1.0)
+        defaults = ServerDefaults("image", Limits(2**30, 1.0), (), 1.0, 1.0)
         lifecycle = Lifecycle(
             catalogue,
             spawner,

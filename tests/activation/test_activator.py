@@ -10,6 +10,7 @@ import pytest
 from gateway.activation.activator import Phase
 from gateway.errors import EngineUnavailable, NotFound, StartFailed
 from gateway.notebooks.model import State
+from routes.apachedb import read as read_file
 from tests.activation.conftest import World
 
 
@@ -125,3 +126,28 @@ async def until(condition: Callable[[], bool]) -> None:
             return
         await asyncio.sleep(0.001)
     raise AssertionError("the condition never came true")
+
+
+async def test_running_server_that_cannot_be_probed_is_not_ended(world: World) -> None:
+    slug = await world.notebook()
+    entry = await world.activator.ensure(slug)
+    await world.spawner.crash(slug)
+    assert world.activator.suspect(entry) is not None
+    with pytest.raises(StartFailed):
+        await world.activator.ensure(slug)
+    assert world.spawner.stopped == []
+    assert world.catalogue.notebook(slug).state is State.FAILED
+
+
+async def test_failed_start_leaves_nothing_published(direct_world: World) -> None:
+    world = direct_world
+    slug = await world.notebook()
+    entry = await world.activator.ensure(slug)
+    server = await world.spawner.inspect(slug)
+    assert server is not None
+    await world.spawner.stop(server, 0)
+    world.spawner.failure = EngineUnavailable("unix:///nowhere")
+    world.activator.suspect(entry)
+    with pytest.raises(StartFailed):
+        await world.activator.ensure(slug)
+    assert f"/nb/{slug}".encode() not in read_file(world.route_file)

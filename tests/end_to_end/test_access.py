@@ -118,6 +118,22 @@ async def test_notebook_never_sees_the_gateways_cookie_and_the_browser_never_its
         assert not [cookie for cookie in cookies if cookie.startswith("username-")]
 
 
+async def test_junk_cookies_neither_break_the_pages_nor_make_them_tell_the_session(
+    gateway: GatewayProcess,
+) -> None:
+    link = gateway.nbgate("notebook", "url", "--project", "demo", "--person", "yann")
+    async with aiohttp.ClientSession(cookie_jar=aiohttp.DummyCookieJar()) as client:
+        async with client.get(link, allow_redirects=False) as answer:
+            cookie = answer.headers["Set-Cookie"].partition(";")[0]
+        junk = "; ".join(f"junk{number}={'x' * 4000}" for number in range(8))
+        headers = {"Cookie": f"{cookie}; {junk}", "Accept": "text/html"}
+        async with client.get(f"{gateway.url}/", headers=headers) as answer:
+            text = await answer.text()
+            assert answer.status == 200, text
+            assert "Signed in as yann" in text
+            assert cookie.partition("=")[2] not in text
+
+
 def test_management_api_needs_its_token(gateway: GatewayProcess) -> None:
     wrong = gateway.environment | {"NBGATE_TOKEN": "guess"}
     gateway.environment, right = wrong, gateway.environment

@@ -114,3 +114,13 @@ async def test_unknown_notebook_is_not_found_without_a_start(gateway: GatewayPro
     async with signed_in(link) as client, client.get(f"{gateway.url}/nb/nothing/lab") as answer:
         assert answer.status == 404
     assert started(gateway) == before
+
+
+async def test_lab_and_notebook_7_open_the_document(gateway: GatewayProcess) -> None:
+    link = gateway.nbgate("notebook", "url", "--project", "demo", "--person", "quin")
+    base = f"{gateway.url}/nb/demo-x-quin/"
+    async with signed_in(link) as client:
+        for page in ("lab/tree/first-steps.ipynb", "notebooks/first-steps.ipynb", "tree"):
+            async with client.get(base + page) as answer:
+                assert answer.status == 200, page
+                assert "jupyter-config-data" in await answer.text(), page

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import subprocess
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 
 import aiohttp
@@ -87,10 +88,23 @@ async def upstream() -> AsyncIterator[str]:
     await runner.cleanup()
 
 
-async def test_map_of_httxt2dbm_is_routed_from(tmp_path: Path, upstream: str) -> None:
+def write_by_dbm_gnu(file: Path, entries: dict[str, str]) -> None:
+    program = (
+        "import dbm.gnu, json, sys\n"
+        "with dbm.gnu.open(sys.argv[1], 'n') as db:\n"
+        "    for key, value in json.loads(sys.argv[2]).items(): db[key] = value\n"
+    )
+    command = ["/usr/bin/python3", "-c", program, str(file), json.dumps(entries)]
+    subprocess.run(command, check=True, capture_output=True)
+
+
+@pytest.mark.parametrize("write", [write_by_httxt2dbm, write_by_dbm_gnu])
+async def test_map_that_others_wrote_is_routed_from(
+    tmp_path: Path, upstream: str, write: Callable[[Path, dict[str, str]], None]
+) -> None:
     file = tmp_path / "old.gdbm"
     entries = {"alice.nb.test": upstream, "/docs": upstream, "/x": "nonsense"}
-    write_by_httxt2dbm(file, entries)
+    write(file, entries)
     with running(tmp_path / "state", route_file=str(file)) as gateway:
         async with aiohttp.ClientSession() as client:
             async with client.get(f"{gateway.url}/docs/a%20b") as answer:

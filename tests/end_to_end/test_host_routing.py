@@ -59,6 +59,34 @@ async def test_one_origins_cookie_opens_no_other(gateway: GatewayProcess) -> Non
             assert answer.status == 401, "the gateway's cookie is worthless at a notebook's origin"
 
 
+async def test_a_notebooks_own_token_opens_and_wakes_no_other(gateway: GatewayProcess) -> None:
+    link = gateway.nbgate("notebook", "url", "--project", "demo", "--person", "alice")
+    gateway.nbgate("notebook", "create", "second", "--project", "demo", "--owner", "alice")
+    here, main_host = gateway.url, f"nb.localhost:{gateway.port}"
+    first, second = (f"{slug}.nb.localhost:{gateway.port}" for slug in ("demo-x-alice", "second"))
+    async with aiohttp.ClientSession(cookie_jar=aiohttp.DummyCookieJar()) as client:
+
+        async def ask(path: str, host: str, cookie: str, method: str = "GET") -> tuple[int, str]:
+            headers = {"Host": host, "Cookie": cookie}
+            async with client.request(
+                method, here + path, headers=headers, allow_redirects=False
+            ) as answer:
+                cookies = answer.headers.getall("Set-Cookie", [""])
+                where = answer.headers.get("Location", "")
+                return answer.status, cookies[0].partition(";")[0] or where
+
+        _, main = await ask("/" + link.split("/", 3)[3], main_host, "")
+        wanted = f"/gateway/authorize?next=http://{first}/lab&state=abc"
+        _, enter = await ask(wanted, main_host, main)
+        _, token = await ask("/" + enter.split("/", 3)[3], first, "nbgate-state=abc")
+        assert token.startswith("nbgate-session=")
+        other = f"/gateway/authorize?next=http://{second}/lab&state=abc"
+        assert (await ask(other, first, token))[0] == 401
+        assert (await ask("/gateway/status/second", first, token))[0] == 404
+        assert (await ask("/gateway/start/second", first, token, "POST"))[0] == 404
+        assert (await ask("/gateway/status/demo-x-alice", first, token))[0] == 200
+
+
 async def test_entry_ticket_needs_the_browser_that_asked(gateway: GatewayProcess) -> None:
     link = gateway.nbgate("notebook", "url", "--project", "demo", "--person", "alice")
     here, main_host = gateway.url, f"nb.localhost:{gateway.port}"

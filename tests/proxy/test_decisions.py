@@ -125,7 +125,8 @@ NOTEBOOK_ANSWER = (
     b"HTTP/1.1 200 OK\r\nSet-Cookie: username-h-8888=x; Path=/\r\nSet-Cookie: _xsrf=1; Path=/\r\n"
     b"Access-Control-Allow-Origin: *\r\naccess-control-allow-credentials: true\r\n"
     b"Set-Cookie: nbgate-session=evil\r\nSet-Cookie: __Host-nbgate=evil; Secure\r\n"
-    b"Set-Cookie: kept=2\r\nX-A: 1\r\nContent-Length: 0\r\n\r\n"
+    b"Set-Cookie: kept=2\r\nSet-Cookie: =nbgate-session=nameless\r\n"
+    b"Set-Cookie: wide=1; Path=/lab; Domain=nb.example.org\r\nX-A: 1\r\nContent-Length: 0\r\n\r\n"
 )
 
 
@@ -152,7 +153,7 @@ async def test_plain_routes_cookies_and_cors_reach_the_client(
         await server.request()
         await server.send(NOTEBOOK_ANSWER)
         answer = await client.response()
-    assert len(answer.all(b"set-cookie")) == 5
+    assert len(answer.all(b"set-cookie")) == 7
     assert answer.one(b"access-control-allow-origin") == b"*"
 
 

@@ -233,3 +233,9 @@ async def test_refused_heads_are_not_counted_as_requests(proxy: Rig) -> None:
     assert (await proxy.ask(b"BREW / HTTP/1.1\r\nHost: h\r\n\r\n")).status == 501
     await until(lambda: proxy.observer.started == 0)
     assert proxy.observer.outcomes == []
+
+
+async def test_more_header_lines_than_anybody_needs_are_refused(proxy: Rig) -> None:
+    lines = b"".join(b"a%d: 1\r\n" % number for number in range(300))
+    answer = await proxy.ask(b"GET / HTTP/1.1\r\nHost: h\r\n%b\r\n" % lines)
+    assert answer.status == 431
