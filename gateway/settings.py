@@ -8,13 +8,16 @@ from __future__ import annotations
 
 import ipaddress
 import os
+import re
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
+from urllib.parse import urlsplit
 
 from pydantic import Field, PlainSerializer, ValidationError, field_validator, model_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from gateway.errors import InvalidInput
+from gateway.notebooks.names import RESERVED
 from gateway.sizes import parse_bytes
 
 __all__ = ["CommaList", "Network", "Settings", "load_settings", "parse_address", "parse_bytes"]
@@ -34,6 +37,13 @@ def parse_address(text: str) -> tuple[str, int]:
     if not separator or not host or not port.isdigit() or not 0 <= int(port) <= 65535:
         raise InvalidInput(f"{text!r} is not host:port; write for example 127.0.0.1:8000")
     return host, int(port)
+
+
+_LEAST_MEMORY = 32 * 2**20
+_HOST = r"[a-z0-9](?:[a-z0-9-]*[a-z0-9])?(?:\.[a-z0-9](?:[a-z0-9-]*[a-z0-9])?)*"
+_DOMAIN = re.compile(_HOST)
+_ORIGIN = re.compile(rf"https?://(?:{_HOST}|\[[0-9a-f:]+\])(?::[0-9]{{1,5}})?", re.IGNORECASE)
+_ANCESTOR = re.compile(rf"https?://(?:\*\.)?{_HOST}(?::(?:[0-9]{{1,5}}|\*))?", re.IGNORECASE)
 
 
 class Settings(BaseSettings):
@@ -98,7 +108,9 @@ class Settings(BaseSettings):
     memory: str = Field(
         default="2G", description="Memory limit of a notebook where none is chosen, e.g. 2G."
     )
-    cpus: float = Field(default=2.0, gt=0, description="CPU limit in cores where none is chosen.")
+    cpus: float = Field(
+        default=2.0, gt=0, le=4096, description="CPU limit in cores where none is chosen."
+    )
     pids: int = Field(default=512, gt=0, description="Limit of processes in a container.")
     database_url: str = Field(
         default="",
@@ -186,20 +198,39 @@ class Settings(BaseSettings):
     @field_validator("memory")
     @classmethod
     def _size(cls, value: str) -> str:
-        parse_bytes(value)
+        if parse_bytes(value) < _LEAST_MEMORY:
+            raise ValueError("is less than the 32M that a server needs at least")
         return value
 
     @field_validator("public_url")
     @classmethod
     def _origin(cls, value: str) -> str:
-        if value and not value.startswith(("http://", "https://")):
-            raise ValueError("must begin with http:// or https://")
-        return value.rstrip("/")
+        value = value.removesuffix("/")
+        if value and not _ORIGIN.fullmatch(value):
+            raise ValueError("must be http:// or https://, a host, and a port if need be")
+        return value
+
+    @field_validator("base_domain")
+    @classmethod
+    def _domain(cls, value: str) -> str:
+        if value and not _DOMAIN.fullmatch(value.lower()):
+            raise ValueError("must be a domain, e.g. nb.example.org")
+        return value.lower()
+
+    @field_validator("frame_ancestors")
+    @classmethod
+    def _ancestors(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        for item in value:
+            if not _ANCESTOR.fullmatch(item):
+                raise ValueError(
+                    f"{item!r} is no origin; write for example https://lms.example.org"
+                )
+        return value
 
     @field_validator("network_subnet")
     @classmethod
     def _subnet(cls, value: str) -> str:
-        if ipaddress.ip_network(value).num_addresses < 256:
+        if ipaddress.IPv4Network(value).num_addresses < 256:
             raise ValueError("must have room for at least 256 addresses")
         return value
 
@@ -207,6 +238,12 @@ class Settings(BaseSettings):
     def _host_routing(self) -> Self:
         if self.routing == "host" and not self.base_domain:
             raise ValueError("routing=host needs base_domain, e.g. nb.example.org")
+        label, _, domain = (urlsplit(self.origin).hostname or "").partition(".")
+        if self.routing == "host" and domain == self.base_domain and label not in RESERVED:
+            raise ValueError(
+                f"public_url's host {label}.{domain} could be a notebook's; use {domain} itself, "
+                f"or a name that no notebook can have, e.g. www.{domain}"
+            )
         return self
 
     @property
@@ -247,8 +284,8 @@ def load_settings(**flags: Any) -> Settings:
         InvalidInput: a value is wrong; the text is one line that names the variable.
     """
     config = os.environ.get("NBGATE_CONFIG")
-    if config and not os.access(config, os.R_OK):
-        raise InvalidInput(f"NBGATE_CONFIG: cannot read {config}")
+    if config:
+        _check_file(Path(config))
     chosen = {name: value for name, value in flags.items() if value is not None}
     try:
         return Settings(_env_file=config or None, **chosen)
@@ -257,3 +294,16 @@ def load_settings(**flags: Any) -> Settings:
         name = "NBGATE_" + str(first["loc"][0]).upper() if first["loc"] else "settings"
         message = first["msg"].removeprefix("Value error, ")
         raise InvalidInput(f"{name}: {message}") from error
+
+
+def _check_file(path: Path) -> None:
+    """Raise InvalidInput where the settings file cannot be read, or names what is no setting."""
+    try:
+        lines = path.read_text("utf-8").splitlines()
+    except (OSError, UnicodeDecodeError) as error:
+        raise InvalidInput(f"NBGATE_CONFIG: cannot read {path}: {error}") from error
+    known = {f"NBGATE_{name.upper()}" for name in Settings.model_fields}
+    for line in lines:
+        name = line.partition("=")[0].removeprefix("export ").strip()
+        if name.upper().startswith("NBGATE_") and name.upper() not in known:
+            raise InvalidInput(f"{path}: {name} is no setting; docs/settings.md lists them")

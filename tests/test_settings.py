@@ -26,6 +26,14 @@ def test_settings_reference_is_current() -> None:
         ("NBGATE_ROUTING", "host", "base_domain"),
         ("NBGATE_NETWORK_SUBNET", "10.0.0.0/30", "256"),
         ("NBGATE_PUBLIC_URL", "nb.example.org", "https://"),
+        ("NBGATE_PUBLIC_URL", "http://", "a host"),
+        ("NBGATE_PUBLIC_URL", "http://x/y", "a host"),
+        ("NBGATE_BASE_DOMAIN", "foo_bar..x", "nb.example.org"),
+        ("NBGATE_FRAME_ANCESTORS", "https://a.example;b", "no origin"),
+        ("NBGATE_NETWORK_SUBNET", "fd00::/64", "fd00::/64"),
+        ("NBGATE_CPUS", "inf", "4096"),
+        ("NBGATE_MEMORY", "1", "32M"),
+        ("NBGATE_CONFIG", "/tmp", "/tmp"),
         ("NBGATE_START_TIMEOUT", "-1", "greater than 0"),
     ],
 )
@@ -69,3 +77,23 @@ def test_sizes_are_binary(text: str, value: int) -> None:
 
 def test_ipv6_addresses_stand_in_brackets() -> None:
     assert parse_address("[::1]:8000") == ("::1", 8000)
+
+
+def test_misspelt_setting_in_the_file_is_named(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    config = tmp_path / "nbgate.conf"
+    config.write_text("NBGATE_IMGAE=x\n")
+    monkeypatch.setenv("NBGATE_CONFIG", str(config))
+    with pytest.raises(InvalidInput, match="NBGATE_IMGAE"):
+        load_settings()
+
+
+def test_notebook_cannot_take_the_gateways_own_host(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("NBGATE_ROUTING", "host")
+    monkeypatch.setenv("NBGATE_BASE_DOMAIN", "nb.example.org")
+    monkeypatch.setenv("NBGATE_PUBLIC_URL", "https://hub.nb.example.org")
+    with pytest.raises(InvalidInput, match="could be a notebook's"):
+        load_settings()
+    monkeypatch.setenv("NBGATE_PUBLIC_URL", "https://www.nb.example.org")
+    assert load_settings().origin == "https://www.nb.example.org"

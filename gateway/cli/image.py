@@ -53,8 +53,10 @@ def _build(args: argparse.Namespace) -> int:
 
 def _context(given: Path | None) -> Path:
     """Return the folder to build. Raises UsageError."""
-    beside = Path(__file__).resolve().parents[2] / _FOLDER
-    folders = [given] if given is not None else [Path(_FOLDER), beside]
+    # In a checkout the folder is beside the package, in an installed package inside of it.
+    package = Path(__file__).resolve().parents[1]
+    defaults = [Path(_FOLDER), package.parent / _FOLDER, package / _FOLDER]
+    folders = [given] if given is not None else defaults
     for folder in folders:
         if (folder / "Dockerfile").is_file():
             return folder.resolve()

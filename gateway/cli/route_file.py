@@ -29,7 +29,8 @@ def read(args: argparse.Namespace) -> list[dict[str, Any]]:
     found = apachedb.read(_existing(args)).items()
     routes = ((_text(key), _text(target)) for key, target in found)
     return [
-        {"key": key, "target": target, "slug": None, "hot": True} for key, target in sorted(routes)
+        {"key": key, "target": target, "hot": True, "slug": None, "owner": None, "project": None}
+        for key, target in sorted(routes)
     ]
 
 

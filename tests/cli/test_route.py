@@ -16,6 +16,7 @@ def test_a_route_is_set_read_listed_and_deleted(gateway: Gateway, nbgate: Comman
     assert nbgate.ok("route", "set", "/docs", "127.0.0.1:9000").out == "/docs: 127.0.0.1:9000\n"
     assert nbgate.ok("route", "get", "/docs").out == "127.0.0.1:9000\n"
     record = {"key": "/docs", "target": "127.0.0.1:9000", "slug": None, "hot": True}
+    record |= {"owner": None, "project": None, "engine_id": "local"}
     assert nbgate.ok("route", "get", "/docs", "--json").json == record
     assert nbgate.ok("route", "list", "--json").json == [record]
     assert nbgate.ok("route", "list").out.splitlines() == [

@@ -156,6 +156,13 @@ async def test_management_is_not_reachable_from_outside(stack: Stack) -> None:
                 assert response.status in (401, 403, 404), path
 
 
+def test_notebook_image_can_be_built_from_inside(stack: Stack) -> None:
+    found = stack.inside(
+        "gateway", "ls /opt/nbgate/lib/python3*/site-packages/gateway/jupyter-image"
+    )
+    assert {"Dockerfile", "nbgate_jupyter"} <= set(found.split())
+
+
 def test_nothing_that_serves_is_root(stack: Stack) -> None:
     for service in ("gateway", "httpd"):
         # Process 1 is the engine's init.
