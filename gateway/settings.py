@@ -230,7 +230,10 @@ class Settings(BaseSettings):
     @field_validator("network_subnet")
     @classmethod
     def _subnet(cls, value: str) -> str:
-        if ipaddress.IPv4Network(value).num_addresses < 256:
+        network = ipaddress.ip_network(value)
+        if network.version != 4:
+            raise ValueError(f"{value} is no IPv4 network")
+        if network.num_addresses < 256:
             raise ValueError("must have room for at least 256 addresses")
         return value
 
