@@ -57,7 +57,7 @@ class Metrics:
         self._in_flight.inc()
 
     def request_finished(self, outcome: str) -> None:
-        """Count its end; `outcome` is `2xx`…`5xx` or `aborted`."""
+        """Count its end; `outcome` is `1xx` (a tunnel was opened) … `5xx`, or `aborted`."""
         self._in_flight.dec()
         self._requests.labels(outcome).inc()
 

@@ -191,7 +191,7 @@ class Observer(Protocol):
         ...
 
     def request_finished(self, outcome: str) -> None:
-        """It ended. `outcome`: `2xx`…`5xx` of what was sent downstream, or `aborted`."""
+        """It ended. `outcome`: `1xx` (a tunnel was opened) … `5xx`, or `aborted`."""
         ...
 
     def websocket_opened(self) -> None:

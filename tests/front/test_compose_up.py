@@ -9,10 +9,12 @@ import os
 import subprocess
 from collections.abc import Iterator
 from dataclasses import dataclass
+from pathlib import Path
 
 import aiohttp
 import docker
 import pytest
+from docker.models.containers import Container
 
 from tests.support.browser import browser_page, run_first_cell, screenshot
 from tests.support.engine import ROOT, EngineHandle
@@ -244,3 +246,64 @@ async def test_cold_notebook_opens_through_httpd(course: Stack) -> None:
         stranger.get(f"{stack.url}/nb/demo-x-alice/api/status") as response,
     ):
         assert response.status == 401
+
+
+AUTH = """
+AuthType Basic
+AuthName Notebooks
+AuthBasicProvider file
+AuthUserFile /etc/nbgate/conf.d/htpasswd
+Require valid-user
+"""
+
+
+def admit_by_httpd(stack: Stack, folder: Path) -> None:
+    """Bring the stack up again with an httpd that knows alice and serves hot notebooks itself."""
+    folder.chmod(0o755)
+    command = ["htpasswd", "-nb", "alice", "wonderland"]
+    line = subprocess.run(command, check=True, capture_output=True, text=True).stdout
+    (folder / "htpasswd").write_text(line)
+    (folder / "auth.conf").write_text(AUTH)
+    stack.environment.update(
+        NBGATE_HTTPD_DIRECT="true",
+        NBGATE_HTTPD_AUTH_FILE=str(folder / "auth.conf"),
+        NBGATE_HTTPD_CONF=str(folder),
+    )
+    stack.compose("up", "--detach")
+    until_healthy(stack)
+
+
+async def until_httpd_is_on_the_notebooks_network(stack: Stack) -> None:
+    labels = ["org.nbgate.role=httpd", f"com.docker.compose.project={PROJECT}"]
+    async with asyncio.timeout(60):
+        while True:
+            (httpd,) = stack.client.containers.list(filters={"label": labels})
+            if any(name.startswith("nbgate-") and name.count("-") == 1 for name in networks(httpd)):
+                return
+            await asyncio.sleep(0.2)
+
+
+def networks(container: Container) -> list[str]:
+    return list(container.attrs["NetworkSettings"]["Networks"])
+
+
+async def test_hot_notebook_works_through_httpd_while_the_gateway_is_stopped(
+    course: Stack, tmp_path: Path
+) -> None:
+    admit_by_httpd(course, tmp_path)
+    course.nbgate("notebook", "url", "--project", "demo", "--person", "alice")
+    course.nbgate("notebook", "start", "demo-x-alice")
+    await until_httpd_is_on_the_notebooks_network(course)
+    course.compose("stop", "gateway")
+    base = f"{course.url}/nb/demo-x-alice/"
+    try:
+        async with aiohttp.ClientSession() as stranger, stranger.get(f"{base}lab") as answer:
+            assert answer.status == 401
+        basic = aiohttp.encode_basic_auth("alice", "wonderland")
+        async with aiohttp.ClientSession(headers={"Authorization": basic}) as alice:
+            async with alice.get(f"{base}api/me") as answer:
+                assert (await answer.json())["identity"]["name"] == "alice"
+            assert await execute(alice, base, "6 * 7") == "42"
+    finally:
+        course.compose("start", "gateway")
+        until_healthy(course)
