@@ -5,8 +5,8 @@ The architecture on one screen; ARCHITECTURE.md has the reasons.
     client ─► proxy (the data path) ─ decide ─► access.AccessGate ─► routes.table, launch.sessions
                  │
                  ├─ Relay  ─► the notebook's server, over a pooled connection; after a 101 a tunnel
-                 ├─ Hold   ─► activation.Activator ─► Lifecycle ─► spaces, spawners, readiness
-                 │                                        └─► routing: table, then the file for httpd
+                 ├─ Hold   ─► activation.Activator ─► Lifecycle ─► spaces, spawners, readiness;
+                 │            then routing: the table, and the file for httpd
                  ├─ Local  ─► web (the pages), on a private Unix socket
                  └─ Refuse ─► problem+json
 

@@ -10,7 +10,7 @@ import urllib.request
 
 import docker
 
-from tests.support.gateway import GatewayProcess, execute, signed_in
+from tests.support.gateway import GatewayProcess, ask_at_once, execute, signed_in
 
 
 def started(gateway: GatewayProcess) -> int:
@@ -52,18 +52,7 @@ async def test_simultaneous_calls_start_exactly_one_server(gateway: GatewayProce
     base = f"{gateway.url}/nb/demo-x-lee/"
     before = started(gateway)
     async with signed_in(link) as client:
-
-        async def call() -> int:
-            async with client.get(f"{base}api/status") as answer:
-                return answer.status
-
-        async def handshake() -> int:
-            async with client.ws_connect(f"{base}api/events/subscribe") as socket:
-                assert not socket.closed
-                return 101
-
-        calls = [call() for _ in range(20)] + [handshake() for _ in range(5)]
-        answers = await asyncio.gather(*calls)
+        answers = await ask_at_once(client, base)
     assert answers == [200] * 20 + [101] * 5
     assert started(gateway) - before == 1
     assert gateway.show("demo-x-lee")["generation"] == 1

@@ -18,7 +18,7 @@ from docker.models.containers import Container
 
 from tests.support.browser import browser_page, run_first_cell, screenshot
 from tests.support.engine import ROOT, EngineHandle
-from tests.support.gateway import execute, free_port, signed_in
+from tests.support.gateway import ask_at_once, execute, free_port, signed_in
 
 PROJECT = "nbgate-front-test"
 PREFIX, SUBNET = "10.213.17", "10.213.32.0/24"
@@ -201,18 +201,7 @@ async def test_simultaneous_calls_start_exactly_one_container(course: Stack) -> 
     link = course.nbgate("notebook", "url", "--project", "demo", "--person", "lee")
     base = f"{course.url}/nb/demo-x-lee/"
     async with signed_in(link) as client:
-
-        async def call() -> int:
-            async with client.get(f"{base}api/status") as answer:
-                return answer.status
-
-        async def handshake() -> int:
-            async with client.ws_connect(f"{base}api/events/subscribe") as socket:
-                assert not socket.closed
-                return 101
-
-        calls = [call() for _ in range(20)] + [handshake() for _ in range(5)]
-        answers = await asyncio.gather(*calls)
+        answers = await ask_at_once(client, base)
         assert answers == [200] * 20 + [101] * 5
         assert await execute(client, base, "6 * 7") == "42"
     record = json.loads(course.nbgate("notebook", "show", "demo-x-lee", "--json"))

@@ -164,6 +164,21 @@ def origin_of(url: str) -> str:
     return f"{parts.scheme}://{parts.netloc}"
 
 
+async def ask_at_once(client: aiohttp.ClientSession, base: str) -> list[int]:
+    """Send 20 requests and 5 WebSocket handshakes at once; return their statuses, in order."""
+
+    async def call() -> int:
+        async with client.get(f"{base}api/status") as answer:
+            return answer.status
+
+    async def handshake() -> int:
+        async with client.ws_connect(f"{base}api/events/subscribe") as socket:
+            assert not socket.closed
+            return 101
+
+    return await asyncio.gather(*(call() for _ in range(20)), *(handshake() for _ in range(5)))
+
+
 async def execute(client: aiohttp.ClientSession, base: str, code: str) -> str:
     """Run `code` in a new kernel through its WebSocket; return the text of its result.
 
