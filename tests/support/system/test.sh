@@ -7,6 +7,9 @@ results=test-results
 python=.venv/bin/python
 mkdir -p "$results"
 failed=()
+# An engine of the tests' own, and Chromium beside it, need root's rights.
+as_root=()
+[ "$(id -u)" = 0 ] || as_root=(sudo --preserve-env)
 
 begin() { printf '\n== %s  [%d min %02d s]\n' "$*" $((SECONDS / 60)) $((SECONDS % 60)); }
 run() {
@@ -22,7 +25,7 @@ bash tests/support/system/install.sh
 begin 'the tests'"'"' Docker Engine and base image are prepared in the background'
 engine_log=$results/engine.log
 # With a signal that it answers by stopping its engine, which background jobs ignore otherwise.
-env --default-signal=INT setsid nice -n 5 "$python" -m tests.support.engine prepare \
+env --default-signal=INT setsid nice -n 5 "${as_root[@]}" "$python" -m tests.support.engine prepare \
     > "$engine_log" 2>&1 < /dev/null &
 engine=$!
 trap 'kill -INT -- "-$engine" 2> /dev/null || true' EXIT
@@ -44,7 +47,7 @@ selection='engine or browser'
 if [ -z "$engine_ready" ] && [ "${CI:-}" != true ]; then
     selection='browser and not engine'
 fi
-run 'tests with engine and browser' "$python" -m pytest -m "$selection"
+run 'tests with engine and browser' "${as_root[@]}" "$python" -m pytest -m "$selection"
 
 if [ "${#failed[@]}" -gt 0 ]; then
     begin "FAILED: $(IFS=,; echo "${failed[*]}")"
