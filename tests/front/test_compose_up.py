@@ -251,12 +251,14 @@ def admit_by_httpd(stack: Stack, folder: Path) -> None:
     folder.chmod(0o755)
     command = ["htpasswd", "-nb", "alice", "wonderland"]
     line = subprocess.run(command, check=True, capture_output=True, text=True).stdout
-    (folder / "htpasswd").write_text(line)
+    more = folder / "conf.d"
+    more.mkdir(mode=0o755)
+    (more / "htpasswd").write_text(line)
     (folder / "auth.conf").write_text(AUTH)
     stack.environment.update(
         NBGATE_HTTPD_DIRECT="true",
         NBGATE_HTTPD_AUTH_FILE=str(folder / "auth.conf"),
-        NBGATE_HTTPD_CONF=str(folder),
+        NBGATE_HTTPD_CONF=str(more),
     )
     stack.compose("up", "--detach")
     until_healthy(stack)
