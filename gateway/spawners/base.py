@@ -103,7 +103,7 @@ class Spawner(Protocol):
     async def start(self, spec: ServerSpec) -> Server:
         """Make `spec`'s server run, or join the one that does; return it with its target.
 
-        The deterministic name is the lock (DESIGN 8): running → join (its generation may be
+        The deterministic name is the lock: running → join (its generation may be
         older than the spec's: the caller looks); created or exited → that container is started
         when its generation and spec hash fit, else removed and made anew; removing → wait.
         It does not wait until the server is ready.

@@ -14,7 +14,6 @@ from pathlib import Path
 SUITE = "bookworm"
 PACKAGES = ("ca-certificates", "python3", "python3-venv")
 _CERTIFICATES = Path("etc/ssl/certs/ca-certificates.crt")
-_DEFAULT_MIRROR = "http://deb.debian.org/debian"
 _VERSION = "1"  # counts up when make_tarball does something else
 
 Say = Callable[[str], None]
@@ -47,7 +46,7 @@ def make_tarball(target: Path, progress: Say) -> None:
         run(
             [
                 *(debootstrap, "--variant=minbase", f"--include={','.join(PACKAGES)}"),
-                *(SUITE, str(root), mirror()),
+                *(SUITE, str(root), *mirror()),
             ],
             progress,
         )
@@ -90,14 +89,14 @@ def clean(root: Path) -> None:
         shutil.copyfile(Path("/") / _CERTIFICATES, root / _CERTIFICATES)
 
 
-def mirror() -> str:
-    """Return the Debian mirror that this machine uses; the public one where it is no Debian."""
+def mirror() -> list[str]:
+    """Return the Debian mirror that this machine uses; none, for debootstrap's own, elsewhere."""
     folder = Path("/etc/apt")
     files = [folder / "sources.list", *sorted((folder / "sources.list.d").glob("*"))]
     for path in files:
         if path.is_file() and (found := mirror_in(path.read_text(errors="replace"))):
-            return found
-    return _DEFAULT_MIRROR
+            return [found]
+    return []
 
 
 def mirror_in(text: str) -> str | None:
