@@ -6,6 +6,7 @@ these with `raise … from`. Nothing here does I/O.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from http import HTTPStatus
 
@@ -68,6 +69,30 @@ class NotebookLocked(GatewayError):
         return (
             f"notebook {self.slug!r} is locked by {self.locked_by}: {self.reason}; "
             f"its owner or an administrator unlocks it with `nbgate notebook unlock {self.slug}`"
+        )
+
+
+@dataclass(eq=False)
+class ProjectLocked(GatewayError):
+    """A project was to be changed under notebooks that are locked (RFC 4918, 423).
+
+    Attributes:
+        project: its name.
+        locked: those of its notebooks that the change would reconfigure; one at least.
+    """
+
+    project: str
+    locked: Sequence[NotebookLocked]
+    status = HTTPStatus.LOCKED
+    code = "locked"
+
+    def __str__(self) -> str:
+        shown = [f"{one.slug!r} by {one.locked_by}: {one.reason}" for one in self.locked[:3]]
+        more = f" and {len(self.locked) - 3} more" if len(self.locked) > 3 else ""
+        return (
+            f"project {self.project!r} cannot be changed so, for it would reconfigure notebooks "
+            f"that are locked ({'; '.join(shown)}{more}); an administrator, or the owner of each, "
+            f"unlocks it with `nbgate notebook unlock {self.locked[0].slug}`"
         )
 
 

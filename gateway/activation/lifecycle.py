@@ -18,6 +18,7 @@ from gateway.activation.readiness import Answer, NotReady, ReadinessProbe
 from gateway.activation.routing import RouteService
 from gateway.errors import GatewayError, StartFailed
 from gateway.notebooks.catalogue import Catalogue
+from gateway.notebooks.configuration import configuration_of, first_limits
 from gateway.notebooks.identity import Identity
 from gateway.notebooks.logs import logger_of
 from gateway.notebooks.model import Limits, Notebook, Project, State
@@ -298,26 +299,19 @@ class Lifecycle:
     def _spec(
         self, notebook: Notebook, project: Project, generation: int, space: Any
     ) -> ServerSpec:
-        limits = _limits(notebook.limits, project.limits, self._defaults.limits)
+        wanted = configuration_of(notebook, project)
+        limits = first_limits(wanted.limits, self._defaults.limits)
         return ServerSpec(
             slug=notebook.slug,
             generation=generation,
-            image=notebook.container_image or project.image or self._defaults.image,
+            image=wanted.image or self._defaults.image,
             base_url=self._namespace.base_url(notebook.slug),
             token=self.secret(notebook.slug, generation),
             user_name=notebook.owner,
             space=space,
             memory=limits.memory,
             cpus=limits.cpus,
-            environment={**project.environment, **notebook.environment},
-            labels={**project.labels, **notebook.labels},
+            environment=wanted.environment,
+            labels=wanted.labels,
             frame_ancestors=self._defaults.frame_ancestors,
         )
-
-
-def _limits(*choices: Limits) -> Limits:
-    """Return the first value that is not None, for each limit."""
-    return Limits(
-        memory=next((one.memory for one in choices if one.memory is not None), None),
-        cpus=next((one.cpus for one in choices if one.cpus is not None), None),
-    )

@@ -4,17 +4,19 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Coroutine, Mapping, Sequence
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any, TypeVar
 
 from sqlalchemy.exc import IntegrityError
 
 from gateway.errors import Conflict, NotFound
+from gateway.notebooks.configuration import FROM_PROJECT
 from gateway.notebooks.database import Database
 from gateway.notebooks.model import Limits, Project
 from gateway.notebooks.names import check_slug
-from gateway.notebooks.repositories import ProjectRows, columns_of
-from gateway.notebooks.rules import check_fields, check_project
+from gateway.notebooks.repositories import NotebookRows, ProjectRows, columns_of
+from gateway.notebooks.rules import check_fields, check_not_under_lock, check_project
 
 T = TypeVar("T")
 
@@ -101,6 +103,7 @@ class ProjectCatalogue:
         Raises:
             NotFound: there is none.
             InvalidInput: a field cannot be changed, or not to that.
+            ProjectLocked: it would reconfigure notebooks that are locked.
         """
         check_fields(changes, _CHANGEABLE, "project")
         check_project(changes)
@@ -112,7 +115,13 @@ class ProjectCatalogue:
 
     async def _update_project(self, name: str, changes: Mapping[str, Any]) -> Project:
         async with self._database.writing() as connection:
-            project = await ProjectRows(connection).change(name, columns_of(changes))
+            rows = ProjectRows(connection)
+            project = await rows.get(name, for_change=True)
+            if project is not None:
+                if changes.keys() & FROM_PROJECT:
+                    books = await NotebookRows(connection).of_project(name, for_change=True)
+                    check_not_under_lock(project, replace(project, **changes), books)
+                project = await rows.change(name, columns_of(changes))
         if project is None:
             self._projects.pop(name, None)
             raise NotFound("project", name)

@@ -78,6 +78,11 @@ def _notebook(row: Row) -> Notebook:
     )
 
 
+def _held(statement: sa.Select[Any], for_change: bool) -> sa.Select[Any]:
+    # SQLite knows no row locks and leaves this out: there the transaction is the lock.
+    return statement.with_for_update() if for_change else statement
+
+
 class ProjectRows:
     """The table of projects, over one connection."""
 
@@ -96,6 +101,13 @@ class ProjectRows:
         await self._connection.execute(
             sa.insert(schema.projects).values(columns_of(_fields(project)))
         )
+
+    async def get(self, name: str, *, for_change: bool = False) -> Project | None:
+        """Return one; with `for_change` nobody else changes it until the transaction ends."""
+        statement = sa.select(schema.projects).where(schema.projects.c.name == name)
+        rows = await self._connection.execute(_held(statement, for_change))
+        row = rows.mappings().one_or_none()
+        return None if row is None else _project(row)
 
     async def change(self, name: str, changes: Mapping[str, Any]) -> Project | None:
         """Change some fields; return it as it is now, or None when there is none."""
@@ -131,11 +143,19 @@ class NotebookRows:
     async def get(self, slug: str, *, for_change: bool = False) -> Notebook | None:
         """Return one; with `for_change` nobody else changes it until the transaction ends."""
         statement = sa.select(schema.notebooks).where(schema.notebooks.c.slug == slug)
-        if for_change:
-            # SQLite knows no row locks and leaves this out: there the transaction is the lock.
-            statement = statement.with_for_update()
-        row = (await self._connection.execute(statement)).mappings().one_or_none()
+        rows = await self._connection.execute(_held(statement, for_change))
+        row = rows.mappings().one_or_none()
         return None if row is None else _notebook(row)
+
+    async def of_project(self, project: str, *, for_change: bool = False) -> Sequence[Notebook]:
+        """Return a project's notebooks, sorted by slug; `for_change` as in `get`."""
+        statement = (
+            sa.select(schema.notebooks)
+            .where(schema.notebooks.c.project == project)
+            .order_by(schema.notebooks.c.slug)
+        )
+        rows = await self._connection.execute(_held(statement, for_change))
+        return [_notebook(row) for row in rows.mappings()]
 
     async def add(self, notebook: Notebook) -> None:
         """Store a new one. Raises IntegrityError: the slug is taken, or there is no project."""

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
-from gateway.errors import Forbidden, InvalidInput, NotebookLocked
-from gateway.notebooks.model import Notebook
+from gateway.errors import Forbidden, InvalidInput, NotebookLocked, ProjectLocked
+from gateway.notebooks.configuration import configuration_of
+from gateway.notebooks.model import Lock, Notebook, Project
 from gateway.notebooks.names import check_notebook_slug, check_person
 from gateway.notebooks.source import Source
 
@@ -17,7 +18,32 @@ FACTS = frozenset(["state", "container_id", "port", "internal_url", "engine_id"]
 def check_unlocked(notebook: Notebook) -> None:
     """Raise NotebookLocked, with who and why, if the notebook is locked."""
     if notebook.lock is not None:
-        raise NotebookLocked(notebook.slug, notebook.lock.locked_by, notebook.lock.reason)
+        raise _locked(notebook, notebook.lock)
+
+
+def _locked(notebook: Notebook, lock: Lock) -> NotebookLocked:
+    return NotebookLocked(notebook.slug, lock.locked_by, lock.reason)
+
+
+def check_not_under_lock(before: Project, after: Project, notebooks: Iterable[Notebook]) -> None:
+    """Return if no locked notebook would be made with something else.
+
+    Args:
+        before: the project as it is.
+        after: as it is to be.
+        notebooks: its notebooks. What one has values of its own for does not concern it.
+
+    Raises:
+        ProjectLocked: it has all of those that are in the way.
+    """
+    locked = [
+        _locked(notebook, notebook.lock)
+        for notebook in notebooks
+        if notebook.lock is not None
+        and configuration_of(notebook, before) != configuration_of(notebook, after)
+    ]
+    if locked:
+        raise ProjectLocked(before.name, locked)
 
 
 def check_unlock(notebook: Notebook, by: str, administrator: bool) -> None:

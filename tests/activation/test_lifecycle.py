@@ -41,6 +41,15 @@ async def test_locked_notebook_is_neither_stopped_nor_deleted(world: World) -> N
     assert world.catalogue.notebook(slug).state is State.RUNNING
 
 
+async def test_sync_of_a_locked_notebook_leaves_its_server_as_it_is(world: World) -> None:
+    slug = await world.notebook()
+    before = await world.activator.ensure(slug)
+    await world.catalogue.lock(slug, "tina", "exam data")
+    assert "runs as" in await world.lifecycle.sync_container(slug)
+    assert (world.spawner.stopped, len(world.spawner.starts)) == ([], 1)
+    assert await world.activator.ensure(slug) == before
+
+
 async def test_delete_keeps_the_space_unless_asked(world: World) -> None:
     kept, purged = await world.notebook("kept"), await world.notebook("purged")
     for slug in (kept, purged):

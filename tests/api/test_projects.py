@@ -61,6 +61,37 @@ async def test_a_project_with_notebooks_is_not_removed(client: Client) -> None:
     assert (await client.get(f"{URL}/demo")).status == 404
 
 
+async def test_a_change_that_reconfigures_a_locked_notebook_is_423_with_who_and_why(
+    client: Client,
+) -> None:
+    await add(client, memory="2G", cpus=1)
+    notebook = {"slug": "first", "project": "demo", "owner": "alice", "cpus": 2}
+    await client.post("/gateway/api/notebooks", json=notebook)
+    lock = {"reason": "exam until Friday", "by": "teacher"}
+    await client.post("/gateway/api/notebooks/first/lock", json=lock)
+    refused: list[dict[str, Any]] = [{"memory": "4G"}, {"image": "a"}, {"environment": {"A": ""}}]
+    for change in refused:
+        response = await client.patch(f"{URL}/demo", json=change)
+        problem = await response.json()
+        assert (response.status, response.content_type) == (423, "application/problem+json")
+        assert problem["type"] == "about:blank#locked"
+        for word in ("'demo'", "'first'", "teacher", "exam until Friday", "notebook unlock first"):
+            assert word in problem["detail"]
+    allowed: list[dict[str, Any]] = [{"title": "New", "staff": ["bob"]}, {"cpus": 4}]
+    for change in [*allowed, {"memory": 2**31}]:
+        assert (await client.patch(f"{URL}/demo", json=change)).status == 200
+    await client.post("/gateway/api/notebooks/first/unlock")
+    assert (await client.patch(f"{URL}/demo", json={"memory": "4G"})).status == 200
+
+
+async def test_a_project_with_a_locked_notebook_is_not_removed(client: Client) -> None:
+    await add(client)
+    await client.post("/gateway/api/notebooks", json={"slug": "first", "project": "demo"})
+    await client.post("/gateway/api/notebooks/first/lock", json={"reason": "exam"})
+    assert (await client.delete(f"{URL}/demo")).status == 409
+    assert (await (await client.get("/gateway/api/notebooks/first")).json())["lock"]
+
+
 @pytest.mark.parametrize(
     ("fields", "named"),
     [

@@ -56,6 +56,20 @@ def test_what_is_wrong_is_one_line(
     assert (result.code, named in result.error) == (code, True), result
 
 
+def test_an_update_under_a_locked_notebook_is_one_line_with_the_remedy(
+    demo: Path, nbgate: Command
+) -> None:
+    nbgate.ok("notebook", "create", "first", "--project", "demo")
+    nbgate.ok("notebook", "lock", "first", "--reason", "exam", "--by", "teacher")
+    result = nbgate("project", "update", "demo", "--memory", "4G")
+    assert result.code == 5
+    assert "('first' by teacher: exam)" in result.error
+    assert "`nbgate notebook unlock first`" in result.error
+    nbgate.ok("project", "update", "demo", "--title", "New")
+    nbgate.ok("notebook", "unlock", "first")
+    nbgate.ok("project", "update", "demo", "--memory", "4G")
+
+
 def test_a_project_with_notebooks_is_not_deleted(demo: Path, nbgate: Command) -> None:
     nbgate.ok("notebook", "create", "first", "--project", "demo")
     result = nbgate("project", "delete", "demo")

@@ -9,7 +9,14 @@ from typing import Any
 
 import pytest
 
-from gateway.errors import Conflict, Forbidden, InvalidInput, NotebookLocked, NotFound
+from gateway.errors import (
+    Conflict,
+    Forbidden,
+    InvalidInput,
+    NotebookLocked,
+    NotFound,
+    ProjectLocked,
+)
 from gateway.notebooks.catalogue import Catalogue
 from gateway.notebooks.database import Database
 from gateway.notebooks.model import Limits, Lock, Notebook, State
@@ -52,6 +59,11 @@ async def _restarted(database: Database) -> Catalogue:
     again = Catalogue(database, _now)
     await again.load()
     return again
+
+
+async def _reread(catalogue: Catalogue) -> Catalogue:
+    await catalogue.load()
+    return catalogue
 
 
 # Restarts.
@@ -291,6 +303,72 @@ async def test_locked_notebook_is_not_reconfigured(
     with pytest.raises(NotebookLocked):
         await catalogue.update_notebook("genome", **changes)
     assert catalogue.notebook("genome") == _notebook()
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"image": "x"},
+        {"limits": Limits(2**30, 2.0)},
+        {"limits": Limits(2**31, 1.0)},
+        {"environment": {"A": "2"}},
+        {"environment": {}},
+        {"labels": {"a": "1"}},
+        {"title": "New", "image": "x"},
+    ],
+)
+async def test_locked_notebook_is_not_reconfigured_by_its_project(
+    catalogue: Catalogue, other: Catalogue, changes: dict[str, Any]
+) -> None:
+    before: dict[str, Any] = {"limits": Limits(2**30, 1.0), "environment": {"A": "1"}}
+    project = await catalogue.update_project("demo", **before)
+    await catalogue.add_notebook(_notebook())
+    await other.load()
+    await other.lock("genome", "anne", "an exam")
+    with pytest.raises(ProjectLocked, match="'genome' by anne: an exam"):
+        await catalogue.update_project("demo", **changes)
+    assert (await _reread(other)).project("demo") == project
+    await catalogue.unlock("genome", "anne")
+    await catalogue.update_project("demo", **changes)
+
+
+async def test_project_changes_under_a_lock_that_they_do_not_concern(catalogue: Catalogue) -> None:
+    await catalogue.add_project("other")
+    own: dict[str, Any] = {
+        "container_image": "own",
+        "limits": Limits(cpus=2.0),
+        "environment": {"A": "own"},
+    }
+    await catalogue.add_notebook(_notebook(**own, labels={"a": "own"}))
+    await catalogue.add_notebook(_notebook("free"))
+    await catalogue.lock("genome", "anne", "an exam")
+    changed = await catalogue.update_project(
+        "demo",
+        title="New",
+        staff=("anne",),
+        source="https://example.org/a.git",
+        image="x",
+        limits=Limits(cpus=4.0),
+        environment={"A": "1"},
+        labels={"a": "1"},
+    )
+    assert (changed.image, changed.environment) == ("x", {"A": "1"})
+    assert (await catalogue.update_project("demo", image="x")).image == "x"
+    await catalogue.update_project("other", image="y")
+    with pytest.raises(ProjectLocked):
+        await catalogue.update_project("demo", limits=Limits(2**30, 4.0))
+
+
+async def test_project_names_the_locked_notebooks_in_the_way(catalogue: Catalogue) -> None:
+    for number in range(5):
+        await catalogue.add_notebook(_notebook(f"b{number}"))
+        await catalogue.lock(f"b{number}", "anne", f"exam {number}")
+    await catalogue.add_notebook(_notebook("free"))
+    with pytest.raises(ProjectLocked) as refused:
+        await catalogue.update_project("demo", image="x")
+    assert [one.slug for one in refused.value.locked] == ["b0", "b1", "b2", "b3", "b4"]
+    assert "'b2' by anne: exam 2 and 2 more)" in str(refused.value)
+    assert "`nbgate notebook unlock b0`" in str(refused.value)
 
 
 async def test_locked_notebook_is_not_removed(catalogue: Catalogue) -> None:
