@@ -20,7 +20,7 @@ from routes.errors import DatabaseInUse, RouteFileError
 from routes.keys import InvalidKey, InvalidTarget
 
 logger = logging.getLogger(__name__)
-_REQUEST_ID = re.compile(r"[A-Za-z0-9._:+/=-]{1,128}")
+_REQUEST_ID = re.compile(r"[A-Za-z0-9._~+/=:@-]{1,128}")  # the data path's rule
 _OPEN = frozenset({"/gateway/health", "/gateway/metrics"})
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
@@ -53,7 +53,7 @@ async def _answer(request: web.Request, handler: Handler, request_id: str) -> we
             "request failed: request_id=%s method=%s path=%s",
             request_id,
             request.method,
-            request.path,
+            request.rel_url.raw_path,
         )
         return problem_response(problem_of(error))
 

@@ -16,7 +16,7 @@ from gateway.access import may_use
 from gateway.errors import problem_of
 from gateway.web import notebook, signin
 from gateway.web.context import PAGES, Pages, pages_of, principal_of, title_of
-from gateway.web.render import message, page
+from gateway.web.render import message, page, request_id_of
 
 logger = logging.getLogger(__name__)
 
@@ -62,7 +62,13 @@ async def errors(request: web.Request, handler: Handler) -> web.StreamResponse:
     except Exception as error:
         problem = problem_of(error)
         if problem.status == 500:
-            logger.exception("page failed path=%s", request.path)
+            # The path as it was sent: a decoded one could hold line ends.
+            logger.exception(
+                "page failed request_id=%s method=%s path=%s",
+                request_id_of(request),
+                request.method,
+                request.rel_url.raw_path,
+            )
         answer = message(request, problem.status, "This did not work", problem.detail, problem.code)
         if problem.retry_after is not None:
             answer.headers["Retry-After"] = str(problem.retry_after)

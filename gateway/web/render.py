@@ -16,6 +16,11 @@ _TEMPLATES = jinja2.Environment(
 )
 
 
+def request_id_of(request: web.Request) -> str:
+    """Return the request's X-Request-ID; the data path has made it or found it sane."""
+    return request.headers.get("X-Request-ID", "")
+
+
 def page(
     request: web.Request, template: str, *, status: int = 200, **values: object
 ) -> web.Response:
@@ -42,11 +47,17 @@ def page(
 def message(
     request: web.Request, status: int, title: str, detail: str, code: str = "error"
 ) -> web.Response:
-    """Return a short message: a page for people, problem+json (RFC 9457) for programs."""
+    """Return a short message: a page for people, problem+json (RFC 9457) for programs.
+
+    Both tell the request's id, by which an operator finds it in the log.
+    """
+    request_id = request_id_of(request)
     if wants_html(request):
-        return page(request, "message.html", status=status, title=title, detail=detail)
+        words = {"title": title, "detail": detail, "request_id": request_id}
+        return page(request, "message.html", status=status, **words)
+    problem = {"type": f"about:blank#{code}", "title": title, "status": status, "detail": detail}
     return web.json_response(
-        {"type": f"about:blank#{code}", "title": title, "status": status, "detail": detail},
+        problem | {"request_id": request_id},
         status=status,
         content_type="application/problem+json",
         headers={"Cache-Control": "no-store"},

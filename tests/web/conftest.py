@@ -1,0 +1,53 @@
+"""The real pages behind the real data path; everything real but the engine."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+from aiohttp import web
+
+from gateway.access import Namespace
+from gateway.launch.sessions import Sessions, SessionTable
+from gateway.launch.tickets import Tickets
+from gateway.notebooks.database import Database
+from gateway.proxy.interface import Local
+from gateway.web import build_pages
+from gateway.web.context import Pages
+from tests.activation.conftest import World, world
+from tests.proxy.harness import Rig, rig
+
+__all__ = ["world"]
+
+
+@pytest.fixture
+async def pages(tmp_path: Path, world: World) -> AsyncIterator[Pages]:
+    """What the pages use."""
+    database = Database(f"sqlite+aiosqlite:///{tmp_path}/sessions.db")
+    await database.open()
+    table = SessionTable()
+    yield Pages(
+        sessions=Sessions(database, table, 60.0),
+        table=table,
+        tickets=Tickets(database),
+        catalogue=world.catalogue,
+        activator=world.activator,
+        namespace=Namespace(),
+        origin="http://h",
+        frame_ancestors=(),
+        session_lifetime=60.0,
+    )
+    await database.close()
+
+
+@pytest.fixture
+async def proxy(tmp_path: Path, pages: Pages) -> AsyncIterator[Rig]:
+    """A data path that sends everything to the pages."""
+    runner = web.AppRunner(build_pages(pages), access_log=None)
+    await runner.setup()
+    await web.UnixSite(runner, str(tmp_path / "pages.sock")).start()
+    async with rig(tmp_path) as made:
+        made.gate.rule = lambda head, client: Local()
+        yield made
+    await runner.cleanup()
