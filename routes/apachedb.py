@@ -12,9 +12,18 @@ from collections.abc import Callable, Iterator, Mapping, MutableMapping
 from pathlib import Path
 from typing import Self
 
-from routes import publishing
+from routes import publishing, secretmap
 from routes.errors import DamagedDatabase, DatabaseInUse, GdbmMissing
-from routes.files import check, keep_damaged, lock_for_writing, mend, read, real, salvage
+from routes.files import (
+    check,
+    copy_aside,
+    keep_damaged,
+    lock_for_writing,
+    mend,
+    read,
+    real,
+    salvage,
+)
 from routes.keys import InvalidKey, canonical_key, canonical_target, checked_text
 
 __all__ = [
@@ -44,6 +53,7 @@ class ApacheDB(MutableMapping[str | bytes, bytes]):
         path: the file; made, with nothing in it, where there is none.
         mode: permission bits of the file.
         checked: brings a value into its form, or raises; targets unless told otherwise.
+        derived: whether its writer can make all of it anew; a rebuild then keeps nothing else.
 
     Raises:
         DamagedDatabase: the file cannot be trusted; it is left untouched.
@@ -57,9 +67,11 @@ class ApacheDB(MutableMapping[str | bytes, bytes]):
         path: Path | str,
         mode: int = 0o644,
         checked: Callable[[str | bytes], str] = canonical_target,
+        derived: bool = False,
     ) -> None:
         self.path = real(path)
         self._mode = mode
+        self._derived = derived
         self._checked = checked
         self._batch: dict[bytes, bytes] | None = None
         self._entries: dict[bytes, bytes] = {}
@@ -92,7 +104,7 @@ class ApacheDB(MutableMapping[str | bytes, bytes]):
     @classmethod
     def secrets(cls, path: Path | str) -> Self:
         """Open a map of secrets: any ASCII text as value, readable by owner and group alone."""
-        return cls(path, mode=0o640, checked=checked_text)
+        return cls(path, mode=secretmap.MODE, checked=checked_text, derived=True)
 
     def key(self, item: str | bytes) -> bytes:
         """Return the form in which a key is stored. Raises InvalidKey."""
@@ -183,6 +195,8 @@ class ApacheDB(MutableMapping[str | bytes, bytes]):
             Where the present file is kept, if something was wrong with it; else None.
         """
         with publishing.settled(self.path):
+            if self._derived:
+                return self._write_afresh(entries)
             kept = keep_damaged(self.path)
             present = salvage(self.path).items() if self.path.exists() else ()
             added, _ = _split({key: value for key, value in present if key not in self._known})
@@ -212,6 +226,14 @@ class ApacheDB(MutableMapping[str | bytes, bytes]):
         whole = {**others, **usable}
         self._stamp = publishing.publish(self.path, whole, self._mode, self._stamp)
         self._entries, self._others, self._known = usable, others, frozenset(whole)
+
+    def _write_afresh(self, entries: Mapping[bytes, bytes]) -> Path | None:
+        kept = None
+        if self.path.is_file() and secretmap.faults(self.path):
+            kept = copy_aside(self.path)
+            kept.chmod(self._mode)
+        self._write(dict(entries), {})
+        return kept
 
     def _added_by_others(self) -> dict[bytes, bytes]:
         stamp = publishing.stamp_of(self.path)

@@ -27,11 +27,16 @@ def read(path: Path) -> dict[bytes, bytes]:
         GdbmMissing: libgdbm is not installed.
         OSError: it cannot be opened.
     """
+    return read_and_seal(path)[0]
+
+
+def read_and_seal(path: Path) -> tuple[dict[bytes, bytes], bytes | None]:
+    """Return the entries and the seal, None if it has none; raises as `read`."""
     entries = dict(helper.read(path))
     seal = entries.pop(SEAL, None)
     if seal is not None and (reason := fault(entries, seal)):
         raise DamagedDatabase(path, reason)
-    return entries
+    return entries, seal
 
 
 def check(path: Path) -> list[str]:
@@ -72,12 +77,20 @@ def salvage(path: Path) -> dict[bytes, bytes]:
 
 def keep_damaged(path: Path) -> Path | None:
     """Copy a damaged file beside itself; return the copy, or None when the file is sound."""
-    if not path.is_file() or not check(path):
-        return None
-    stamp = time.strftime("%Y%m%dT%H%M%S", time.gmtime())
-    kept = path.with_name(f"{path.name}.damaged-{stamp}")
+    return copy_aside(path) if path.is_file() and check(path) else None
+
+
+def copy_aside(path: Path) -> Path:
+    """Copy a file beside itself, under a name that says what it is; return the copy."""
+    kept = aside(path)
     shutil.copy2(path, kept)
     return kept
+
+
+def aside(path: Path) -> Path:
+    """Return the name under which a damaged file is kept now."""
+    stamp = time.strftime("%Y%m%dT%H%M%S", time.gmtime())
+    return path.with_name(f"{path.name}.damaged-{stamp}")
 
 
 def mend(path: Path) -> Path | None:

@@ -46,6 +46,11 @@ class Publisher:
         # A thread of its own: syncing must neither wait behind other work nor hold it up.
         self._thread = ThreadPoolExecutor(1, "publish")
 
+    @property
+    def path(self) -> Path:
+        """The file that is published."""
+        return self._database.path
+
     async def put(self, key: str, target: str) -> None:
         """Set one route; see `update`."""
         await self.update({key: target}, ())

@@ -15,6 +15,7 @@ from pathlib import Path
 from gateway.access import Namespace
 from gateway.errors import Conflict, InvalidInput, NotFound
 from gateway.proxy.interface import RouteEntry
+from routes import secretmap
 from routes.apachedb import ApacheDB, check
 from routes.keys import InvalidKey, InvalidTarget, canonical_key, parse_target
 from routes.publisher import Publisher
@@ -101,7 +102,8 @@ class RouteService:
         stale = [key for key in keys if self._is_notebook(key) and key not in published]
         await self._publisher.update({}, stale)
         if self._secrets is not None:
-            await self._secrets.update({}, stale)
+            published = self._published()  # a start may have ended meanwhile
+            await self._secrets.update({}, [key for key in stale if key not in published])
 
     async def reload(self) -> int:
         """Read the file again, after somebody else wrote it; return the number of plain routes."""
@@ -156,8 +158,12 @@ class RouteService:
         logger.info("route deleted key=%s", canonical)
 
     def check(self) -> Sequence[str]:
-        """Return what is wrong with the file; empty when it is sound."""
-        return check(self._database.path)
+        """Return what is wrong with the file and the map of secrets; empty when all is sound."""
+        if self._secrets is None:
+            hidden = secretmap.check(secretmap.beside(self._database.path), wanted=False)
+        else:
+            hidden = secretmap.check(self._secrets.path, wanted=True)
+        return [*check(self._database.path), *hidden]
 
     async def rebuild(self, kept: Path | None = None) -> str:
         """Write a fresh file from the table; a damaged one is kept beside it.
@@ -168,10 +174,11 @@ class RouteService:
         Returns:
             One line for people.
         """
+        hidden = None
         if self._secrets is not None:
-            await self._secrets.replace(self._hop_secrets())
+            hidden = await self._secrets.replace(self._hop_secrets())
         kept = await self._publisher.replace(self._published()) or kept
-        beside = f"; the damaged file is kept as {kept}" if kept else ""
+        beside = "".join(f"; the damaged file is kept as {file}" for file in (kept, hidden) if file)
         return f"wrote {len(self._published())} routes to {self._database.path}{beside}"
 
     async def put_notebook(self, entry: RouteEntry) -> None:

@@ -29,7 +29,9 @@ from gateway.spaces import Spaces
 from gateway.spawners.base import Spawner
 from gateway.spawners.docker import DockerOptions, DockerSpawner
 from gateway.spawners.process import ProcessSpawner
+from routes import secretmap
 from routes.apachedb import ApacheDB, DamagedDatabase
+from routes.files import aside
 from routes.publisher import Publisher
 from routes.table import Table
 
@@ -208,7 +210,7 @@ async def _routes(
     stack.push_async_callback(publisher.close)
     secrets = None
     if settings.httpd_direct:
-        hidden = _open_secrets(settings.routes_path.with_name("secrets.gdbm"))
+        hidden = _open_secrets(secretmap.beside(settings.routes_path))
         stack.callback(hidden.close)
         secrets = Publisher(hidden)
         stack.push_async_callback(secrets.close)
@@ -228,9 +230,10 @@ def _open_secrets(path: Path) -> ApacheDB:
     try:
         return ApacheDB.secrets(path)
     except DamagedDatabase as error:
-        aside = path.with_name(path.name + ".damaged")
-        path.replace(aside)
-        logger.warning("made a new map of secrets, kept=%s reason=%s", aside, error.reason)
+        kept = path.replace(aside(path))
+        with contextlib.suppress(PermissionError):  # somebody else's file
+            kept.chmod(secretmap.MODE)
+        logger.warning("made a new map of secrets kept=%s reason=%s", kept, error.reason)
         return ApacheDB.secrets(path)
 
 

@@ -54,7 +54,7 @@ def _add_mending(commands: Commands) -> None:
     check = _command(
         commands,
         "check",
-        "say what is wrong with the route file; it is left as it is",
+        "say what is wrong with the route file and httpd's map of secrets; nothing is changed",
         "nbgate route check",
         _check,
     )
@@ -147,7 +147,7 @@ def _check(args: argparse.Namespace) -> int:
         print_json(findings)
     elif findings:
         print("\n".join(findings))
-        say("`nbgate route rebuild` writes a fresh file and keeps this one beside it")
+        say("`nbgate route rebuild` writes fresh files and keeps damaged ones beside them")
     else:
         print("the route file is sound")
     return Exit.FAILED if findings else Exit.OK

@@ -46,10 +46,17 @@ def read_one(args: argparse.Namespace, key: str) -> dict[str, Any]:
 
 
 def check_file(args: argparse.Namespace) -> list[str]:
-    """Return what is wrong with the file; empty when it is sound. Raises NoRouteFile."""
+    """Return what is wrong with the file, and with the map of secrets beside it.
+
+    Raises:
+        NoRouteFile: there is no route file.
+    """
+    from routes import secretmap
     from routes.apachedb import check
 
-    return list(check(_existing(args)))
+    path = _existing(args)
+    direct = settings_of(args).httpd_direct
+    return [*check(path), *secretmap.check(secretmap.beside(path), wanted=direct)]
 
 
 def rebuild(args: argparse.Namespace) -> str:

@@ -6,6 +6,8 @@ import pytest
 
 from gateway.access import Namespace
 from gateway.errors import Conflict
+from routes.apachedb import read
+from routes.secretmap import beside
 from tests.activation.conftest import World
 
 
@@ -23,6 +25,54 @@ async def test_plain_route_is_set_and_deleted(world: World) -> None:
     assert world.routes.get("/wiki/").target == "127.0.0.1:9000"
     await world.routes.delete("/wiki")
     assert not world.routes.list()
+
+
+async def test_check_looks_at_the_map_of_secrets_and_rebuild_writes_it_afresh(
+    direct_world: World,
+) -> None:
+    slug = await direct_world.notebook()
+    entry = await direct_world.activator.ensure(slug)
+    hidden = beside(direct_world.route_file)
+    sound = read(hidden)
+    assert sound == {f"/nb/{slug}".encode(): str(entry.secret).encode()}
+    assert list(direct_world.routes.check()) == []
+    hidden.write_bytes(b"this is no GDBM file")
+    hidden.chmod(0o644)
+    damaged, too_open = direct_world.routes.check()
+    assert damaged.startswith(f"{hidden} is damaged")
+    assert "chmod" in too_open
+    told = await direct_world.routes.rebuild()
+    (kept,) = hidden.parent.glob("secrets.gdbm.damaged-*")
+    assert str(kept) in told
+    assert kept.read_bytes() == b"this is no GDBM file"
+    assert read(hidden) == sound
+    assert list(direct_world.routes.check()) == []
+
+
+async def test_missing_map_of_secrets_is_told_and_written_by_rebuild(direct_world: World) -> None:
+    await direct_world.activator.ensure(await direct_world.notebook())
+    hidden = beside(direct_world.route_file)
+    sound = read(hidden)
+    hidden.unlink()
+    (finding,) = direct_world.routes.check()
+    assert finding.startswith(f"{hidden} is not there")
+    await direct_world.routes.rebuild()
+    assert read(hidden) == sound
+
+
+async def test_rebuild_keeps_no_copy_of_a_sound_map_of_secrets(direct_world: World) -> None:
+    await direct_world.activator.ensure(await direct_world.notebook())
+    await direct_world.routes.rebuild()
+    assert not list(direct_world.route_file.parent.glob("*damaged*"))
+
+
+async def test_map_of_secrets_may_be_missing_where_httpd_authenticates_nobody(
+    world: World,
+) -> None:
+    assert list(world.routes.check()) == []
+    beside(world.route_file).write_bytes(b"left by an earlier run")
+    damaged, _ = world.routes.check()
+    assert "remove it" in damaged
 
 
 @pytest.mark.parametrize(

@@ -98,6 +98,33 @@ def test_a_damaged_file_is_told_and_left_as_it_is(nbgate: Command, no_gateway: P
     assert no_gateway.read_bytes() == b"this is no GDBM file"
 
 
+def test_a_map_of_secrets_that_others_can_read_is_told(
+    nbgate: Command, no_gateway: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("NBGATE_HTTPD_DIRECT", "true")
+    missing = nbgate("route", "check", "--json")
+    assert (missing.code, "secrets.gdbm is not there" in missing.json[0]) == (1, True)
+    hidden = no_gateway.with_name("secrets.gdbm")
+    ApacheDB.secrets(hidden).close()
+    assert nbgate.ok("route", "check").out == "the route file is sound\n"
+    hidden.chmod(0o644)
+    told = nbgate("route", "check")
+    assert (told.code, f"chmod 640 {hidden}" in told.out) == (1, True)
+
+
+def test_rebuild_without_a_gateway_mends_the_map_of_secrets(
+    nbgate: Command, no_gateway: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("NBGATE_HTTPD_DIRECT", "true")
+    hidden = no_gateway.with_name("secrets.gdbm")
+    hidden.write_bytes(b"this is no GDBM file")
+    assert nbgate("route", "check").code == 1
+    nbgate.ok("route", "rebuild")
+    assert nbgate.ok("route", "check").out == "the route file is sound\n"
+    (kept,) = no_gateway.parent.glob("secrets.gdbm.damaged-*")
+    assert kept.read_bytes() == b"this is no GDBM file"
+
+
 def test_a_missing_file_is_told(nbgate: Command, state_dir: Path) -> None:
     missing = state_dir / "missing.gdbm"
     for verb in ("list", "check"):

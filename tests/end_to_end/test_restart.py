@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import stat
 from pathlib import Path
 
 import docker
 import pytest
 
+from routes.apachedb import read
 from tests.end_to_end.conftest import SPAWNERS, gateway_with
 from tests.support.gateway import GatewayProcess, execute, signed_in
 
@@ -34,6 +36,31 @@ async def test_killed_gateway_adopts_what_runs(
             assert gateway.nbgate("notebook", "url", "demo-x-alice", "--direct") == direct
             assert await execute(client, base, "2 + 2") == "4"
             assert _running_since(gateway, after["container_id"]) == since
+
+
+async def test_damaged_map_of_secrets_is_set_aside_and_made_anew_at_the_start(
+    request: pytest.FixtureRequest, tmp_path: Path
+) -> None:
+    state = tmp_path / "state"
+    with gateway_with(request, state, "process", httpd_direct="true") as gateway:
+        gateway.nbgate("notebook", "create", "first", "--project", "demo")
+        gateway.nbgate("notebook", "start", "first")
+        hidden = state / "routes" / "secrets.gdbm"
+        before = read(hidden)
+        assert list(before) == [b"/nb/first"]
+        gateway.kill()
+        damaged = bytes(byte ^ 0xFF for byte in hidden.read_bytes())
+        hidden.write_bytes(damaged)
+        gateway.log.unlink()
+        gateway.start()
+        assert read(hidden) == before, "the secrets of what runs"
+        (kept,) = hidden.parent.glob("secrets.gdbm.damaged-*")
+        assert kept.read_bytes() == damaged
+        assert stat.S_IMODE(kept.stat().st_mode) == stat.S_IMODE(hidden.stat().st_mode) == 0o640
+        told = [line for line in gateway.log.read_text().splitlines() if str(kept) in line]
+        assert len(told) == 1
+        assert "made a new map of secrets" in told[0]
+        assert gateway.nbgate("route", "check") == "the route file is sound"
 
 
 def _running_since(gateway: GatewayProcess, server: str) -> str:
