@@ -13,8 +13,9 @@ import aiohttp
 import pytest
 
 from tests.end_to_end.conftest import SPAWNERS, gateway_with
+from tests.front.upstream import Told, running_upstream, told
 from tests.support.front import Front, folder_for_httpd, running_front
-from tests.support.gateway import GatewayProcess, execute, free_port, signed_in
+from tests.support.gateway import GatewayProcess, execute, free_port, running, signed_in
 
 AUTH = """
 AuthType Basic
@@ -23,6 +24,11 @@ AuthBasicProvider file
 AuthUserFile {file}
 Require valid-user
 """
+MINE = "mine-09.:/@"
+TRACED = {
+    "X-Request-ID": MINE,
+    "traceparent": "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01",
+}
 
 
 @dataclass(frozen=True)
@@ -126,6 +132,9 @@ async def test_hot_notebook_works_while_the_gateway_is_stopped(direct: Site) -> 
         basic = aiohttp.encode_basic_auth("alice", "wonderland")
         async with aiohttp.ClientSession(headers={"Authorization": basic}) as alice:
             await use(alice, direct.notebook)
+            path = "/nb/demo-x-alice/api/status"
+            async with alice.get(direct.front.url + path, headers=TRACED) as answer:
+                assert (answer.status, answer.headers.getall("X-Request-ID")) == (200, [MINE])
     finally:
         direct.gateway.start()
 
@@ -141,3 +150,97 @@ async def test_stopped_notebook_is_not_served_by_httpd_any_more(direct: Site) ->
     ):
         assert answer.status == 401
         assert "login-required" in await answer.text()
+
+
+async def logged_id(front: Front, path: str) -> str:
+    """Return the id in httpd's log line of the request for `path`, once that is there."""
+    async with asyncio.timeout(20):
+        while True:
+            for line in front.log.read_text().splitlines():
+                if f" {path} " in line:
+                    return line.rpartition(" request_id=")[2]
+            await front.ask("/.nbgate-httpd")
+
+
+@pytest.fixture
+async def echoing() -> AsyncIterator[tuple[Site, str]]:
+    """A site and host:port of an upstream that tells what it was sent; no notebook is needed."""
+    async with AsyncExitStack() as stack:
+        folder = stack.enter_context(folder_for_httpd())
+        settings = {"trusted_proxies": "127.0.0.1"}
+        gateway = stack.enter_context(running(folder / "state", **settings))
+        upstream = await stack.enter_async_context(running_upstream("echo"))
+        front = running_front(folder, folder / "state" / "routes", f"127.0.0.1:{gateway.port}")
+        yield Site(gateway, await stack.enter_async_context(front)), upstream.address
+
+
+def target_of(address: str, through: str) -> str:
+    """Return a route's target; one that is a URL with a path is the gateway's alone."""
+    return address if through == "httpd" else f"http://{address}/below"
+
+
+@pytest.mark.parametrize("through", ["httpd", "gateway"])
+async def test_request_and_handshake_have_one_id_and_their_trace_everywhere(
+    echoing: tuple[Site, str], through: str
+) -> None:
+    (site, address), host = echoing, "echo.example.org"
+    site.gateway.nbgate("route", "set", host, target_of(address, through))
+    answer = await site.front.ask("/plain", host=host, headers=TRACED)
+    assert answer.all("X-Request-ID") == [MINE]
+    for name, value in TRACED.items():
+        assert told(answer).all(name) == [value]
+    assert await logged_id(site.front, "/plain") == MINE
+    async with (
+        aiohttp.ClientSession(headers=TRACED | {"Host": host}) as client,
+        client.ws_connect(f"{site.front.url}/socket") as socket,
+    ):
+        seen = Told(**await socket.receive_json())
+    for name, value in TRACED.items():
+        assert seen.all(name) == [value]
+    assert await logged_id(site.front, "/socket") == MINE
+    direct = [
+        line for line in site.front.log.read_text().splitlines() if f"direct={address}" in line
+    ]
+    assert len(direct) == (2 if through == "httpd" else 0)
+
+
+async def test_101_of_the_gateway_carries_the_id_through_httpd(echoing: tuple[Site, str]) -> None:
+    site, address = echoing
+    site.gateway.nbgate("route", "set", "echo.example.org", target_of(address, "gateway"))
+    handshake = {
+        "Host": "echo.example.org",
+        "Connection": "Upgrade",
+        "Upgrade": "websocket",
+        "Sec-WebSocket-Version": "13",
+        "Sec-WebSocket-Key": "dGhlIHNhbXBsZSBub25jZQ==",
+    }
+    async with (
+        aiohttp.ClientSession(headers=TRACED | handshake) as client,
+        client.get(f"{site.front.url}/socket") as answer,
+    ):
+        assert (answer.status, answer.headers.getall("X-Request-ID")) == (101, [MINE])
+        answer.close()
+
+
+@pytest.mark.parametrize("through", ["httpd", "gateway"])
+@pytest.mark.parametrize("sent", ['a"b', "x" * 129, "a b"])
+async def test_what_is_no_id_is_replaced_once_for_all(
+    echoing: tuple[Site, str], through: str, sent: str
+) -> None:
+    (site, address), host = echoing, "echo.example.org"
+    site.gateway.nbgate("route", "set", host, target_of(address, through))
+    answer = await site.front.ask("/plain", host=host, headers={"X-Request-ID": sent})
+    (made,) = answer.all("X-Request-ID")
+    assert made != sent
+    assert told(answer).all("X-Request-ID") == [made]
+    assert await logged_id(site.front, "/plain") == made
+
+
+async def test_gateways_own_answers_carry_the_id_through_httpd(echoing: tuple[Site, str]) -> None:
+    site, _ = echoing
+    answer = await site.front.ask("/nowhere", headers=TRACED)
+    assert (answer.status, answer.all("X-Request-ID")) == (404, [MINE])
+    assert json.loads(answer.body)["request_id"] == MINE
+    site.gateway.nbgate("route", "set", "dead.example.org", f"http://127.0.0.1:{free_port()}")
+    answer = await site.front.ask("/dead", host="dead.example.org", headers=TRACED)
+    assert (answer.status, answer.all("X-Request-ID")) == (502, [MINE])
