@@ -1,0 +1,89 @@
+"""Measure the data path against its peers; see the package's docstring for what is where."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import resource
+import signal
+import sys
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+from types import FrameType
+
+from bench.datapath.cases import Case, all_cases
+from bench.datapath.checks import WrongAnswer
+from bench.datapath.goals import all_goals
+from bench.datapath.load import LoadFailed
+from bench.datapath.peers import PEERS, Bench
+from bench.datapath.processes import ProgramFailed, ProgramMissing
+from bench.datapath.report import case_table, goals_table
+from bench.datapath.results import CaseResult
+from bench.datapath.runner import Runner
+from bench.datapath.upstream import running_upstream
+
+
+def _arguments() -> argparse.Namespace:
+    cases = [case.name for case in all_cases()]
+    parser = argparse.ArgumentParser(prog="python -m bench.datapath", description=__doc__)
+    parser.add_argument("--cases", help=f"comma-separated; default: all of {', '.join(cases)}")
+    parser.add_argument("--peers", help=f"comma-separated; default: all of {', '.join(PEERS)}")
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--seconds", type=float, default=4.0, help="of each measurement")
+    parser.add_argument(
+        "--cores", default="0,1", metavar="PROXY,LOAD", help="cores to pin to (default 0,1)"
+    )
+    args = parser.parse_args()
+    args.cases = _chosen(parser, args.cases, cases)
+    args.peers = _chosen(parser, args.peers, list(PEERS))
+    return args
+
+
+def _chosen(parser: argparse.ArgumentParser, text: str | None, known: list[str]) -> list[str]:
+    wanted = text.split(",") if text else known
+    if unknown := set(wanted) - set(known):
+        parser.error(f"unknown: {', '.join(sorted(unknown))}; there are {', '.join(known)}")
+    return [name for name in known if name in wanted]
+
+
+def run(args: argparse.Namespace, cases: Sequence[Case]) -> dict[str, CaseResult]:
+    """Measure the cases; return the results by name."""
+    proxy_core, load_core = (int(core) for core in args.cores.split(","))
+    os.sched_setaffinity(0, {load_core})
+    with tempfile.TemporaryDirectory(prefix="nbgate-bench-") as name:
+        folder = Path(name)
+        folder.chmod(0o755)
+        with running_upstream(folder, load_core) as upstream:
+            bench = Bench(folder, upstream, proxy_core, load_core)
+            runner = Runner(bench, args.rounds, args.seconds, args.peers, {})
+            return {case.name: runner.run(case) for case in cases}
+
+
+def _end(number: int, frame: FrameType | None) -> None:
+    del number, frame
+    raise KeyboardInterrupt
+
+
+def main() -> int:
+    """Run the benchmark."""
+    args = _arguments()
+    signal.signal(signal.SIGTERM, _end)
+    hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
+    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+    cases = [case for case in all_cases() if case.name in args.cases]
+    try:
+        results = run(args, cases)
+    except (ProgramMissing, ProgramFailed, LoadFailed, WrongAnswer) as error:
+        print(error, file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        return 130
+    for result in results.values():
+        print(case_table(result))
+    print(goals_table(all_goals(), results))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,63 @@
+"""The numbers of a run: samples by case, contender and metric, and what follows from them. Pure."""
+
+from __future__ import annotations
+
+import statistics
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+
+@dataclass(frozen=True, slots=True)
+class Metric:
+    """One measured quantity.
+
+    Attributes:
+        name: the key under which cases give it.
+        title: column head, with its unit.
+        digits: decimals that are shown.
+        compared: whether ratios to peers are shown.
+    """
+
+    name: str
+    title: str
+    digits: int = 0
+    compared: bool = False
+
+
+@dataclass(slots=True)
+class CaseResult:
+    """What one case gave.
+
+    Attributes:
+        name: the case's.
+        title: what it measures, in one line.
+        metrics: its columns.
+        samples: one mapping of numbers per round, by contender.
+        remarks: lines for people: what was left out, and why.
+    """
+
+    name: str
+    title: str
+    metrics: tuple[Metric, ...]
+    samples: dict[str, list[Mapping[str, float]]] = field(default_factory=dict)
+    remarks: list[str] = field(default_factory=list)
+
+    def add(self, contender: str, numbers: Mapping[str, float]) -> None:
+        """Keep the numbers of one round."""
+        self.samples.setdefault(contender, []).append(numbers)
+
+    def values(self, contender: str, metric: str) -> list[float]:
+        """Return the samples of a metric, in the order of the rounds."""
+        return [numbers[metric] for numbers in self.samples.get(contender, ()) if metric in numbers]
+
+    def median(self, contender: str, metric: str) -> float | None:
+        """Return the median of a metric, or None where it was not measured."""
+        values = self.values(contender, metric)
+        return statistics.median(values) if values else None
+
+    def ratio(self, contender: str, metric: str, against: str) -> float | None:
+        """Return the ratio of two contenders' medians, or None where one is missing."""
+        ours, theirs = self.median(contender, metric), self.median(against, metric)
+        if ours is None or not theirs:
+            return None
+        return ours / theirs
