@@ -10,6 +10,7 @@ from __future__ import annotations
 import ipaddress
 import re
 from dataclasses import dataclass
+from urllib.parse import quote, unquote
 
 LONGEST_PATH_KEY = 8000
 """Bytes. Longer request targets need not be accepted by anybody (RFC 9112, section 3)."""
@@ -22,6 +23,8 @@ _BROKEN_ESCAPE = re.compile(rb"%(?![0-9A-Fa-f]{2})")
 _HOST = re.compile(r"[a-z0-9_](?:[a-z0-9_-]*[a-z0-9_])?(?:\.[a-z0-9_](?:[a-z0-9_-]*[a-z0-9_])?)*")
 _PORT = re.compile(r":[0-9]*\Z")
 _SCHEME = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*)://")
+_UNIX_SCHEMES = frozenset({"http+unix", "unix+http"})
+_LONGEST_SOCKET = 107  # bytes of `sun_path` in front of its NUL, unix(7)
 
 
 @dataclass(eq=False)
@@ -61,23 +64,27 @@ class Target:
     """Where a route leads.
 
     Attributes:
-        host: host name, IPv4 address, or IPv6 address without brackets.
-        port: 1–65535.
+        host: host name, IPv4 address, or IPv6 address without brackets; `localhost` for a socket.
+        port: 1–65535; 80 for a socket.
         scheme: `http`.
         path: what is put before the raw request path; "" for a plain target. Has no trailing `/`.
+        socket: absolute path of the Unix socket to connect to; "" for host and port.
     """
 
     host: str
     port: int
     scheme: str = "http"
     path: str = ""
+    socket: str = ""
 
     @property
     def plain(self) -> bool:
         """Whether it is a `host:port` that httpd can use."""
-        return self.scheme == "http" and not self.path
+        return self.scheme == "http" and not self.path and not self.socket
 
     def __str__(self) -> str:
+        if self.socket:
+            return f"{self.scheme}+unix://{quote(self.socket, safe='')}{self.path}"
         host = f"[{self.host}]" if ":" in self.host else self.host
         if self.plain:
             return f"{host}:{self.port}"
@@ -127,9 +134,11 @@ def canonical_host(raw: bytes) -> str:
 
 
 def parse_target(item: str | bytes) -> Target:
-    """Return the target that `item` stands for: `host:port` or `http://host[:port][/path]`.
+    """Return the target that `item` stands for.
 
-    Without a port, an `http://` target has port 80. Host names are lower-cased.
+    It is `host:port`, `http://host[:port][/path]`, or for a Unix socket
+    `http+unix://%2Fpath%2Fto.sock[/path]` (`unix+http://` is the same). Without a port, an
+    `http://` target has port 80. Host names are lower-cased.
 
     Raises:
         InvalidTarget: neither httpd nor the gateway could use it; the text says why.
@@ -139,6 +148,10 @@ def parse_target(item: str | bytes) -> Target:
         raise InvalidTarget(item, reason)
     text = item if isinstance(item, str) else item.decode("ascii")
     scheme = _SCHEME.match(text)
+    if scheme and scheme[1].lower() in _UNIX_SCHEMES:
+        name, slash, path = text[scheme.end() :].partition("/")
+        path = _target_path(item, slash + path)
+        return Target("localhost", 80, "http", path, _target_socket(item, name))
     if scheme and scheme[1].lower() != "http":
         raise InvalidTarget(item, f"has scheme {scheme[1]}: only http is spoken to notebooks")
     authority, slash, path = text[scheme.end() if scheme else 0 :].partition("/")
@@ -268,6 +281,23 @@ def _numbers_fit(host: str) -> bool:
     except ValueError:
         return False
     return True
+
+
+def _target_socket(item: str | bytes, name: str) -> str:
+    """Return the path of the Unix socket that `name` is, percent-encoded as one segment."""
+    if _BROKEN_ESCAPE.search(name.encode()) or re.search(r"[^A-Za-z0-9\-._~!$&'()*+,;=%]", name):
+        raise InvalidTarget(item, "has no percent-encoded socket path; write %2Frun%2Fmy.sock")
+    path = unquote(name, "latin-1")
+    if not path.isascii() or not path.isprintable():
+        raise InvalidTarget(item, "has a socket path with characters that are not printable ASCII")
+    segments = path.split("/")
+    if segments[0] or len(segments) < 2:
+        raise InvalidTarget(item, "has no absolute socket path; write %2Frun%2Fmy.sock")
+    if not {"", ".", ".."}.isdisjoint(segments[1:]):
+        raise InvalidTarget(item, "has a socket path with an empty, . or .. segment")
+    if len(path) > _LONGEST_SOCKET:
+        raise InvalidTarget(item, f"has a socket path longer than {_LONGEST_SOCKET} bytes")
+    return path
 
 
 def _target_path(item: str | bytes, path: str) -> str:

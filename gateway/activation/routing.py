@@ -8,16 +8,17 @@ where httpd may serve them directly.
 from __future__ import annotations
 
 import logging
+import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from gateway.access import Namespace
 from gateway.errors import Conflict, InvalidInput, NotFound
-from gateway.proxy.interface import RouteEntry
+from gateway.proxy.interface import DataPath, RouteEntry
 from routes import secretmap
 from routes.apachedb import ApacheDB, check
-from routes.keys import InvalidKey, InvalidTarget, canonical_key, parse_target
+from routes.keys import InvalidKey, InvalidTarget, Target, canonical_key, parse_target
 from routes.publisher import Publisher
 from routes.table import Table
 
@@ -55,6 +56,8 @@ class RouteService:
         namespace: where notebooks live.
         is_known: whether a slug is a notebook's.
         own_host: the gateway's own host, which no route may take.
+        own_sockets: the folder of the gateway's own Unix sockets, where no route may lead; None
+            if it has none.
     """
 
     def __init__(
@@ -66,6 +69,7 @@ class RouteService:
         namespace: Namespace,
         is_known: Callable[[str], bool],
         own_host: str,
+        own_sockets: Path | None = None,
     ) -> None:
         self._table = table
         self._database = database
@@ -74,6 +78,13 @@ class RouteService:
         self._namespace = namespace
         self._is_known = is_known
         self._own_host = own_host
+        self._own_sockets = own_sockets
+
+        self._data_path: DataPath | None = None
+
+    def attach(self, data_path: DataPath) -> None:
+        """From now on a change is done when `data_path` has it in force."""
+        self._data_path = data_path
 
     async def load(self) -> int:
         """Fill the table with the file's plain routes; return how many there are.
@@ -84,7 +95,7 @@ class RouteService:
         plain = {}
         for raw_key, raw_target in self._database.entries.items():
             key = raw_key.decode("ascii")
-            if not self._is_notebook(key) and (entry := _plain_entry(key, raw_target)):
+            if not self._is_notebook(key) and (entry := self._plain_entry(key, raw_target)):
                 plain[entry.key] = entry
         for key, entry in list(self._table.items()):
             if entry.slug is None and key not in plain:
@@ -136,12 +147,13 @@ class RouteService:
         if reason := self._is_taken(canonical):
             raise Conflict(f"key {canonical!r} {reason}")
         try:
-            parsed = parse_target(target)
+            parsed = self._target(target)
         except InvalidTarget as error:
             raise InvalidInput(str(error)) from error
-        await self._publisher.put(canonical, target)
+        await self._publisher.put(canonical, str(parsed))
         entry = RouteEntry(canonical, parsed)
         self._table.put(canonical, entry)
+        await self._settled()
         logger.info("route set key=%s target=%s", canonical, target)
         return _record(entry)
 
@@ -155,6 +167,7 @@ class RouteService:
             raise Conflict(f"key {canonical!r} belongs to a notebook; its route follows its state")
         self._table.remove(canonical)
         await self._publisher.delete(canonical)
+        await self._settled()
         logger.info("route deleted key=%s", canonical)
 
     def check(self) -> Sequence[str]:
@@ -188,10 +201,17 @@ class RouteService:
             assert entry.secret is not None
             await self._secrets.put(entry.key, entry.secret)
             await self._publisher.put(entry.key, str(entry.target))
+        await self._settled()
 
     async def cool_notebook(self, entry: RouteEntry) -> None:
-        """Put a cold entry into the table; on return the file does not have the key any more."""
+        """Put a cold entry into the table; on return nobody uses the target it had.
+
+        Neither the data path does, nor httpd: the file does not have the key any more.
+        """
+        before = self._table.get(entry.key)
         self._table.put(entry.key, entry)
+        if self._data_path is not None:
+            await self._data_path.drained(before)
         await self.unpublish(entry.key)
 
     async def unpublish(self, key: str) -> None:
@@ -215,6 +235,10 @@ class RouteService:
 
     def __len__(self) -> int:
         return len(self._table)
+
+    async def _settled(self) -> None:
+        if self._data_path is not None:
+            await self._data_path.settled()
 
     async def _publish_notebooks(self) -> None:
         if self._secrets is not None:
@@ -242,6 +266,22 @@ class RouteService:
             return "is where notebooks live; their routes follow their state"
         return ""
 
+    def _plain_entry(self, key: str, raw_target: bytes) -> RouteEntry | None:
+        try:
+            return RouteEntry(canonical_key(key), self._target(raw_target))
+        except (InvalidKey, InvalidTarget) as error:
+            logger.warning("route in the file cannot be used key=%s reason=%s", key, error)
+            return None
+
+    def _target(self, text: str | bytes) -> Target:
+        """Return the target; the pages would take a route to their socket for the data path."""
+        target = parse_target(text)
+        if target.socket and self._own_sockets is not None:
+            own = os.path.realpath(self._own_sockets)
+            if own in map(str, Path(os.path.realpath(target.socket)).parents):
+                raise InvalidTarget(text, "is one of the gateway's own sockets")
+        return target
+
     def _hop_secrets(self) -> Mapping[str, str]:
         entries = (entry for _, entry in self._table.items() if entry.target is not None)
         return {entry.key: entry.secret for entry in entries if entry.secret is not None}
@@ -252,14 +292,6 @@ def _canonical(key: str) -> str:
         return canonical_key(key)
     except InvalidKey as error:
         raise InvalidInput(str(error)) from error
-
-
-def _plain_entry(key: str, raw_target: bytes) -> RouteEntry | None:
-    try:
-        return RouteEntry(canonical_key(key), parse_target(raw_target))
-    except (InvalidKey, InvalidTarget) as error:
-        logger.warning("route in the file cannot be used key=%s reason=%s", key, error)
-        return None
 
 
 def _record(entry: RouteEntry) -> RouteRecord:

@@ -222,6 +222,7 @@ async def _routes(
         namespace,
         lambda slug: catalogue.find(slug) is not None,
         urlsplit(settings.origin).hostname or "",
+        settings.state_dir / "run",
     )
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import os
 
 from gateway.errors import UpstreamTimeout, UpstreamUnreachable
 from gateway.proxy.interface import Clock, monotonic
@@ -59,6 +60,8 @@ class Pool:
         idle_limit: how many free ones are kept for one address.
         total_limit: how many free ones are kept in all.
         clock: monotonic seconds.
+        pages: the Unix socket of the gateway's own application. Another address that leads there,
+            or to a socket beside it, is not connected to.
     """
 
     def __init__(
@@ -69,7 +72,9 @@ class Pool:
         idle_limit: int = 256,
         total_limit: int = 2048,
         clock: Clock = monotonic,
+        pages: str = "",
     ) -> None:
+        self._pages = pages
         self._connect_timeout = connect_timeout
         self._idle_seconds = idle_seconds
         self._idle_limit = idle_limit
@@ -134,7 +139,17 @@ class Pool:
             raise UpstreamTimeout(self._connect_timeout) from error
         except OSError as error:
             raise UpstreamUnreachable("the upstream does not accept connections") from error
+        if isinstance(address, str) and address != self._pages and self._is_own(made[0]):
+            made[1].abort()
+            raise UpstreamUnreachable("the target is one of the gateway's own sockets")
         return made[1]
+
+    def _is_own(self, transport: asyncio.BaseTransport) -> bool:
+        """Tell by the name that the listener bound itself to: a link cannot change that one."""
+        name = transport.get_extra_info("peername")
+        bound = os.fsdecode(name) if isinstance(name, str | bytes) else ""
+        own = os.path.dirname(self._pages)  # noqa: PTH120
+        return bool(own) and os.path.dirname(bound) == own  # noqa: PTH120
 
     def opened(self, slot: Slot, upstream: Upstream) -> None:
         """Note a new connection, which is lent."""
@@ -166,7 +181,7 @@ class Pool:
 
     def forget(self, target: Target) -> None:
         """Drop what is open to `target`: free connections now, lent ones when they come back."""
-        slot = self._slots.pop((target.host, target.port), None)
+        slot = self._slots.pop(target.socket or (target.host, target.port), None)
         if slot is not None:
             slot.retired = True
             self._close_idle(slot, before=None)

@@ -44,7 +44,9 @@ class ProxyServer:
         gateway_cookies: frozenset[bytes] = frozenset(),
         clock: Clock = monotonic,
     ) -> None:
-        self.pool = Pool(limits.connect_timeout, limits.upstream_idle, clock=clock)
+        self.pool = Pool(
+            limits.connect_timeout, limits.upstream_idle, clock=clock, pages=str(pages_socket)
+        )
         self._server: asyncio.Server | None = None
         self._context = Context(
             gate=gate,

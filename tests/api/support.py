@@ -150,6 +150,7 @@ async def world_in(
         namespace=Namespace(),
         is_known=lambda slug: catalogue.find(slug) is not None,
         own_host="nb.example.org",
+        own_sockets=state_dir / "run",
     )
     await routes.load()
     services = Services(

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+from urllib.parse import quote
+
 import pytest
 
+from routes.apachedb import read
 from tests.api.conftest import Client
 
 URL = "/gateway/api/routes"
@@ -52,6 +56,34 @@ async def test_what_cannot_be_a_route_is_refused_and_changes_nothing(
     response = await client.put(f"{URL}/one", params={"key": key}, json={"target": target})
     assert response.status == status
     assert "\n" not in (await response.json())["detail"]
+    assert await (await client.get(URL)).json() == {"routes": []}
+
+
+async def test_a_route_to_a_unix_socket_is_set_in_its_canonical_form(
+    client: Client, tmp_path: Path
+) -> None:
+    key, target = {"key": "/wiki"}, "http+unix://%2Frun%2Fwiki.sock/base"
+    given = {"target": "unix+http://%2frun%2fwiki.sock/base/"}
+    response = await client.put(f"{URL}/one", params=key, json=given)
+    assert (response.status, (await response.json())["target"]) == (200, target)
+    assert read(tmp_path / "routes.gdbm") == {b"/wiki": target.encode()}
+    assert await (await client.post(f"{URL}/reload")).json() == {"routes": 1}
+    assert (await (await client.get(f"{URL}/one", params=key)).json())["target"] == target
+
+
+@pytest.mark.parametrize("linked", ["", "link.sock", "folder"])
+async def test_no_route_leads_to_the_gateways_own_sockets(
+    client: Client, tmp_path: Path, linked: str
+) -> None:
+    own = tmp_path / "run" / "pages.sock"
+    own.parent.mkdir()
+    (tmp_path / "link.sock").symlink_to(own)
+    (tmp_path / "folder").symlink_to(own.parent)
+    path = {"": own, "link.sock": tmp_path / linked, "folder": tmp_path / linked / own.name}
+    target = f"http+unix://{quote(str(path[linked]), safe='')}"
+    response = await client.put(f"{URL}/one", params={"key": "/wiki"}, json={"target": target})
+    assert response.status == 422
+    assert "the gateway's own sockets" in (await response.json())["detail"]
     assert await (await client.get(URL)).json() == {"routes": []}
 
 

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from urllib.parse import quote
+
 import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
@@ -176,6 +178,21 @@ def test_canonical_host_never_raises(raw: bytes) -> None:
             Target("::1", 8888, path="/x%2Fy"),
             "http://[::1]:8888/x%2Fy",
         ),
+        (
+            "http+unix://%2Frun%2Fwiki.sock",
+            Target("localhost", 80, socket="/run/wiki.sock"),
+            "http+unix://%2Frun%2Fwiki.sock",
+        ),
+        (
+            "UNIX+HTTP://%2frun%2f%77iki.sock/a%2Fb/",
+            Target("localhost", 80, path="/a%2Fb", socket="/run/wiki.sock"),
+            "http+unix://%2Frun%2Fwiki.sock/a%2Fb",
+        ),
+        (
+            "http+unix://%2Frun%2FBig%20one%3A%40~.sock",
+            Target("localhost", 80, socket="/run/Big one:@~.sock"),
+            "http+unix://%2Frun%2FBig%20one%3A%40~.sock",
+        ),
     ],
 )
 def test_target_is_parsed_and_shown(text: str | bytes, target: Target, shown: str) -> None:
@@ -211,6 +228,23 @@ def test_target_is_parsed_and_shown(text: str | bytes, target: Target, shown: st
         ("http://localhost:80/%zz", "must be percent-encoded"),
         ("localhost:8888/path", "has a path but no scheme"),
         ("/path", "has a path but no scheme"),
+        ("http+unix:///run/wiki.sock", "no absolute socket path"),
+        ("http+unix://run%2Fwiki.sock", "no absolute socket path"),
+        ("http+unix://%2F", "empty, . or .. segment"),
+        ("http+unix://%2Frun%2F%2Fwiki.sock", "empty, . or .. segment"),
+        ("http+unix://%2Frun%2F..%2Fwiki.sock", "empty, . or .. segment"),
+        ("http+unix://%2Frun%2F%2e%2fwiki.sock", "empty, . or .. segment"),
+        ("http+unix://%2Frun%2Fwiki.sock%2F", "empty, . or .. segment"),
+        ("http+unix://%2Frun%2Fa%00b", "not printable ASCII"),
+        ("http+unix://%2Frun%2Fa%0Ab", "not printable ASCII"),
+        ("http+unix://%2Frun%2Fjos%C3%A9", "not printable ASCII"),
+        ("http+unix://%2Frun%2Fa%2", "no percent-encoded socket path"),
+        ("http+unix://%2Frun%2Fa:80", "no percent-encoded socket path"),
+        ("http+unix://me@%2Frun%2Fa", "no percent-encoded socket path"),
+        ("http+unix://%2Frun%2Fa?b", "no percent-encoded socket path"),
+        ("http+unix://%2Frun%2Fa/b?c", "has a query"),
+        ("http+unix://%2F" + "a" * 107, "longer than 107 bytes"),
+        ("unix:/run/wiki.sock|http://localhost/", "has a path but no scheme"),
     ],
 )
 def test_what_can_be_no_target_is_refused_in_one_line_that_says_why(text: str, reason: str) -> None:
@@ -218,6 +252,25 @@ def test_what_can_be_no_target_is_refused_in_one_line_that_says_why(text: str, r
         parse_target(text)
     assert reason in str(caught.value)
     assert len(str(caught.value).splitlines()) == 1
+
+
+def test_target_on_a_unix_socket_is_never_plain() -> None:
+    assert parse_target("localhost:80").plain
+    assert not parse_target("http+unix://%2Frun%2Fwiki.sock").plain
+    assert parse_target("http+unix://%2F" + "a" * 106).socket == "/" + "a" * 106
+
+
+_SOCKETS = st.text(st.characters(min_codepoint=32, max_codepoint=126), max_size=30)
+
+
+@given(_SOCKETS)
+def test_socket_target_is_a_fixed_point_or_refused(path: str) -> None:
+    try:
+        target = parse_target(f"unix+http://{quote('/' + path, safe='')}")
+    except InvalidTarget:
+        return
+    assert target.socket == "/" + path
+    assert parse_target(str(target)) == target
 
 
 def test_credentials_in_a_target_are_not_repeated_in_the_error() -> None:
