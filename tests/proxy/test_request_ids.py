@@ -95,9 +95,10 @@ async def test_refusal_and_missing_upstream_tell_the_id(proxy: Rig) -> None:
     proxy.gate.rule = lambda head, client: Refuse(404, "not-found", "nothing here")
     answer = await proxy.ask(get(b"X-Request-ID: mine\r\n"))
     assert (answer.status, answer.all(ID)) == (404, [b"mine"])
-    proxy.gate.rule = lambda head, client: Local()
+    proxy.gate.rule = lambda head, client: Local()  # and no pages run
     answer = await proxy.ask(get(b"X-Request-ID: mine\r\n"))
-    assert (answer.status, answer.all(ID)) == (502, [b"mine"])
+    assert answer.status in (502, 503)
+    assert answer.all(ID) == [b"mine"]
 
 
 @pytest.mark.parametrize("sent", [b"mine", *NOT_IDS])
