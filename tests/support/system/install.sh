@@ -2,6 +2,7 @@
 # Installs what the tests need from the system: on Debian and Ubuntu, as root or with sudo. Quick when
 # nothing is missing. Elsewhere it lists what is missing, and fails if CI=true.
 set -euo pipefail
+source "$(dirname "${BASH_SOURCE[0]}")/root.sh"
 
 # What is needed: <command that shows it is there> <package> <what for>
 needs() {
@@ -18,6 +19,7 @@ httxt2dbm       apache2-utils    a second writer of the route file
 @libgdbm        libgdbm6         the route file
 @dbm.gnu        python3-gdbm     a second reader of the route file
 @postgres       postgresql       the database, besides SQLite
+prometheus      prometheus       metrics, as Prometheus reads them
 chromium        chromium         pages, as people see them
 @fonts          fonts-dejavu-core pages, as people see them
 NEEDS
@@ -42,25 +44,21 @@ missing() {
     done < <(needs)
 }
 
-as_root() {
-    if [ "$(id -u)" -eq 0 ]; then "$@"; else sudo "$@"; fi
-}
-
 install_packages() {
     local log policy=/usr/sbin/policy-rc.d made_policy=
     printf 'installing from the distribution: %s\n' "$*"
     if [ ! -e "$policy" ]; then
         # Packages must not start their services: the tests run servers of their own.
-        printf '#!/bin/sh\nexit 101\n' | as_root tee "$policy" > /dev/null
-        as_root chmod 755 "$policy"
+        printf '#!/bin/sh\nexit 101\n' | "${as_root[@]}" tee "$policy" > /dev/null
+        "${as_root[@]}" chmod 755 "$policy"
         made_policy=yes
     fi
     log=$(mktemp)
     local status=0
-    as_root env DEBIAN_FRONTEND=noninteractive apt-get install --yes --no-install-recommends \
+    "${as_root[@]}" env DEBIAN_FRONTEND=noninteractive apt-get install --yes --no-install-recommends \
         -o Acquire::Retries=3 -o Dpkg::Options::=--force-confold -o Dpkg::Use-Pty=0 "$@" \
         < /dev/null 2>&1 | tee "$log" | grep -E '^(Need to get|Setting up|E:|W:)' || status=${PIPESTATUS[0]}
-    [ -z "$made_policy" ] || as_root rm -f "$policy"
+    [ -z "$made_policy" ] || "${as_root[@]}" rm -f "$policy"
     [ "$status" -eq 0 ] || tail -n 30 "$log" >&2
     rm -f "$log"
     return "$status"
@@ -69,10 +67,10 @@ install_packages() {
 mapfile -t lacking < <(missing)
 [ "${#lacking[@]}" -gt 0 ] || exit 0
 
-if command -v apt-get > /dev/null && { [ "$(id -u)" -eq 0 ] || sudo -n true 2> /dev/null || { [ -t 0 ] && command -v sudo > /dev/null; }; }; then
+if command -v apt-get > /dev/null && find_root; then
     printf 'refreshing the package lists\n'
     # A broken third-party source must not stop the tests; a missing package is told below.
-    as_root apt-get update -q -o Acquire::Retries=3 < /dev/null > /dev/null || true
+    "${as_root[@]}" apt-get update -q -o Acquire::Retries=3 < /dev/null > /dev/null || true
     packages=()
     for entry in "${lacking[@]}"; do
         # Where a release has no package of that name, others may still be installed.
@@ -87,6 +85,9 @@ fi
 if [ "${#lacking[@]}" -gt 0 ]; then
     printf 'missing on this machine; the tests need:\n' >&2
     printf '  %s\n' "${lacking[@]}" >&2
+    if command -v apt-get > /dev/null; then
+        printf 'as root: apt-get install %s\n' "${lacking[*]%% *}" >&2
+    fi
     [ "${CI:-}" != true ] || exit 1
     printf 'going on without; tests that need them are skipped\n' >&2
 fi

@@ -3,13 +3,14 @@
 # and its images are prepared, then the tests that do. Ends with a line per step; every step runs.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/../../.."
+source tests/support/system/root.sh
+# Where the packages put what servers need, and Debian's users do not look.
+export PATH=$PATH:/usr/sbin:/sbin
 results=test-results
 python=.venv/bin/python
 mkdir -p "$results"
 failed=()
-# An engine of the tests' own, and Chromium beside it, need root's rights.
-as_root=()
-[ "$(id -u)" = 0 ] || as_root=(sudo --preserve-env)
+engine=
 
 begin() { printf '\n== %s  [%d min %02d s]\n' "$*" $((SECONDS / 60)) $((SECONDS % 60)); }
 run() {
@@ -18,17 +19,34 @@ run() {
     begin "$name"
     "$@" < /dev/null || failed+=("$name")
 }
+clean_up() {
+    if [ -n "$engine" ] && "${as_root[@]}" kill -INT -- "-$engine" 2> /dev/null; then
+        wait "$engine" || true
+    fi
+    # What root made in this folder would be in the user's way from then on.
+    [ "${#as_root[@]}" -eq 0 ] \
+        || "${as_root[@]}" find . -xdev ! -user "$(id -u)" -exec chown --no-dereference --reference=. {} + || true
+}
 
 begin 'system packages'
 bash tests/support/system/install.sh
 
+# An engine of the tests' own needs root's rights. With root's own home, so that nothing comes to lie
+# in the user's; without any rights the user may still reach an engine that runs already.
+trap clean_up EXIT
+find_root || true
+if [ "${#as_root[@]}" -gt 0 ]; then
+    as_root=(sudo --preserve-env --set-home env --unset=XDG_{CACHE,CONFIG,DATA,STATE}_HOME --unset=XDG_RUNTIME_DIR)
+fi
+
 begin 'the tests'"'"' Docker Engine and base image are prepared in the background'
 engine_log=$results/engine.log
-# With a signal that it answers by stopping its engine, which background jobs ignore otherwise.
-env --default-signal=INT setsid nice -n 5 "${as_root[@]}" "$python" -m tests.support.engine prepare \
-    > "$engine_log" 2>&1 < /dev/null &
+# As a group of its own, which an interrupt from the keyboard does not reach and clean_up does. Not
+# without the terminal: sudo would ask for its password once more.
+set -m
+nice -n 5 "${as_root[@]}" "$python" -m tests.support.engine prepare > "$engine_log" 2>&1 < /dev/null &
 engine=$!
-trap 'kill -INT -- "-$engine" 2> /dev/null || true' EXIT
+set +m
 
 run 'lint' make lint
 run 'tests without an engine' "$python" -m pytest -m 'not engine and not browser'
@@ -41,7 +59,7 @@ if ! wait "$engine"; then
     [ "${CI:-}" != true ] || failed+=('preparing the engine')
     echo "no Docker Engine for the tests; see $engine_log" >&2
 fi
-trap - EXIT
+engine=
 
 selection='engine or browser'
 if [ -z "$engine_ready" ] && [ "${CI:-}" != true ]; then
