@@ -18,9 +18,9 @@ Fields = list[tuple[bytes, bytes]]
 TrailerFilter = Callable[[Fields], Fields]
 
 _EXTENSION = rb"(?:[ \t]*+;[\t\x20-\x7e\x80-\xff]*+)?"
-_FIRST_SIZE = re.compile(rb"([0-9A-Fa-f]{1,16}+)" + _EXTENSION + rb"\r\n")
-_NEXT_SIZE = re.compile(rb"\r\n([0-9A-Fa-f]{1,16}+)" + _EXTENSION + rb"\r\n")
-_FIRST_PART = re.compile(rb"(?:[0-9A-Fa-f]{1,16}+[ \t]*+(?:;[\t\x20-\x7e\x80-\xff]*+)?\r?)?")
+_FIRST_SIZE = re.compile(rb"([0-9A-Fa-f]{1,15}+)" + _EXTENSION + rb"\r\n")
+_NEXT_SIZE = re.compile(rb"\r\n([0-9A-Fa-f]{1,15}+)" + _EXTENSION + rb"\r\n")
+_FIRST_PART = re.compile(rb"(?:[0-9A-Fa-f]{1,15}+[ \t]*+(?:;[\t\x20-\x7e\x80-\xff]*+)?\r?)?")
 _NEXT_PART = re.compile(rb"\r?")
 _LINE_LIMIT = 4096
 _TRAILER_LIMIT = 16384

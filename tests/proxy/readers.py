@@ -1,0 +1,225 @@
+"""How upstreams read a stream of requests: our own strict reader, llhttp and h11.
+
+None of them knows anything about the data path. Each takes the bytes of one connection and
+returns the requests in it, so that what was forwarded can be compared with how it is read.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass, field
+
+import h11
+import httptools
+
+Headers = list[tuple[bytes, bytes]]
+
+_LINE = re.compile(rb"([A-Z]+) (/[^\s\x00-\x20\x7f]*) HTTP/1\.1")
+_HEADER = re.compile(rb"([!#$%&'*+\-.^_`|~0-9A-Za-z]+):[ \t]*([^\x00-\x08\x0a-\x1f\x7f]*)")
+_SIZE = re.compile(rb"[0-9A-Fa-f]{1,15}")
+
+
+class Unreadable(ValueError):
+    """A reader refuses the stream."""
+
+
+@dataclass
+class Request:
+    """A request as one reader understands it.
+
+    Attributes:
+        method: as read.
+        target: as read.
+        headers: lower-case names, values without outer blanks.
+        body: the payload; trailers are no part of it.
+        complete: whether its end was seen.
+    """
+
+    method: bytes
+    target: bytes
+    headers: Headers = field(default_factory=list)
+    body: bytes = b""
+    complete: bool = False
+
+    def all(self, name: bytes) -> list[bytes]:
+        """Return every value of `name` (lower case)."""
+        return [value for key, value in self.headers if key == name]
+
+    @property
+    def gist(self) -> tuple[bytes, bytes, bytes]:
+        """What must be the same for every reader of a complete request."""
+        return self.method, self.target, self.body
+
+
+def strictly(stream: bytes) -> list[Request]:
+    """Read `stream` by the letter of RFC 9112, allowing an incomplete last request.
+
+    Raises:
+        Unreadable: anything is out of order.
+    """
+    requests = []
+    while stream:
+        block, end, stream = stream.partition(b"\r\n\r\n")
+        if not end:
+            break
+        request = _head(block)
+        requests.append(request)
+        if request.all(b"transfer-encoding"):
+            stream = _chunks(request, stream)
+        else:
+            length = int((request.all(b"content-length") or [b"0"])[0])
+            request.body, stream = stream[:length], stream[length:]
+            request.complete = len(request.body) == length
+    return requests
+
+
+def _head(block: bytes) -> Request:
+    start, *lines = block.split(b"\r\n")
+    line = _LINE.fullmatch(start)
+    if line is None:
+        raise Unreadable(f"request line {start!r}")
+    request = Request(line[1], line[2])
+    for each in lines:
+        matched = _HEADER.fullmatch(each)
+        if matched is None:
+            raise Unreadable(f"header line {each!r}")
+        request.headers.append((matched[1].lower(), matched[2].strip(b" \t")))
+    lengths, codings = request.all(b"content-length"), request.all(b"transfer-encoding")
+    if len(lengths) + len(codings) > 1 or codings not in ([], [b"chunked"]):
+        raise Unreadable(f"framing {lengths} {codings}")
+    if lengths and not lengths[0].isdigit():
+        raise Unreadable(f"length {lengths[0]!r}")
+    if len(request.all(b"host")) != 1:
+        raise Unreadable("not one Host")
+    return request
+
+
+def _chunks(request: Request, stream: bytes) -> bytes:
+    """Read a chunked body into `request`; return what follows it."""
+    while True:
+        line, end, rest = stream.partition(b"\r\n")
+        size = line.partition(b";")[0].rstrip(b" \t")
+        if end and not _SIZE.fullmatch(size):
+            raise Unreadable(f"chunk size {line!r}")
+        count = int(size, 16) if end else 0
+        if not end or (count and len(rest) < count + 2):
+            return b""
+        if not count:
+            return _trailers(request, rest)
+        request.body += rest[:count]
+        if rest[count : count + 2] != b"\r\n":
+            raise Unreadable("no CR LF behind a chunk")
+        stream = rest[count + 2 :]
+
+
+def _trailers(request: Request, stream: bytes) -> bytes:
+    while True:
+        line, end, stream = stream.partition(b"\r\n")
+        if not line:
+            request.complete = bool(end)
+            return stream
+        if not end:
+            return b""
+        if not _HEADER.fullmatch(line):
+            raise Unreadable(f"trailer {line!r}")
+
+
+class _Callbacks:
+    """Collects what llhttp tells."""
+
+    def __init__(self) -> None:
+        self.requests: list[Request] = []
+        self.parser: httptools.HttpRequestParser | None = None
+        self._in_body = False
+
+    def on_message_begin(self) -> None:
+        self.requests.append(Request(b"", b""))
+
+    def on_url(self, url: bytes) -> None:
+        self.requests[-1].target += url
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        if not self._in_body:
+            self.requests[-1].headers.append((name.lower(), value.strip(b" \t")))
+
+    def on_headers_complete(self) -> None:
+        assert self.parser is not None
+        self._in_body = True
+        self.requests[-1].method = self.parser.get_method()
+
+    def on_body(self, body: bytes) -> None:
+        self.requests[-1].body += body
+
+    def on_message_complete(self) -> None:
+        self._in_body = False
+        self.requests[-1].complete = True
+
+
+def by_llhttp(stream: bytes, *, lenient: bool = False) -> list[Request]:
+    """Read `stream` as Node.js and others do.
+
+    Args:
+        stream: the bytes.
+        lenient: switch on all its leniencies that concern where a message ends.
+
+    Raises:
+        Unreadable: it refuses.
+    """
+    collected = _Callbacks()
+    collected.parser = parser = httptools.HttpRequestParser(collected)
+    if lenient:
+        parser.set_dangerous_leniencies(
+            lenient_headers=True,
+            lenient_chunked_length=True,
+            lenient_transfer_encoding=True,
+            lenient_data_after_close=True,
+            lenient_optional_lf_after_cr=True,
+            lenient_optional_cr_before_lf=True,
+            lenient_optional_crlf_after_chunk=True,
+            lenient_spaces_after_chunk_size=True,
+        )
+    try:
+        parser.feed_data(stream)
+    except httptools.HttpParserUpgrade:
+        return collected.requests
+    except httptools.HttpParserError as error:
+        raise Unreadable(repr(error)) from error
+    return [request for request in collected.requests if request.method]
+
+
+def by_h11(stream: bytes) -> list[Request]:
+    """Read `stream` as Python's h11 does.
+
+    Raises:
+        Unreadable: it refuses.
+    """
+    connection = h11.Connection(h11.SERVER, max_incomplete_event_size=2**20)
+    connection.receive_data(stream)
+    requests: list[Request] = []
+    try:
+        while True:
+            event = connection.next_event()
+            if isinstance(event, h11.Request):
+                headers = [(name, value) for name, value in event.headers]
+                requests.append(Request(event.method, event.target, headers))
+            elif isinstance(event, h11.Data):
+                requests[-1].body += bytes(event.data)
+            elif isinstance(event, h11.EndOfMessage):
+                requests[-1].complete = True
+                if not _next_cycle(connection):
+                    return requests
+            else:
+                return requests
+    except h11.RemoteProtocolError as error:
+        raise Unreadable(str(error)) from error
+
+
+def _next_cycle(connection: h11.Connection) -> bool:
+    """Answer, so that the next request can be read; False when the connection ends here."""
+    answer = h11.Response(status_code=200, headers=[("Content-Length", "0")])
+    connection.send(answer)
+    connection.send(h11.EndOfMessage())
+    if connection.our_state is not h11.DONE or connection.their_state is not h11.DONE:
+        return False
+    connection.start_next_cycle()
+    return True
