@@ -8,62 +8,19 @@ import json
 import os
 import subprocess
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import aiohttp
-import docker
 import pytest
 from docker.models.containers import Container
 
+from tests.front.stack import BUILDS, PREFIX, PROJECT, SUBNET, Stack, take_down, until_healthy
 from tests.support.browser import browser_page, run_first_cell, screenshot
-from tests.support.engine import ROOT, EngineHandle
+from tests.support.engine import CACHE, ROOT, EngineHandle, Say, locked
 from tests.support.gateway import ask_at_once, execute, free_port, signed_in
-
-PROJECT = "nbgate-front-test"
-PREFIX, SUBNET = "10.213.17", "10.213.32.0/24"
-BUILDS = """
-services:
-  notebook-image: {build: {network: host}}
-  gateway: {build: {network: host}}
-  firewall: {build: {network: host}}
-  httpd: {build: {network: host}}
-"""
-
-
-@dataclass(frozen=True)
-class Stack:
-    """What was brought up.
-
-    Attributes:
-        command: `docker compose` with its files and the project.
-        environment: of that command.
-        url: where people reach it.
-        client: of its engine.
-    """
-
-    command: list[str]
-    environment: dict[str, str]
-    url: str
-    client: docker.DockerClient
-
-    def compose(self, *arguments: str) -> str:
-        result = subprocess.run(
-            [*self.command, *arguments],
-            env=self.environment,
-            stdin=subprocess.DEVNULL,
-            capture_output=True,
-            text=True,
-            check=False,
-        )
-        assert result.returncode == 0, f"{result.stdout}\n{result.stderr}"
-        return result.stdout
-
-    def nbgate(self, *arguments: str) -> str:
-        return self.compose("exec", "-T", "gateway", "nbgate", *arguments).strip()
-
-    def inside(self, service: str, script: str) -> str:
-        return self.compose("exec", "-T", service, "sh", "-c", script).strip()
+from tests.support.images import make_prometheus_image
+from tests.support.prometheus import until_up, values
 
 
 @pytest.fixture(scope="module")
@@ -72,6 +29,7 @@ def stack(
     engine: EngineHandle,
     base_image: str,
     notebook_image: str,
+    engine_progress: Say,
     tmp_path_factory: pytest.TempPathFactory,
 ) -> Iterator[Stack]:
     builds = tmp_path_factory.mktemp("compose") / "builds.yaml"
@@ -84,13 +42,18 @@ def stack(
         "NBGATE_DOCKER_SOCKET": engine.url.removeprefix("unix://"),
         "NBGATE_PYTHON_IMAGE": base_image,
         "NBGATE_DEBIAN_IMAGE": base_image,
+        "NBGATE_PROMETHEUS_IMAGE": make_prometheus_image(engine, engine_progress),
         "NBGATE_PUBLISH": f"127.0.0.1:{port}",
         "NBGATE_PUBLIC_URL": f"http://127.0.0.1:{port}",
         "NBGATE_FRONT_PREFIX": PREFIX,
         "NBGATE_NETWORK_SUBNET": SUBNET,
     }
     files = ["-f", str(ROOT / "compose.yaml"), "-f", str(builds)]
-    with contextlib.closing(engine.client()) as client:
+    # Another run of the tests would bring up a stack of the same names and addresses.
+    with (
+        locked(CACHE / "compose.lock", engine_progress),
+        contextlib.closing(engine.client()) as client,
+    ):
         command = [*compose, *files, "--project-directory", str(ROOT), "-p", PROJECT]
         made = Stack(command, environment, f"http://127.0.0.1:{port}", client)
         try:
@@ -103,35 +66,6 @@ def stack(
             yield made
         finally:
             take_down(made)
-
-
-def until_healthy(stack: Stack) -> None:
-    """Wait for the health checks of what nothing else waits for."""
-    checks = {
-        "gateway": "echo > /dev/tcp/127.0.0.1/8000",
-        "httpd": "/etc/nbgate/healthcheck",
-        "firewall": "test -e /tmp/protected",
-    }
-    for service, check in checks.items():
-        waiting = f"until {check}; do sleep 0.2; done 2> /dev/null"
-        stack.compose("exec", "-T", service, "timeout", "60", "bash", "-c", waiting)
-
-
-def take_down(stack: Stack) -> None:
-    """Remove everything, also what the gateway made on the engine and the firewall's rules."""
-    mine: dict[str, str | list[str] | bool] = {}
-    with contextlib.suppress(AssertionError, ValueError):
-        installation = json.loads(stack.inside("gateway", "cat /state/identity.json"))
-        mine = {"label": f"org.nbgate.installation={installation['installation']}"}
-        stack.inside("firewall", "/opt/nbgate/bin/nbgate network protect --remove")
-    stack.compose("stop", "--timeout", "5")
-    if mine:
-        for container in stack.client.containers.list(all=True, filters=mine):
-            container.remove(force=True, v=True)
-    stack.compose("down", "--volumes", "--remove-orphans")
-    if mine:
-        for network in stack.client.networks.list(filters=mine):
-            network.remove()
 
 
 async def test_people_reach_the_gateway_through_httpd(stack: Stack) -> None:
@@ -149,6 +83,47 @@ async def test_httpd_answers_by_itself_while_the_gateway_is_stopped(stack: Stack
     finally:
         stack.compose("start", "gateway")
         until_healthy(stack)
+
+
+@pytest.fixture(scope="module")
+def prometheus(stack: Stack) -> Iterator[str]:
+    """The origin of the Prometheus of the profile `metrics`."""
+    profile = ["--profile", "metrics"]
+    stack.compose(*profile, "up", "--detach", "prometheus")
+    yield f"http://{PREFIX}.2:9090"
+    stack.compose(*profile, "rm", "--stop", "--force", "prometheus")
+
+
+async def until_health_is(stack: Stack, service: str, wanted: str) -> None:
+    """Wait for what the engine says of a service's health check."""
+    labels = [f"com.docker.compose.{key}" for key in (f"project={PROJECT}", f"service={service}")]
+    health: Any = None
+    try:
+        async with asyncio.timeout(90):
+            while True:
+                (container,) = stack.client.containers.list(all=True, filters={"label": labels})
+                health = container.attrs["State"]["Health"]
+                if health["Status"] == wanted:
+                    return
+                await asyncio.sleep(0.2)
+    except TimeoutError:
+        raise AssertionError(f"{service} is not {wanted}: {health}") from None
+
+
+async def test_prometheus_is_healthy_and_reads_the_gateway(stack: Stack, prometheus: str) -> None:
+    await until_health_is(stack, "prometheus", "healthy")
+    assert (await until_up(prometheus))["scrapeUrl"] == "http://127.0.0.1:8001/gateway/metrics"
+    notebooks = await values(prometheus, "sum by (state) (nbgate_notebooks)")
+    assert notebooks.keys() >= {"cold", "running"}
+
+
+async def test_prometheus_reads_on_after_the_gateway_was_restarted(
+    stack: Stack, prometheus: str
+) -> None:
+    stack.compose("restart", "gateway")
+    until_healthy(stack)
+    await until_up(prometheus)
+    await until_health_is(stack, "prometheus", "healthy")
 
 
 async def test_management_is_not_reachable_from_outside(stack: Stack) -> None:

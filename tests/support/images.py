@@ -1,4 +1,4 @@
-"""The images of the gateway and of httpd, built for tests as compose.yaml builds them."""
+"""The images of compose.yaml, built for tests; Prometheus's has a stand-in."""
 
 from __future__ import annotations
 
@@ -15,3 +15,10 @@ def make_httpd_image(engine: EngineHandle, progress: Say = say) -> str:
     """Return the tag of httpd's image."""
     args = {"BASE_IMAGE": make_base_image(engine, progress)}
     return build(engine, ROOT / "httpd", "Dockerfile", args, "httpd", progress)
+
+
+def make_prometheus_image(engine: EngineHandle, progress: Say = say) -> str:
+    """Return the tag of an image that stands in for prom/prometheus."""
+    args = {"BASE_IMAGE": make_base_image(engine, progress)}
+    folder = ROOT / "tests/support/prometheus_image"
+    return build(engine, folder, "Dockerfile", args, "prometheus", progress)
