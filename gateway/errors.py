@@ -146,7 +146,10 @@ class EngineUnavailable(EngineError):
     code = "engine-unavailable"
 
     def __str__(self) -> str:
-        return f"the container engine at {self.address} does not answer; is it running?"
+        return (
+            f"the container engine at {self.address} does not answer; start it, let the gateway's "
+            f"user reach it, or name another with NBGATE_DOCKER_HOST"
+        )
 
 
 @dataclass(eq=False)

@@ -240,16 +240,25 @@ class Lifecycle:
     async def adopt(self) -> int:
         """Take over what runs on the engine; return how many notebooks are hot.
 
-        Containers without a notebook are reported and left alone.
+        Containers without a notebook are reported and left alone, starts and stops that are
+        under way are waited for.
         """
         servers = {server.slug: server for server in await self._spawner.list()}
         for slug in servers.keys() - {book.slug for book in self._catalogue.notebooks()}:
             logger.warning("container without a notebook name=%s", slug)
-        books = self._catalogue.notebooks()
-        found = await asyncio.gather(*(self._adopt(book, servers.get(book.slug)) for book in books))
+        slugs = [book.slug for book in self._catalogue.notebooks()]
+        found = await asyncio.gather(*(self._adopt(slug, servers.get(slug)) for slug in slugs))
         return sum(found)
 
-    async def _adopt(self, notebook: Notebook, server: Server | None) -> bool:
+    async def _adopt(self, slug: str, server: Server | None) -> bool:
+        async with self.lock(slug):
+            notebook = self._catalogue.find(slug)
+            entry = self._routes.entry(self._namespace.key(slug))
+            if notebook is None or (entry is not None and entry.target is not None):
+                return notebook is not None  # deleted or started since the engine was asked
+            return await self._adopt_one(notebook, server)
+
+    async def _adopt_one(self, notebook: Notebook, server: Server | None) -> bool:
         running = server is not None and server.state is ServerState.RUNNING
         if running and server is not None and await self._is_ours(server):
             await self.enable_proxying(notebook.slug, server)

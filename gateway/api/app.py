@@ -47,6 +47,6 @@ async def _about(request: web.Request) -> web.Response:
             "version": facts.version,
             "installation": facts.installation,
             "spawner": facts.spawner,
-            "mode": facts.mode,
+            "mode": facts.mode(),
         }
     )

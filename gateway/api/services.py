@@ -156,7 +156,7 @@ class Facts:
         version: of nbgate.
         installation: the installation id.
         spawner: `process` or `docker`.
-        mode: `dev` or `prod`, found out where the setting is `auto`.
+        mode: returns `dev` or `prod`, or `unknown` while the engine has told nothing.
         hosts: further names that clients may use for the management listener; IP addresses,
             loopback names and names without a dot are always allowed.
     """
@@ -164,7 +164,7 @@ class Facts:
     version: str
     installation: str
     spawner: str
-    mode: str
+    mode: Callable[[], str]
     hosts: frozenset[str] = frozenset()
 
 

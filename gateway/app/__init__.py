@@ -15,10 +15,11 @@ from collections.abc import AsyncIterator
 from gateway import logs
 from gateway.app.control import Control, adopt, make_folders, open_control
 from gateway.app.listeners import serve_management, serve_pages, serve_public
-from gateway.errors import EngineError, GatewayError
+from gateway.errors import EngineError, EngineUnavailable, GatewayError
 from gateway.settings import Settings
 from gateway.spawners.docker import DockerSpawner
 from routes.apachedb import mend
+from routes.errors import RouteFileError
 
 logger = logging.getLogger(__name__)
 
@@ -51,7 +52,7 @@ async def _rebuild(settings: Settings) -> str:
     kept = await asyncio.to_thread(mend, settings.routes_path)
     async with contextlib.AsyncExitStack() as stack:
         control = await open_control(settings, stack)
-        await adopt(control)
+        await _adopt_now(control)
         return await control.routes.rebuild(kept)
 
 
@@ -70,7 +71,7 @@ async def running(settings: Settings) -> AsyncIterator[Control]:
     """Run a gateway: listening when entered, drained and closed when left."""
     async with contextlib.AsyncExitStack() as stack:
         control = await open_control(settings, stack)
-        adopted = await adopt(control)
+        adopted = await _adopt_now(control)
         await serve_pages(settings, control, stack)
         await serve_management(settings, control, stack)
         await serve_public(settings, control, stack)
@@ -87,7 +88,7 @@ async def running(settings: Settings) -> AsyncIterator[Control]:
             settings.origin,
             settings.management_listen,
             control.spawner.name,
-            control.mode,
+            control.spawner.mode,
             settings.routing,
             len(control.catalogue.notebooks()),
         )
@@ -105,12 +106,31 @@ async def _keep_house(control: Control) -> None:
             logger.warning("housekeeping failed reason=%s", error)
 
 
+async def _adopt_now(control: Control) -> bool:
+    """Take over what runs; return whether the engine could be asked."""
+    try:
+        await adopt(control)
+    except EngineError as error:
+        logger.error("no engine: nothing adopted, no cold notebook starts reason=%s", error)
+        return False
+    return True
+
+
 async def _adopt_later(control: Control) -> None:
     """Take over what runs once the engine, which was down at the start, is back."""
-    adopted = False
-    while not adopted:
+    told = ""
+    while True:
         await asyncio.sleep(_ENGINE_SECONDS)
-        adopted = await adopt(control)
+        try:
+            await adopt(control)
+        except EngineUnavailable:
+            continue  # told at the start
+        except (GatewayError, RouteFileError, OSError) as error:
+            if str(error) != told:
+                told = str(error)
+                logger.warning("nothing adopted yet reason=%s", told)
+            continue
+        return
 
 
 async def _keep_httpd_joined(spawner: DockerSpawner) -> None:

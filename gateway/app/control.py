@@ -15,7 +15,7 @@ from gateway.activation.activator import Activator
 from gateway.activation.lifecycle import Lifecycle, ServerDefaults
 from gateway.activation.readiness import ReadinessProbe
 from gateway.activation.routing import RouteService
-from gateway.errors import EngineError, InvalidInput
+from gateway.errors import EngineError, EngineUnavailable, InvalidInput
 from gateway.launch.sessions import Sessions, SessionTable
 from gateway.launch.tickets import Tickets
 from gateway.metrics import Metrics
@@ -52,7 +52,6 @@ class Control:
     tickets: Tickets
     spaces: Spaces
     spawner: Spawner
-    mode: str
     table: Table[RouteEntry]
     routes: RouteService
     lifecycle: Lifecycle
@@ -117,7 +116,6 @@ async def open_control(settings: Settings, stack: contextlib.AsyncExitStack) -> 
         tickets=Tickets(database),
         spaces=spaces,
         spawner=spawner,
-        mode=await _mode(spawner),
         table=table,
         routes=routes,
         lifecycle=lifecycle,
@@ -165,17 +163,6 @@ def _spawner(settings: Settings, identity: Identity, metrics: Metrics) -> Spawne
         ),
         observe=metrics.phase,
     )
-
-
-async def _mode(spawner: Spawner) -> str:
-    if not isinstance(spawner, DockerSpawner):
-        return "dev"
-    try:
-        await spawner.open()
-        return await spawner.detect_mode()
-    except EngineError as error:
-        logger.error("engine cannot be used, cold notebooks will not start reason=%s", error)
-        return "unknown"
 
 
 def _namespace(settings: Settings) -> Namespace:
@@ -238,13 +225,19 @@ def _open_secrets(path: Path) -> ApacheDB:
         return ApacheDB.secrets(path)
 
 
-async def adopt(control: Control) -> bool:
-    """Take over what runs; return False, with nothing unpublished, while the engine is down."""
+async def adopt(control: Control) -> None:
+    """Reach the engine, and take over what runs on it.
+
+    Raises:
+        EngineError: it cannot be asked; nothing is unpublished.
+    """
     try:
-        count = await control.lifecycle.adopt()
+        await control.spawner.open()
+    except EngineUnavailable:
+        raise
     except EngineError as error:
-        logger.warning("nothing adopted yet reason=%s", error)
-        return False
+        # What runs is adopted all the same.
+        logger.error("engine cannot be used, cold notebooks will not start reason=%s", error)
+    count = await control.lifecycle.adopt()
     await control.routes.prune()
-    logger.info("adopted notebooks=%d", count)
-    return True
+    logger.info("adopted notebooks=%d mode=%s", count, control.spawner.mode)

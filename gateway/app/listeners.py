@@ -75,7 +75,7 @@ async def serve_management(
             version=version("nbgate"),
             installation=control.identity.installation,
             spawner=control.spawner.name,
-            mode=control.mode,
+            mode=lambda: control.spawner.mode,
             hosts=frozenset({host.lower()}),
         ),
         token=load_or_create_token(settings.token_file),
@@ -96,12 +96,13 @@ async def serve_management(
 
 def _links(settings: Settings, control: Control) -> LinkService:
     return LinkService(
-        LinkPolicy(settings.origin, settings.link_lifetime, control.mode == "dev"),
+        LinkPolicy(settings.origin, settings.link_lifetime),
         control.namespace,
         control.catalogue,
         control.spaces,
         control.tickets,
         control.activator.ensure,
+        control.spawner.detect_mode,
     )
 
 

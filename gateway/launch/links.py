@@ -59,21 +59,21 @@ class LinkPolicy:
     Attributes:
         origin: `scheme://host[:port]` of the gateway's own pages.
         lifetime: seconds a login link can be used.
-        direct: whether servers are on localhost ports (dev mode).
     """
 
     origin: str
     lifetime: float
-    direct: bool
 
 
 class LinkService:
     """Makes links.
 
     Args:
-        policy: origin, lifetime, and whether direct links are possible.
+        policy: origin and lifetime.
         places: where notebooks are found.
         ensure: makes a notebook hot and returns its route; raises StartFailed.
+        detect_mode: returns `dev` where servers have localhost ports; raises EngineError while
+            that cannot be known.
     """
 
     def __init__(
@@ -84,6 +84,7 @@ class LinkService:
         spaces: Spaces,
         tickets: Tickets,
         ensure: Callable[[str], Awaitable[RouteEntry]],
+        detect_mode: Callable[[], Awaitable[str]],
     ) -> None:
         self._policy = policy
         self._places = places
@@ -91,6 +92,7 @@ class LinkService:
         self._spaces = spaces
         self._tickets = tickets
         self._ensure = ensure
+        self._detect_mode = detect_mode
 
     async def login(self, notebook: Notebook, file: str | None = None) -> Link:
         """Return a link that logs the notebook's owner in, once, and ends on the notebook.
@@ -121,10 +123,11 @@ class LinkService:
 
         Raises:
             Conflict: this gateway is in prod mode.
+            EngineError: the engine, which tells the mode, cannot be asked.
             InvalidInput, NotFound: see `login`.
             StartFailed: the notebook does not start.
         """
-        if not self._policy.direct:
+        if await self._detect_mode() != "dev":
             raise Conflict(
                 "direct links work in dev mode only: in prod mode notebooks have no localhost "
                 "port; leave --direct out"

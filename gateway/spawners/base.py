@@ -11,7 +11,7 @@ import enum
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Protocol
+from typing import Literal, Protocol
 
 from routes.keys import Target
 
@@ -86,6 +86,9 @@ class Server:
     reason: str = ""
 
 
+Mode = Literal["dev", "prod", "unknown"]
+"""Where servers are reached: on localhost ports, on the engine's network, or nobody knows yet."""
+
 Observe = Callable[[str, float], None]
 """Told the name of a phase of a start (`create`, `start`) and the seconds that it took."""
 
@@ -99,6 +102,27 @@ class Spawner(Protocol):
 
     name: str
     engine_id: str
+
+    @property
+    def mode(self) -> Mode:
+        """The mode in force, as far as known; the engine is not asked."""
+        ...
+
+    async def open(self) -> None:
+        """Get ready to start servers, and find out the mode; start() does it else. Idempotent.
+
+        Raises:
+            EngineUnavailable, EngineError.
+        """
+        ...
+
+    async def detect_mode(self) -> Mode:
+        """Return the mode in force, never "unknown"; the engine is asked until it is known.
+
+        Raises:
+            EngineUnavailable, EngineError.
+        """
+        ...
 
     async def start(self, spec: ServerSpec) -> Server:
         """Make `spec`'s server run, or join the one that does; return it with its target.

@@ -14,10 +14,10 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 from gateway.errors import EngineError, NameTaken
-from gateway.spawners.base import Observe, Server, ServerSpec, ServerState, unobserved
+from gateway.spawners.base import Mode, Observe, Server, ServerSpec, ServerState, unobserved
 from gateway.spawners.containers import Containers
 from gateway.spawners.docker_facts import (
     assigned_address,
@@ -38,7 +38,7 @@ from gateway.spawners.docker_spec import (
 )
 from gateway.spawners.engine import Engine, EngineRefused
 from gateway.spawners.network import NotebookNetwork, gateway_address, httpd_address
-from gateway.spawners.surroundings import Mode, Surroundings, look_around
+from gateway.spawners.surroundings import ModeSetting, Surroundings, look_around
 
 log = logging.getLogger(__name__)
 
@@ -66,7 +66,7 @@ class DockerOptions:
     spaces_dir: Path
     spaces_host_dir: Path | None = None
     docker_host: str = ""
-    mode: Mode = "auto"
+    mode: ModeSetting = "auto"
     subnet: str = "10.213.0.0/20"
     pids: int = 512
 
@@ -127,9 +127,16 @@ class DockerSpawner:
         for item in found:
             await self.network.connect(item["Id"], httpd_address(self.network.subnet))
 
-    async def detect_mode(self) -> Literal["dev", "prod"]:
-        """Return the mode in force."""
-        return "prod" if (await self.surroundings()).prod else "dev"
+    @property
+    def mode(self) -> Mode:
+        """The mode in force; unknown until the engine was reached once."""
+        found = self._surroundings
+        return "unknown" if found is None else "prod" if found.prod else "dev"
+
+    async def detect_mode(self) -> Mode:
+        """Return the mode in force; see base.Spawner.detect_mode."""
+        await self.surroundings()
+        return self.mode
 
     async def start(self, spec: ServerSpec) -> Server:
         """Make `spec`'s server run, or join the one that does; see base.Spawner.start."""

@@ -21,7 +21,7 @@ from pathlib import Path
 
 from gateway.errors import EngineError
 from gateway.spawners import jupyter_child, procfs
-from gateway.spawners.base import Observe, Server, ServerSpec, ServerState, unobserved
+from gateway.spawners.base import Mode, Observe, Server, ServerSpec, ServerState, unobserved
 from gateway.spawners.process_launch import check_jupyter, read_pipe, spawn_child
 from gateway.spawners.process_records import Record, Records
 from routes.keys import Target
@@ -65,6 +65,18 @@ class ProcessSpawner:
         self._exits: dict[int, int] = {}
         self._locks: defaultdict[str, asyncio.Lock] = defaultdict(asyncio.Lock)
         self._warned = False
+
+    @property
+    def mode(self) -> Mode:
+        """Servers have localhost ports."""
+        return "dev"
+
+    async def open(self) -> None:
+        """There is nothing to make ready."""
+
+    async def detect_mode(self) -> Mode:
+        """Return `mode`."""
+        return self.mode
 
     async def start(self, spec: ServerSpec) -> Server:
         """Start `spec`'s server, or join the one that runs; see base.Spawner.start.

@@ -21,7 +21,7 @@ _SHORT_ID = re.compile(r"[0-9a-f]{12}")
 _FILES_OF_DOCKER = ("/etc/hostname", "/etc/hosts", "/etc/resolv.conf")
 
 Json = dict[str, Any]
-Mode = Literal["auto", "dev", "prod"]
+ModeSetting = Literal["auto", "dev", "prod"]
 
 log = logging.getLogger(__name__)
 
@@ -42,7 +42,7 @@ class Surroundings:
 
 
 async def look_around(
-    engine: Engine, mode: Mode, spaces_dir: Path, spaces_host_dir: Path | None
+    engine: Engine, mode: ModeSetting, spaces_dir: Path, spaces_host_dir: Path | None
 ) -> Surroundings:
     """Find out where the gateway runs.
 

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from aiohttp import web
 
 from gateway.errors import EngineError
-from gateway.spawners.base import Server, ServerSpec, ServerState
+from gateway.spawners.base import Mode, Server, ServerSpec, ServerState
 from routes.keys import Target
 
 
@@ -16,6 +16,9 @@ class FakeSpawner:
     """Starts an application on loopback that accepts its spec's token at `api/status`.
 
     Attributes:
+        down: raised by whatever asks the engine; None while it is up.
+        found: the mode, which the engine tells when it is asked.
+        asked: how often the engine was asked.
         failure: raised by the next starts; None for none.
         dies: servers end before they are ready.
         gate: a start waits for it.
@@ -26,6 +29,9 @@ class FakeSpawner:
     engine_id = "fake"
 
     def __init__(self) -> None:
+        self.down: EngineError | None = None
+        self.found: Mode = "unknown"
+        self.asked = 0
         self.failure: EngineError | None = None
         self.dies = False
         self.gate = asyncio.Event()
@@ -35,7 +41,22 @@ class FakeSpawner:
         self._servers: dict[str, Server] = {}
         self._runners: dict[str, web.AppRunner] = {}
 
+    @property
+    def mode(self) -> Mode:
+        return self.found
+
+    async def open(self) -> None:
+        await self.detect_mode()
+
+    async def detect_mode(self) -> Mode:
+        self.asked += 1
+        if self.down is not None:
+            raise self.down
+        self.found = "dev"
+        return self.found
+
     async def start(self, spec: ServerSpec) -> Server:
+        await self.open()
         self.starts.append(spec)
         await self.gate.wait()
         if self.failure is not None:
@@ -45,9 +66,11 @@ class FakeSpawner:
         return server
 
     async def inspect(self, slug: str) -> Server | None:
+        await self.open()
         return self._servers.get(slug)
 
     async def list(self) -> Sequence[Server]:
+        await self.open()
         return list(self._servers.values())
 
     async def stop(self, server: Server, grace: float) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
 
 import pytest
 
@@ -12,6 +11,7 @@ from gateway.errors import EngineUnavailable, NotFound, StartFailed
 from gateway.notebooks.model import State
 from routes.apachedb import read as read_file
 from tests.activation.conftest import World
+from tests.support.waiting import until
 
 
 async def test_simultaneous_requests_join_one_start(world: World) -> None:
@@ -117,15 +117,6 @@ async def test_suspicion_about_an_older_generation_changes_nothing(world: World)
     await world.lifecycle.stop_container(slug)
     new = await world.activator.ensure(slug)
     assert world.activator.suspect(old) is new
-
-
-async def until(condition: Callable[[], bool]) -> None:
-    """Let other tasks run until the condition holds."""
-    for _ in range(100_000):
-        if condition():
-            return
-        await asyncio.sleep(0.001)
-    raise AssertionError("the condition never came true")
 
 
 async def test_running_server_that_cannot_be_probed_is_not_ended(world: World) -> None:

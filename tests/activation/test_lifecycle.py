@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import asyncio
+
 import pytest
 
 from gateway.errors import NotebookLocked
 from gateway.notebooks.model import State
 from routes.apachedb import read as read_file
 from tests.activation.conftest import World
+from tests.support.waiting import until
 
 
 async def test_each_start_has_a_generation_and_secret_of_its_own(world: World) -> None:
@@ -48,6 +51,20 @@ async def test_sync_of_a_locked_notebook_leaves_its_server_as_it_is(world: World
     assert "runs as" in await world.lifecycle.sync_container(slug)
     assert (world.spawner.stopped, len(world.spawner.starts)) == ([], 1)
     assert await world.activator.ensure(slug) == before
+
+
+async def test_adoption_leaves_a_start_that_is_under_way_to_itself(world: World) -> None:
+    slug = await world.notebook()
+    world.spawner.gate.clear()
+    start = world.activator.begin(slug)
+    await until(lambda: bool(world.spawner.starts))
+    asked = world.spawner.asked
+    adoption = asyncio.create_task(world.lifecycle.adopt())
+    await until(lambda: world.spawner.asked > asked)
+    world.spawner.gate.set()
+    assert await adoption == 1
+    assert world.routes.get(f"/nb/{slug}").target == str((await start).target)
+    assert world.catalogue.notebook(slug).state is State.RUNNING
 
 
 async def test_delete_keeps_the_space_unless_asked(world: World) -> None:

@@ -11,7 +11,7 @@ from pathlib import Path
 from gateway.access import Namespace
 from gateway.activation.routing import RouteService
 from gateway.api import Facts, Services
-from gateway.errors import StartFailed
+from gateway.errors import EngineError, StartFailed
 from gateway.launch.links import LinkPolicy, LinkService
 from gateway.launch.tickets import Tickets
 from gateway.notebooks.catalogue import Catalogue
@@ -38,7 +38,7 @@ class Status:
 class FakeEngine:
     """Lifecycle and activator in one: it starts nothing, but keeps the records as they do.
 
-    `held` keeps starts from becoming ready; `broken` makes them fail.
+    `held` keeps starts from becoming ready; `broken` makes them fail; `down` hides the mode.
     """
 
     catalogue: Catalogue
@@ -48,6 +48,8 @@ class FakeEngine:
     forgiven: list[str] = field(default_factory=list)
     stopped: list[str] = field(default_factory=list)
     output: str = ""
+    mode: str = "dev"
+    down: EngineError | None = None
     statuses: dict[str, Status] = field(default_factory=dict)
     failures: dict[str, StartFailed] = field(default_factory=dict)
     tasks: dict[str, asyncio.Task[RouteEntry]] = field(default_factory=dict)
@@ -69,6 +71,11 @@ class FakeEngine:
 
     async def logs(self, slug: str, lines: int) -> str:
         return "\n".join(self.output.splitlines()[-lines:])
+
+    async def detect_mode(self) -> str:
+        if self.down is not None:
+            raise self.down
+        return self.mode
 
     async def ensure(self, slug: str) -> RouteEntry:
         return await self.begin(slug)
@@ -131,16 +138,18 @@ async def world_in(
     spaces = Spaces(state_dir / "spaces")
     engine = FakeEngine(catalogue, spaces)
     engine.held.set()
+    engine.mode = "dev" if direct else "prod"
     file = ApacheDB(state_dir / "routes.gdbm")
     publisher = Publisher(file)
     namespace = Namespace(base_domain, scheme="https")
     links = LinkService(
-        LinkPolicy(origin, lifetime=600.0, direct=direct),
+        LinkPolicy(origin, lifetime=600.0),
         namespace,
         catalogue,
         spaces,
         tickets,
         engine.ensure,
+        engine.detect_mode,
     )
     routes = RouteService(
         Table(),
@@ -154,7 +163,7 @@ async def world_in(
     )
     await routes.load()
     services = Services(
-        facts=Facts("1.2.3", "0123abcd", "process", "dev"),
+        facts=Facts("1.2.3", "0123abcd", "process", lambda: engine.mode),
         token=TOKEN,
         catalogue=catalogue,
         lifecycle=engine,

@@ -9,6 +9,7 @@ from urllib.parse import parse_qs, urlsplit
 
 import pytest
 
+from gateway.errors import EngineUnavailable
 from gateway.launch.links import host_of
 from gateway.launch.tickets import Ticket
 from tests.api.conftest import Client, client_for
@@ -129,6 +130,17 @@ async def test_in_prod_mode_a_direct_link_is_refused(prod_client: Client) -> Non
     response = await prod_client.post(URL, json={**ALICE, "direct": True})
     assert response.status == 409
     assert "dev mode" in (await response.json())["detail"]
+
+
+async def test_while_the_engine_is_down_a_direct_link_is_refused_for_that_reason(
+    client: Client, world: World
+) -> None:
+    world.engine.down = EngineUnavailable("unix:///var/run/docker.sock")
+    response = await client.post(URL, json={**ALICE, "direct": True})
+    problem = await response.json()
+    assert (response.status, problem["type"]) == (503, "about:blank#engine-unavailable")
+    assert "unix:///var/run/docker.sock does not answer; start it" in problem["detail"]
+    assert "prod" not in problem["detail"]
 
 
 async def test_in_host_routing_a_link_leads_to_the_notebooks_own_origin(

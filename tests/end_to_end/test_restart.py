@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import stat
+import time
 from pathlib import Path
 
 import docker
@@ -36,6 +37,33 @@ async def test_killed_gateway_adopts_what_runs(
             assert gateway.nbgate("notebook", "url", "demo-x-alice", "--direct") == direct
             assert await execute(client, base, "2 + 2") == "4"
             assert _running_since(gateway, after["container_id"]) == since
+
+
+@pytest.mark.engine
+def test_engine_that_is_down_at_the_start_is_used_once_it_is_up(
+    request: pytest.FixtureRequest, tmp_path: Path
+) -> None:
+    with gateway_with(request, tmp_path / "state", "docker") as gateway:
+        gateway.nbgate("notebook", "url", "--project", "demo", "--person", "alice")
+        direct = gateway.nbgate("notebook", "url", "demo-x-alice", "--direct")
+        before = gateway.show("demo-x-alice")
+        gateway.kill()
+        scheme, _, engine = gateway.environment["NBGATE_DOCKER_HOST"].partition("://")
+        assert scheme == "unix", "this test needs an engine on a socket"
+        late = tmp_path / "late.sock"
+        gateway.environment["NBGATE_DOCKER_HOST"] = f"unix://{late}"
+        gateway.start()
+        refused = gateway.run("notebook", "url", "demo-x-alice", "--direct")
+        assert refused.returncode == 1
+        assert f"the container engine at unix://{late} does not answer" in refused.stderr
+        assert "prod mode" not in refused.stderr
+        late.symlink_to(engine)
+        deadline = time.monotonic() + 60
+        while (after := gateway.show("demo-x-alice"))["phase"] != "ready":
+            assert time.monotonic() < deadline, gateway.log.read_text()
+        assert after["container_id"] == before["container_id"]
+        assert after["generation"] == before["generation"]
+        assert gateway.nbgate("notebook", "url", "demo-x-alice", "--direct") == direct
 
 
 async def test_damaged_map_of_secrets_is_set_aside_and_made_anew_at_the_start(

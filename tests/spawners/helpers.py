@@ -18,7 +18,7 @@ import docker
 from gateway.spawners.base import Server, ServerSpec
 from gateway.spawners.docker import DockerOptions, DockerSpawner
 from gateway.spawners.network import network_name
-from gateway.spawners.surroundings import Mode
+from gateway.spawners.surroundings import ModeSetting
 from tests.support.engine import EngineHandle
 
 SECRET = "hop-secret-of-the-test"
@@ -41,7 +41,7 @@ class Workshop:
     subnet: str = field(default_factory=free_subnet)
     _spawners: list[DockerSpawner] = field(default_factory=list)
 
-    def spawner(self, mode: Mode = "dev", **changes: Any) -> DockerSpawner:
+    def spawner(self, mode: ModeSetting = "dev", **changes: Any) -> DockerSpawner:
         """Return a new spawner of this installation: a gateway that was started again."""
         options: dict[str, Any] = {
             "installation": self.installation,
