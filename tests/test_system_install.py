@@ -170,7 +170,7 @@ def test_interrupted_run_stops_the_engine_that_is_being_prepared(ready: Machine)
     allow_sudo(ready)
     ready.stand_in(
         ".venv/bin/python",
-        "trap 'echo interrupted >> calls; exit 1' INT\n: > preparing\nsleep 600 & wait",
+        "trap 'echo interrupted >> calls; kill $!; exit 1' INT\nsleep 600 &\n: > preparing\nwait",
     )
     ready.stand_in("make", "until [ -e preparing ]; do sleep 0.05; done\nkill -TERM $PPID")
     assert ready.run("test.sh").returncode != 0
