@@ -11,10 +11,11 @@ import asyncio
 import enum
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
+from typing import cast
 
 from gateway.errors import problem_of
 from gateway.launch.cookies import tokens_from
-from gateway.launch.sessions import Principal, SessionTable
+from gateway.launch.sessions import Principal, SessionTable, token_digest
 from gateway.notebooks.names import RESERVED
 from gateway.proxy.interface import (
     Client,
@@ -26,6 +27,7 @@ from gateway.proxy.interface import (
     RouteEntry,
 )
 from gateway.proxy.messages import RequestHead
+from routes.keys import canonical_host
 from routes.table import Table
 
 _SAFE = frozenset({b"GET", b"HEAD", b"OPTIONS"})
@@ -155,38 +157,43 @@ class AccessGate:
 
     def decide(self, head: RequestHead, client: Client) -> Decision:
         """Return what to do with a request."""
-        path = head.path
+        path = head.target.partition(b"?")[0]
         if path.startswith(b"/gateway/") or path == b"/gateway":
             return Local()
-        host = client.host.encode("latin-1")
-        entry = self._table.match(host, path)
-        if entry is not None and entry.slug is None:
-            return Relay(entry)
-        slug = entry.slug if entry is not None else self._namespace.slug_of(host, path)
+        entry = self._table.find(_host_key(head, client), path)
+        if entry is None:
+            return self._decide_unknown(head, client, path)
+        principal = None if entry.slug is None else self._principal(head, client)
+        standing = head.standing
+        if standing is None:
+            return _decide_known(head, client, entry, principal)
+        if standing.verdict is not None:
+            of_entry, of_principal, of_method, verdict = standing.verdict
+            if of_entry is entry and of_principal is principal and of_method == head.method:
+                return cast("Decision", verdict)
+        decision = _decide_known(head, client, entry, principal)
+        standing.verdict = (entry, principal, head.method, decision)
+        return decision
+
+    def _decide_unknown(self, head: RequestHead, client: Client, path: bytes) -> Decision:
+        slug = self._namespace.slug_of(client.host.encode("latin-1"), path)
         if slug is None:
             return Local("unknown")
-        return self._decide_notebook(head, client, entry, slug)
-
-    def _decide_notebook(
-        self, head: RequestHead, client: Client, entry: RouteEntry | None, slug: str
-    ) -> Decision:
-        principal = self._principal(head, client)
-        if principal is None:
+        if self._principal(head, client) is None:
             return _unauthenticated(head, slug)
-        if entry is None or not may_use(principal, entry.owner):
-            return Local("unknown", slug)
-        if crosses_origin(head, client):
-            return Refuse(403, "cross-origin", "another site's page may not send this request")
-        if entry.target is not None:
-            return Relay(entry, principal.subject, wake_of(head) is not Wake.BACKGROUND)
-        return _decide_cold(head, entry, principal.subject)
+        return Local("unknown", slug)
 
     def _principal(self, head: RequestHead, client: Client) -> Principal | None:
-        cookie = head.get(b"cookie")
-        if not cookie:
-            return None
-        tokens = tokens_from(cookie, client.scheme == "https")
-        return self._sessions.first(tokens, client.host)
+        standing = head.standing
+        digests = None if standing is None else standing.tokens
+        if digests is None:
+            cookie = head.get(b"cookie") or b""
+            digests = [
+                token_digest(token) for token in tokens_from(cookie, client.scheme == "https")
+            ]
+            if standing is not None:
+                standing.tokens = digests
+        return self._sessions.first(digests, client.host)
 
     async def awaken(self, hold: Hold) -> Relay | Refuse:
         """Wait until the notebook is hot; see Gate.awaken."""
@@ -210,6 +217,32 @@ class AccessGate:
 def may_use(principal: Principal, owner: str | None) -> bool:
     """Whether the principal may use a notebook of `owner`."""
     return principal.administrator or principal.subject == owner
+
+
+def _host_key(head: RequestHead, client: Client) -> str:
+    standing = head.standing
+    if standing is None:
+        return canonical_host(client.host.encode("latin-1"))
+    if standing.host is None:
+        standing.host = canonical_host(client.host.encode("latin-1"))
+    return standing.host
+
+
+def _decide_known(
+    head: RequestHead, client: Client, entry: RouteEntry, principal: Principal | None
+) -> Decision:
+    """Decide from the arguments alone, so that equal requests need it once."""
+    if entry.slug is None:
+        return Relay(entry)
+    if principal is None:
+        return _unauthenticated(head, entry.slug)
+    if not may_use(principal, entry.owner):
+        return Local("unknown", entry.slug)
+    if crosses_origin(head, client):
+        return Refuse(403, "cross-origin", "another site's page may not send this request")
+    if entry.target is not None:
+        return Relay(entry, principal.subject, wake_of(head) is not Wake.BACKGROUND)
+    return _decide_cold(head, entry, principal.subject)
 
 
 def _unauthenticated(head: RequestHead, slug: str) -> Decision:

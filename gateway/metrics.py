@@ -2,36 +2,50 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from functools import partial
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
+from prometheus_client.registry import Collector
 
 from gateway.notebooks.model import State
+from gateway.traffic import Traffic
 
 _PHASE_BUCKETS = (0.01, 0.03, 0.1, 0.3, 0.5, 1.0, 1.5, 2.0, 3.0, 5.0, 8.0, 15.0, 30.0, 60.0)
+
+
+class _TrafficCollector(Collector):
+    """Renders a Traffic at each scrape."""
+
+    def __init__(self, traffic: Traffic) -> None:
+        self._traffic = traffic
+
+    def collect(self) -> Iterator[Metric]:
+        """See prometheus_client."""
+        traffic = self._traffic
+        requests = CounterMetricFamily(
+            "nbgate_requests", "Requests by what was sent downstream", labels=["outcome"]
+        )
+        for outcome, count in sorted(traffic.outcomes.items()):
+            requests.add_metric([outcome], count)
+        yield requests
+        yield GaugeMetricFamily(
+            "nbgate_requests_in_flight", "Requests being answered", traffic.in_flight
+        )
+        yield GaugeMetricFamily("nbgate_websockets_open", "Open WebSockets", traffic.websockets)
 
 
 class Metrics:
     """All instruments of one gateway, in a registry of their own.
 
-    It is the data path's Observer. `states` and `routes` are asked at each scrape.
+    `traffic` is the data path's. `states` and `routes` are asked at each scrape.
     """
 
     def __init__(self) -> None:
         self.registry = CollectorRegistry()
-        self._requests = Counter(
-            "nbgate_requests",
-            "Requests by what was sent downstream",
-            ["outcome"],
-            registry=self.registry,
-        )
-        self._in_flight = Gauge(
-            "nbgate_requests_in_flight", "Requests being answered", registry=self.registry
-        )
-        self._websockets = Gauge(
-            "nbgate_websockets_open", "Open WebSockets", registry=self.registry
-        )
+        self.traffic = Traffic()
+        self.registry.register(_TrafficCollector(self.traffic))
         self._routes = Gauge("nbgate_routes", "Routes in the table", registry=self.registry)
         self._notebooks = Gauge(
             "nbgate_notebooks", "Notebooks by state", ["state"], registry=self.registry
@@ -51,23 +65,6 @@ class Metrics:
             "Seconds from a change of routes to the file in place",
             registry=self.registry,
         )
-
-    def request_started(self) -> None:
-        """Count a request in flight."""
-        self._in_flight.inc()
-
-    def request_finished(self, outcome: str) -> None:
-        """Count its end; `outcome` is `1xx` (a tunnel was opened) … `5xx`, or `aborted`."""
-        self._in_flight.dec()
-        self._requests.labels(outcome).inc()
-
-    def websocket_opened(self) -> None:
-        """Count a tunnel that was set up."""
-        self._websockets.inc()
-
-    def websocket_closed(self) -> None:
-        """Count a tunnel that ended."""
-        self._websockets.dec()
 
     def start_finished(self, result: str) -> None:
         """Count a start; `result` is `ready` or `failed`."""

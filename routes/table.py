@@ -67,6 +67,14 @@ class Table(Generic[V]):
         """Yield every key with its value, in no order; the table may change meanwhile."""
         yield from tuple(self._values.items())
 
+    def values(self) -> list[V]:
+        """Return every value, in no order; later changes do not touch the list."""
+        return list(self._values.values())
+
+    def replace(self, other: Table[V]) -> None:
+        """Take over the content of `other`, at once; `other` must not be used after."""
+        self._values, self._hosts, self._root = other._values, other._hosts, other._root
+
     def match(self, host: bytes, path: bytes) -> V | None:
         """Return the value for a request, or None.
 
@@ -74,8 +82,12 @@ class Table(Generic[V]):
             host: the raw Host header.
             path: the raw path; it may carry a query, which is ignored.
         """
+        return self.find(canonical_host(host) if self._hosts else "", path)
+
+    def find(self, host: str, path: bytes) -> V | None:
+        """Do what `match` does; `host` is in canonical form already."""
         if self._hosts:
-            held = self._hosts.get(canonical_host(host))
+            held = self._hosts.get(host)
             if held is not None:
                 return held[0]
         return self._match_path(path)

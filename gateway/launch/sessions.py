@@ -23,6 +23,7 @@ from gateway.launch import secret
 from gateway.notebooks.database import Database
 from gateway.notebooks.projects import utc_now
 from gateway.notebooks.schema import session_tokens, sessions
+from gateway.proxy.interface import DataPath
 
 T = TypeVar("T")
 
@@ -51,6 +52,11 @@ class _Entry:
     principal: Principal
 
 
+def token_digest(token: bytes) -> bytes:
+    """Return what stands for a token in tables: its SHA-256."""
+    return sha256(token).digest()
+
+
 class SessionTable:
     """What the data path reads: token → principal. Written by `Sessions` alone.
 
@@ -71,15 +77,15 @@ class SessionTable:
 
         `host` is the Host header as the browser sends it, with its port if it sent one.
         """
-        entry = self._entries.get(sha256(cookie_token).digest())
-        if entry is None or entry.host != host.lower() or entry.expires <= self._now():
-            return None
-        return entry.principal
+        return self.first((token_digest(cookie_token),), host)
 
-    def first(self, cookie_tokens: Iterable[bytes], host: str) -> Principal | None:
+    def first(self, digests: Iterable[bytes], host: str) -> Principal | None:
         """Return who has the first of these tokens that is good at this host, or None."""
-        found = (self.lookup(token, host) for token in cookie_tokens)
-        return next((principal for principal in found if principal is not None), None)
+        for digest in digests:
+            entry = self._entries.get(digest)
+            if entry is not None and entry.host == host.lower() and entry.expires > self._now():
+                return entry.principal
+        return None
 
     def principal(self, session: str) -> Principal | None:
         """Return whose session this is, or None if there is none or it has expired."""
@@ -105,6 +111,13 @@ class SessionTable:
             session
             for session, digests in self._digests.items()
             if any(self._entries[digest].expires <= now for digest in digests)
+        ]
+
+    def tokens(self) -> list[tuple[bytes, str, datetime, Principal]]:
+        """Return every token as `put` takes it; later changes do not touch the list."""
+        return [
+            (digest, entry.host, entry.expires, entry.principal)
+            for digest, entry in self._entries.items()
         ]
 
     def replace(self, other: SessionTable) -> None:
@@ -134,6 +147,11 @@ class Sessions:
         self._lifetime = timedelta(seconds=lifetime)
         self._now = now
         self._turn = asyncio.Lock()
+        self._data_path: DataPath | None = None
+
+    def attach(self, data_path: DataPath) -> None:
+        """From now on a change is done when `data_path` has it in force."""
+        self._data_path = data_path
 
     async def load(self) -> None:
         """Fill the table from the database: at the start, and to see other gateways' changes."""
@@ -236,14 +254,17 @@ class Sessions:
         return gone.rowcount
 
     def _put(self, token: str, host: str, expires: datetime, principal: Principal) -> None:
-        self.table.put(sha256(token.encode()).digest(), host.lower(), expires, principal)
+        self.table.put(token_digest(token.encode()), host.lower(), expires, principal)
 
     async def _change(self, change: Callable[[], Coroutine[Any, Any, T]], name: str) -> T:
         async def in_turn() -> T:
             async with self._turn:
                 return await change()
 
-        return await self._database.finish(in_turn(), name)
+        result = await self._database.finish(in_turn(), name)
+        if self._data_path is not None:
+            await self._data_path.settled()
+        return result
 
 
 def _token_row(token: str, session_id: str, host: str, now: datetime) -> sa.Insert:

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from gateway.proxy.forwarded import Forwarding
-from gateway.proxy.headers import HeaderRules
+from gateway.proxy.headers import HeaderRules, RequestIds
 from gateway.proxy.interface import Clock, Gate, Observer, ProxyLimits
 from gateway.proxy.pool import Pool
 
@@ -31,6 +31,7 @@ class Context:
         clock: monotonic seconds.
         connections: client connections that are not tunnels.
         tunnels: what became of the others.
+        request_ids: names requests.
         draining: no request after the present one is taken.
         drained: set when draining and `connections` is empty.
         tunnels_closed: set when the last tunnel closes.
@@ -47,6 +48,7 @@ class Context:
     connections: set[Downstream] = field(default_factory=set)
     tunnels: set[Tunnel] = field(default_factory=set)
     draining: bool = False
+    request_ids: RequestIds = field(default_factory=RequestIds)
     drained: asyncio.Event = field(default_factory=asyncio.Event)
     tunnels_closed: asyncio.Event = field(default_factory=asyncio.Event)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import math
 from collections.abc import Callable
 
 _SLACK = 0.001
@@ -13,45 +14,47 @@ class Deadline:
 
     Moving the moment later costs an assignment, which is what happens several times with each
     request; the timer finds out when it fires.
+
+    Attributes:
+        at: loop time of the deadline; None for none. May be set to None, else by `set` alone.
     """
 
-    __slots__ = ("_at", "_handle", "_loop", "_passed")
+    __slots__ = ("_armed", "_handle", "_loop", "_passed", "at")
 
     def __init__(self, loop: asyncio.AbstractEventLoop, passed: Callable[[], None]) -> None:
         self._loop = loop
         self._passed = passed
-        self._at: float | None = None
+        self.at: float | None = None
         self._handle: asyncio.TimerHandle | None = None
+        self._armed = math.inf  # when the timer fires
 
     def set(self, seconds: float | None) -> None:
         """Let the deadline be `seconds` from now, in place of any before; None for never."""
         if seconds is None:
-            self._at = None
+            self.at = None
             return
-        self._at = at = self._loop.time() + seconds
-        if self._handle is None:
-            self._handle = self._loop.call_at(at, self._fire)
-        elif self._handle.when() > at:
-            self._handle.cancel()
-            self._handle = self._loop.call_at(at, self._fire)
-
-    def clear(self) -> None:
-        """Let there be no deadline; the timer may still be armed."""
-        self._at = None
+        self.at = at = self._loop.time() + seconds
+        if at < self._armed:
+            if self._handle is not None:
+                self._handle.cancel()
+            self._arm(at)
 
     def close(self) -> None:
         """Clear for good and free the timer."""
-        self._at = None
+        self.at = None
         if self._handle is not None:
             self._handle.cancel()
-            self._handle = None
+            self._handle, self._armed = None, math.inf
+
+    def _arm(self, at: float) -> None:
+        self._handle, self._armed = self._loop.call_at(at, self._fire), at
 
     def _fire(self) -> None:
-        self._handle = None
-        if self._at is None:
+        self._handle, self._armed = None, math.inf
+        if self.at is None:
             return
-        if self._loop.time() < self._at - _SLACK:
-            self._handle = self._loop.call_at(self._at, self._fire)
+        if self._loop.time() < self.at - _SLACK:
+            self._arm(self.at)
             return
-        self._at = None
+        self.at = None
         self._passed()

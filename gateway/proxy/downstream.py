@@ -7,7 +7,6 @@ the answers that the data path gives itself. What becomes of a request is exchan
 from __future__ import annotations
 
 import asyncio
-import enum
 from typing import cast
 
 from gateway.errors import Problem, UpstreamTimeout
@@ -21,37 +20,34 @@ from gateway.proxy.head import (
     HEAD_END,
     BadHead,
     check_partial,
-    parse_request,
     without_empty_lines,
 )
-from gateway.proxy.messages import RequestHead
+from gateway.proxy.messages import Framing, RequestHead
+from gateway.proxy.repeated import RequestReader
 from gateway.proxy.sockets import reset_on_close
+from gateway.proxy.transports import OverTls
 
 _LINGER_SECONDS = 5.0
 _FLUSH_SECONDS = 30.0
 
 
-class _Phase(enum.Enum):
-    """What the connection is doing."""
+# What the connection is doing. Plain numbers: members of an Enum cost a search at each use.
+_IDLE = 0  # no byte of a request has come
+_HEAD = 1  # a part of a head has come
+_BUSY = 2  # a request is in flight
+_LINGER = 3  # all is said; what still comes is dropped
+_CLOSED = 4
 
-    IDLE = enum.auto()  # no byte of a request has come
-    HEAD = enum.auto()  # a part of a head has come
-    BUSY = enum.auto()  # a request is in flight
-    LINGER = enum.auto()  # all is said; what still comes is dropped
-    CLOSED = enum.auto()
-
-
-class _Pause(enum.IntFlag):
-    """Why the client is not read from."""
-
-    UPSTREAM = 1  # the upstream has not taken what we have
-    AHEAD = 2  # enough requests are waiting
+# Why the client is not read from; a sum of these.
+_FOR_UPSTREAM = 1  # the upstream has not taken what we have
+_AHEAD = 2  # enough requests are waiting
 
 
 class Downstream(asyncio.Protocol):
     """A client's connection.
 
     Attributes:
+        write: sends to the client.
         write_paused: whether the client has not taken what we have.
     """
 
@@ -62,6 +58,7 @@ class Downstream(asyncio.Protocol):
         "_context",
         "_deadline",
         "_exchange",
+        "_heads",
         "_paused",
         "_peer",
         "_phase",
@@ -69,17 +66,19 @@ class Downstream(asyncio.Protocol):
         "_reset_to_break",
         "_transport",
         "_unsent",
+        "write",
         "write_paused",
     )
 
     def __init__(self, context: Context) -> None:
         self._context = context
-        self._phase = _Phase.IDLE
+        self._phase = _IDLE
         self._ahead = b""
         self._checked = 0  # so much of it is known to hold no whole head
         self._body: Body | None = None
+        self._heads = RequestReader()
         self._exchange: Exchange | None = None
-        self._paused = _Pause(0)
+        self._paused = 0
         self._pumping = False
         self._reset_to_break = False
         self._unsent = 0
@@ -90,9 +89,12 @@ class Downstream(asyncio.Protocol):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """See asyncio."""
         self._transport = cast("asyncio.Transport", transport)
+        self.write = self._transport.write
         name = transport.get_extra_info("peername")
         address = str(name[0]) if isinstance(name, tuple) else ""
-        scheme = "https" if transport.get_extra_info("sslcontext") else "http"
+        scheme = "http"
+        if transport.get_extra_info("sslcontext"):
+            scheme, self._transport = "https", OverTls(self._transport)
         self._peer = Peer(self._context.forwarding, address, scheme)
         self._deadline = Deadline(asyncio.get_running_loop(), self._deadline_passed)
         self._deadline.set(self._context.limits.head_timeout)
@@ -100,13 +102,13 @@ class Downstream(asyncio.Protocol):
 
     def data_received(self, data: bytes) -> None:
         """See asyncio."""
-        if self._phase is _Phase.BUSY:
+        if self._phase is _BUSY:
             if self._body is not None:
                 self._take_body(self._body, data)
             else:
                 self._ahead += data
                 self._bound_ahead()
-        elif self._phase in (_Phase.IDLE, _Phase.HEAD):
+        elif self._phase <= _HEAD:
             self._ahead = self._ahead + data if self._ahead else data
             self._pump()
 
@@ -118,7 +120,7 @@ class Downstream(asyncio.Protocol):
         that one must end.
         """
         exchange, self._exchange = self._exchange, None
-        self._phase = _Phase.CLOSED
+        self._phase = _CLOSED
         self._deadline.set(_FLUSH_SECONDS)
         if exchange is not None:
             exchange.cancel()
@@ -126,7 +128,7 @@ class Downstream(asyncio.Protocol):
     def connection_lost(self, exc: Exception | None) -> None:
         """See asyncio."""
         exchange, self._exchange = self._exchange, None
-        self._phase = _Phase.CLOSED
+        self._phase = _CLOSED
         self._deadline.close()
         if exchange is not None:
             exchange.cancel()
@@ -148,17 +150,14 @@ class Downstream(asyncio.Protocol):
 
     # -- for the exchange
 
-    def write(self, data: bytes) -> None:
-        """Send to the client."""
-        self._transport.write(data)
-
     def pause_for_upstream(self) -> None:
         """Stop reading until the upstream has caught up."""
-        self._pause(_Pause.UPSTREAM)
+        self._pause(_FOR_UPSTREAM)
 
     def resume_for_upstream(self) -> None:
         """The upstream has caught up."""
-        self._resume(_Pause.UPSTREAM)
+        if self._paused:
+            self._resume(_FOR_UPSTREAM)
 
     def await_response(self) -> None:
         """The whole request is sent: from now on the upstream's time counts."""
@@ -171,7 +170,7 @@ class Downstream(asyncio.Protocol):
             delimited: whether its framing shows the client where the body ends; if not, only a
                 reset can tell it that the body was cut off.
         """
-        self._deadline.clear()
+        self._deadline.at = None
         self._reset_to_break = not delimited
 
     def response_complete(self, *, keep_alive: bool) -> None:
@@ -195,7 +194,7 @@ class Downstream(asyncio.Protocol):
     def break_off(self) -> None:
         """Show the client that the response is cut off: never a clean end."""
         self._exchange = None
-        self._phase = _Phase.CLOSED
+        self._phase = _CLOSED
         if self._reset_to_break:
             reset_on_close(self._transport)
         self._transport.abort()
@@ -203,7 +202,7 @@ class Downstream(asyncio.Protocol):
     def release_for_tunnel(self) -> tuple[asyncio.Transport, bytes]:
         """Give the transport and what was read ahead away; this object is done."""
         self._exchange = None
-        self._phase = _Phase.CLOSED
+        self._phase = _CLOSED
         self._deadline.close()
         self._context.left(self)
         return self._transport, self._ahead
@@ -212,7 +211,7 @@ class Downstream(asyncio.Protocol):
 
     def drain(self) -> None:
         """Close as soon as no request is in flight."""
-        if self._phase is _Phase.IDLE:
+        if self._phase is _IDLE:
             self._close()
 
     def abort(self) -> None:
@@ -228,7 +227,7 @@ class Downstream(asyncio.Protocol):
         self._pumping = True
         try:
             while self._ahead and not self.write_paused:
-                if self._phase not in (_Phase.IDLE, _Phase.HEAD) or not self._take_head():
+                if self._phase > _HEAD or not self._take_head():
                     break
         finally:
             self._pumping = False
@@ -247,7 +246,7 @@ class Downstream(asyncio.Protocol):
                 check_partial(data, self._checked)
                 self._await_head(data)
                 return False
-            head = parse_request(data[:end])
+            head = self._heads.read(data[:end])
         except BadHead as error:
             self._refuse(error.status, error.reason)
             return False
@@ -257,17 +256,18 @@ class Downstream(asyncio.Protocol):
 
     def _await_head(self, data: bytes) -> None:
         self._ahead, self._checked = data, len(data)
-        if data and self._phase is _Phase.IDLE:
-            self._phase = _Phase.HEAD
+        if data and self._phase is _IDLE:
+            self._phase = _HEAD
             self._deadline.set(self._context.limits.head_timeout)
 
     def _start(self, head: RequestHead) -> None:
         context = self._context
-        self._phase = _Phase.BUSY
-        self._deadline.clear()
+        self._phase = _BUSY
+        self._deadline.at = None
         context.observer.request_started()
         client, forwarding = self._peer.introduce(head)
-        self._body = request_body(head.framing, head.length, context.rules.request_trailers)
+        if head.framing is not Framing.NONE:
+            self._body = request_body(head.framing, head.length, context.rules.request_trailers)
         exchange = Exchange(context, self, head, client, forwarding)
         self._exchange = exchange
         exchange.begin(context.gate.decide(head, client))
@@ -276,7 +276,7 @@ class Downstream(asyncio.Protocol):
         if self._body is not None and self._ahead:
             data, self._ahead = self._ahead, b""
             self._take_body(self._body, data)
-        else:
+        elif self._ahead:
             self._bound_ahead()
 
     def _take_body(self, body: Body, data: bytes) -> None:
@@ -300,24 +300,24 @@ class Downstream(asyncio.Protocol):
         limits = self._context.limits
         data = self._ahead
         if data and (len(data) > limits.head_bytes or data.count(HEAD_END) >= limits.pipeline):
-            self._pause(_Pause.AHEAD)
+            self._pause(_AHEAD)
 
-    def _pause(self, why: _Pause) -> None:
+    def _pause(self, why: int) -> None:
         if not self._paused:
             self._transport.pause_reading()
         self._paused |= why
 
-    def _resume(self, why: _Pause) -> None:
-        if self._paused:
-            self._paused &= ~why
-            if not self._paused:
-                self._transport.resume_reading()
+    def _resume(self, why: int) -> None:
+        self._paused &= ~why
+        if not self._paused:
+            self._transport.resume_reading()
 
     # -- the ends
 
     def _next(self) -> None:
-        self._phase = _Phase.IDLE
-        self._resume(_Pause.AHEAD | _Pause.UPSTREAM)
+        self._phase = _IDLE
+        if self._paused:
+            self._resume(_AHEAD | _FOR_UPSTREAM)
         self._deadline.set(self._context.limits.keepalive_timeout)
         if self._ahead:
             self._pump()
@@ -325,20 +325,22 @@ class Downstream(asyncio.Protocol):
     def _refuse(self, status: int, reason: str) -> None:
         """Answer a head that cannot be read, and close."""
         problem = Problem(status, "bad-request", reason)
-        self._transport.write(render(problem, keep_alive=False))
+        request_id = self._context.request_ids.next()
+        self._transport.write(render(problem, keep_alive=False, request_id=request_id))
         self._linger()
 
     def _linger(self) -> None:
         """Close without a reset that could overtake the answer (RFC 9112, 9.6)."""
-        self._phase = _Phase.LINGER
+        self._phase = _LINGER
         self._ahead, self._body = b"", None
-        self._resume(_Pause.AHEAD | _Pause.UPSTREAM)
+        if self._paused:
+            self._resume(_AHEAD | _FOR_UPSTREAM)
         if self._transport.can_write_eof() and not self._transport.is_closing():
             self._transport.write_eof()
         self._close_within(_LINGER_SECONDS)
 
     def _close(self) -> None:
-        self._phase = _Phase.CLOSED
+        self._phase = _CLOSED
         self._transport.close()
         self._close_within(_FLUSH_SECONDS)
 
@@ -347,11 +349,11 @@ class Downstream(asyncio.Protocol):
         self._deadline.set(seconds)
 
     def _deadline_passed(self) -> None:
-        if self._phase is _Phase.BUSY and self._exchange is not None:
+        if self._phase is _BUSY and self._exchange is not None:
             self._exchange.fail(UpstreamTimeout(self._context.limits.response_timeout or 0.0))
-        elif self._phase is _Phase.HEAD:
+        elif self._phase is _HEAD:
             self._refuse(408, "the head of the request was not complete in time")
-        elif self._phase is _Phase.IDLE:
+        elif self._phase is _IDLE:
             self._close()
         elif 0 < self._transport.get_write_buffer_size() < self._unsent:
             self._close_within(_FLUSH_SECONDS)  # slow, but it reads

@@ -16,9 +16,8 @@ from gateway.proxy.activity import shows_person
 from gateway.proxy.answers import problem_of_refusal
 from gateway.proxy.context import Context
 from gateway.proxy.framing import Body, response_body
-from gateway.proxy.headers import request_id
 from gateway.proxy.interface import Activity, Client, Decision, Hold, Local, Refuse, Relay
-from gateway.proxy.messages import Framing, RequestHead, ResponseHead
+from gateway.proxy.messages import COUNTED, Framing, RequestHead, ResponseHead
 from gateway.proxy.obtaining import from_pool, obtain
 from gateway.proxy.tunnel import Tunnel
 from gateway.proxy.upstream import Upstream
@@ -38,14 +37,15 @@ class Exchange:
 
     Attributes:
         request_complete: whether all of the request was read from the client.
+        write: sends response bytes to the client.
     """
 
     __slots__ = (
         "_activity",
-        "_added",
         "_client",
         "_context",
         "_downstream",
+        "_forwarding",
         "_head",
         "_held",
         "_held_bytes",
@@ -58,6 +58,7 @@ class Exchange:
         "_task",
         "_upstream",
         "request_complete",
+        "write",
     )
 
     def __init__(
@@ -70,10 +71,11 @@ class Exchange:
     ) -> None:
         self._context = context
         self._downstream = downstream
+        self.write = downstream.write
         self._head = head
         self._client = client
-        self._request_id = request_id(head)
-        self._added = forwarding + b"X-Request-ID: %b\r\n" % self._request_id
+        self._forwarding = forwarding
+        self._request_id = context.request_ids.of(head)
         self.request_complete = head.framing is Framing.NONE or (
             head.framing is Framing.LENGTH and not head.length
         )
@@ -95,11 +97,11 @@ class Exchange:
         if isinstance(decision, Refuse):
             self._answer(problem_of_refusal(decision))
             return
-        if isinstance(decision, Relay | Hold):
+        if not isinstance(decision, Local):
             self._enter(decision.entry.activity)
-        if isinstance(decision, Hold):
-            self._wait(decision)
-            return
+            if isinstance(decision, Hold):
+                self._wait(decision)
+                return
         upstream = from_pool(self._context, decision, replayable=self._replayable)
         if upstream is None:
             self._wait(decision)
@@ -162,19 +164,14 @@ class Exchange:
         """The upstream has caught up."""
         self._downstream.resume_for_upstream()
 
-    def write(self, data: bytes) -> None:
-        """Send response bytes to the client."""
-        self._downstream.write(data)
-
     def interim(self, head: ResponseHead) -> None:
         """Pass a 1xx on; HTTP/1.0 knows none (RFC 9110, 15.2)."""
         if self._head.version == 11:
             self._downstream.write(self._prepared(head, keep_alive=True))
 
-    def respond(self, head: ResponseHead) -> tuple[bytes, Body | None]:
-        """Return the client's head and the tracker of the body for a final response."""
-        modern = self._head.version == 11
-        delimited = modern or head.framing in (Framing.NONE, Framing.LENGTH)
+    def respond(self, head: ResponseHead) -> bytes:
+        """Return the client's head for a final response."""
+        delimited = self._head.version == 11 or head.framing in COUNTED
         self._keep_alive = (
             self._head.keep_alive
             and self.request_complete
@@ -183,10 +180,16 @@ class Exchange:
         )
         self._status = head.status
         self._downstream.response_began(delimited=delimited)
-        body = response_body(
-            head.framing, head.length, self._context.rules.response_trailers, modern=modern
+        return self._prepared(head, keep_alive=self._keep_alive)
+
+    def body_of(self, head: ResponseHead) -> Body | None:
+        """Return the tracker of a response's body; None when there is none."""
+        return response_body(
+            head.framing,
+            head.length,
+            self._context.rules.response_trailers,
+            modern=self._head.version == 11,
         )
-        return self._prepared(head, keep_alive=self._keep_alive), body
 
     def finished(self) -> None:
         """The response was handed to the client's connection to its end."""
@@ -223,7 +226,15 @@ class Exchange:
     def _enter(self, activity: Activity) -> None:
         self._activity = activity
         activity.requests += 1
-        if shows_person(self._head):
+        head = self._head
+        standing = head.standing
+        if standing is None:
+            person = shows_person(head)
+        else:
+            if standing.person is None or standing.person[0] != head.method:
+                standing.person = (head.method, shows_person(head))
+            person = standing.person[1]
+        if person:
             activity.last = self._context.clock()
 
     def _settle(self, outcome: str) -> None:
@@ -256,18 +267,21 @@ class Exchange:
         self._upstream, self._relaying = upstream, decision
         rules = self._context.rules
         if isinstance(decision, Local):
-            head = rules.to_pages(self._head, decision, self._client, self._added)
+            head = rules.to_pages(
+                self._head, decision, self._client, self._forwarding, self._request_id
+            )
         else:
-            head = rules.to_route(self._head, decision.entry, decision.user, self._added)
-        self._downstream.resume_for_upstream()
-        if self._downstream.write_paused:
+            head = rules.to_route(self._head, decision, self._forwarding, self._request_id)
+        downstream = self._downstream
+        downstream.resume_for_upstream()
+        if downstream.write_paused:
             upstream.pause_reading()
         upstream.begin(self, self._head.method, head)
         if self._held:
             upstream.write(b"".join(self._held))
             self._held.clear()
         if self.request_complete:
-            self._downstream.await_response()
+            downstream.await_response()
 
     def _wait(self, decision: Relay | Hold | Local, *, fresh: bool = False) -> None:
         self._task = asyncio.get_running_loop().create_task(

@@ -9,6 +9,7 @@ from __future__ import annotations
 import ipaddress
 import re
 from collections.abc import Sequence
+from typing import cast
 
 from gateway.proxy.head import list_tokens
 from gateway.proxy.interface import Client
@@ -185,6 +186,14 @@ class Peer:
 
         They are the same objects while an untrusted peer names the same host.
         """
+        standing = head.standing
+        if standing is None:
+            return self._introduce(head)
+        if standing.introduction is None:
+            standing.introduction = self._introduce(head)
+        return cast("tuple[Client, bytes]", standing.introduction)
+
+    def _introduce(self, head: RequestHead) -> tuple[Client, bytes]:
         host = head.host
         if self._trusted or self._host != host:
             self._host = host

@@ -36,7 +36,7 @@ METHODS = frozenset(
     b"GET HEAD POST PUT DELETE PATCH OPTIONS PROPFIND PROPPATCH MKCOL COPY MOVE LOCK UNLOCK "
     b"SEARCH REPORT MKCALENDAR ACL BIND UNBIND REBIND LINK UNLINK MERGE PURGE QUERY".split()
 )
-_BODYLESS_STATUS = frozenset({204, 304})
+BODYLESS_STATUS = frozenset({204, 304})
 
 
 @dataclass(eq=False)
@@ -258,7 +258,7 @@ def _frame_response(head: ResponseHead, known: _Known, method: bytes) -> None:
         raise BadHead(502, "the framing of the response is ambiguous")
     if known.length:
         head.length = _content_length(known.length)
-    if method == b"HEAD" or head.status < 200 or head.status in _BODYLESS_STATUS:
+    if method == b"HEAD" or head.status < 200 or head.status in BODYLESS_STATUS:
         head.length = 0
     elif known.coding:
         head.framing = Framing.CHUNKED

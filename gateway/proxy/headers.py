@@ -13,7 +13,7 @@ from collections.abc import Iterable
 from urllib.parse import quote, unquote_to_bytes
 
 from gateway.proxy.head import list_tokens
-from gateway.proxy.interface import Client, Local, RouteEntry
+from gateway.proxy.interface import Client, Local, Relay
 from gateway.proxy.messages import Framing, RequestHead, ResponseHead
 
 Field = tuple[bytes, bytes]
@@ -38,12 +38,27 @@ _MOST_COOKIES = 8
 _LOGIN_COOKIE = b"username-"
 
 
-def request_id(head: RequestHead) -> bytes:
-    """Return the client's X-Request-ID if it is sane, else a new one."""
-    told = head.get(b"x-request-id")
-    if told is not None and _REQUEST_ID.fullmatch(told):
-        return told
-    return secrets.token_hex(16).encode()
+class RequestIds:
+    """Names requests: the client's X-Request-ID if it is sane, else one of our own."""
+
+    def __init__(self) -> None:
+        self._prefix = secrets.token_hex(10).encode()
+        self._count = 0
+
+    def of(self, head: RequestHead) -> bytes:
+        """Return the id of a request."""
+        standing = head.standing
+        if standing is None or b"x-request-id" in standing.values:
+            told = head.get(b"x-request-id")
+            if told is not None and _REQUEST_ID.fullmatch(told):
+                return told
+        self._count += 1
+        return b"%b%012x" % (self._prefix, self._count)
+
+    def next(self) -> bytes:
+        """Return an id that no other request has: random per process, then counted."""
+        self._count += 1
+        return b"%b%012x" % (self._prefix, self._count)
 
 
 def named_by_connection(headers: Iterable[Field]) -> frozenset[bytes]:
@@ -82,41 +97,66 @@ class HeaderRules:
         self._cookies = gateway_cookies
 
     def to_route(
-        self, head: RequestHead, entry: RouteEntry, user: str | None, added: bytes
+        self, head: RequestHead, relay: Relay, forwarding: bytes, request_id: bytes
     ) -> bytes:
-        """Return the head that goes to the target of `entry`.
+        """Return the head that goes to the target of `relay`, which is set.
 
         Args:
             head: the client's.
-            entry: the route, its target set.
-            user: the session's subject; None for nobody.
-            added: header lines to add: who the client is, the request's id.
+            relay: the route, and the session's subject.
+            forwarding: header lines that tell who the client is.
+            request_id: told in X-Request-ID.
         """
-        target, path = entry.target, head.target
-        removed = HOP_BY_HOP | _OURS
-        lines = [added]
-        if entry.slug is not None:
+        entry, standing = relay.entry, head.standing
+        made = None if standing is None else standing.lines
+        if made is None or made[0] is not relay:
+            made = (relay, self._lines_to(head, relay, forwarding))
+            if standing is not None:
+                standing.lines = made
+        path = head.target
+        if entry.slug is not None and b"?" in path:
             path = without_token(path)
+        if entry.target is not None and entry.target.path:
+            path = entry.target.path.encode() + path
+        return b"%b %b HTTP/1.1\r\n%bX-Request-ID: %b\r\n\r\n" % (
+            head.method,
+            path,
+            made[1],
+            request_id,
+        )
+
+    def _lines_to(self, head: RequestHead, relay: Relay, forwarding: bytes) -> bytes:
+        """Return the header lines for `relay`, which do not depend on the request line."""
+        entry, target = relay.entry, relay.entry.target
+        removed = HOP_BY_HOP | _OURS
+        lines = [forwarding]
+        if entry.slug is not None:
             removed |= {b"authorization"}
-            if user is not None:
-                lines.append(b"X-Nbgate-User: %b\r\n" % quote(user, safe="@+,=").encode())
+            if relay.user is not None:
+                lines.append(b"X-Nbgate-User: %b\r\n" % quote(relay.user, safe="@+,=").encode())
         if entry.secret is not None:
             removed |= {b"authorization"}
             lines.append(b"Authorization: token %b\r\n" % entry.secret.encode())
-        if target is not None and target.path:
-            path = target.path.encode() + path
         fallback = b"" if target is None else _host_of(target.host, target.port)
         kept = self._without_gateway_cookies(_kept(head, removed))
-        return _request(head, path, kept, fallback, lines)
+        return _rendered(head, kept, fallback, lines)
 
-    def to_pages(self, head: RequestHead, local: Local, client: Client, added: bytes) -> bytes:
+    def to_pages(
+        self,
+        head: RequestHead,
+        local: Local,
+        client: Client,
+        forwarding: bytes,
+        request_id: bytes,
+    ) -> bytes:
         """Return the head that goes to the gateway's own application.
 
         Of the cookies, only the gateway's own go there: scripts on a notebook's page can set
         others, as large as they like.
         """
         lines = [
-            added,
+            forwarding,
+            b"X-Request-ID: %b\r\n" % request_id,
             b"X-Nbgate-Client: %b\r\n" % client.address.encode(),
             b"X-Nbgate-Scheme: %b\r\n" % client.scheme.encode(),
             b"X-Nbgate-Host: %b\r\n" % client.host.encode("latin-1"),
@@ -124,7 +164,8 @@ class HeaderRules:
             b"X-Nbgate-Slug: %b\r\n" % quote(local.slug).encode(),
         ]
         kept = self._with_gateway_cookies_alone(_kept(head, HOP_BY_HOP | _OURS))
-        return _request(head, head.target, kept, b"localhost", lines)
+        rendered = _rendered(head, kept, b"localhost", lines)
+        return b"%b %b HTTP/1.1\r\n%b\r\n" % (head.method, head.target, rendered)
 
     def to_client(
         self,
@@ -145,6 +186,11 @@ class HeaderRules:
                 names and its CORS permissions do not pass.
             keep_alive: whether the client's connection lives on.
         """
+        if head.plain is not None:
+            if keep_alive and request.version == 11:
+                return b"%bX-Request-ID: %b\r\n\r\n" % (head.plain, request_id)
+            ending = _connection_lines(head, request, keep_alive=keep_alive)
+            return b"%bX-Request-ID: %b\r\n%b\r\n" % (head.plain, request_id, ending)
         removed = HOP_BY_HOP | named_by_connection(head.headers) | {b"x-request-id"}
         if head.status < 200 or head.status == 204:
             removed |= {b"content-length"}  # RFC 9110, 8.6
@@ -226,10 +272,8 @@ def _kept(head: RequestHead, removed: frozenset[bytes]) -> list[Field]:
     ]
 
 
-def _request(
-    head: RequestHead, path: bytes, fields: list[Field], host: bytes, lines: list[bytes]
-) -> bytes:
-    """Render a request head; `host` stands in where HTTP/1.0 sent none."""
+def _rendered(head: RequestHead, fields: list[Field], host: bytes, lines: list[bytes]) -> bytes:
+    """Render the header lines of a request; `host` stands in where HTTP/1.0 sent none."""
     rendered = [b"%b: %b\r\n" % field for field in fields]
     if not head.host:
         rendered.insert(0, b"Host: %b\r\n" % host)
@@ -238,7 +282,7 @@ def _request(
     if head.upgrade:
         rendered.append(b"Connection: Upgrade\r\nUpgrade: %b\r\n" % head.upgrade)
     rendered.extend(lines)
-    return b"%b %b HTTP/1.1\r\n%b\r\n" % (head.method, path, b"".join(rendered))
+    return b"".join(rendered)
 
 
 def _connection_lines(head: ResponseHead, request: RequestHead, *, keep_alive: bool) -> bytes:

@@ -159,6 +159,22 @@ class Gate(Protocol):
         ...
 
 
+class DataPath(Protocol):
+    """The data path, as control sees it: in this process, or in workers that follow its tables."""
+
+    async def settled(self) -> None:
+        """Return when the changes so far are in force: who asked for one sees it at once."""
+        ...
+
+    async def drained(self, entry: RouteEntry | None) -> None:
+        """Return when no request will be sent to the target that a route had; it is cold now.
+
+        Args:
+            entry: the entry before it was made cold; None when there was none.
+        """
+        ...
+
+
 @dataclass(frozen=True, slots=True)
 class ProxyLimits:
     """Bounds of the data path; seconds and bytes.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import enum
 from dataclasses import dataclass
+from typing import Any
 
 
 class Framing(enum.Enum):
@@ -13,6 +14,36 @@ class Framing(enum.Enum):
     LENGTH = "length"
     CHUNKED = "chunked"
     UNTIL_CLOSE = "until-close"
+
+
+class Standing:
+    """What was found out about a header block, for the next request of the connection with it.
+
+    A client repeats its headers, and little but the request line changes. Each module keeps in
+    its attribute what follows from the block alone, or from the block and what stands beside it.
+
+    Attributes:
+        values: lower-case name → first value.
+        introduction: forwarded.py's: who the client is, and the lines that tell an upstream.
+        host: the gate's: the host in the form of keys; None while unknown.
+        tokens: the gate's: SHA-256 of the session tokens; None while unknown.
+        verdict: the gate's: (entry, principal, method, decision) of the latest request.
+        lines: headers.py's: (decision, header lines) for the latest upstream.
+        person: exchange.py's: (method, whether such a request shows a person).
+    """
+
+    __slots__ = ("host", "introduction", "lines", "person", "tokens", "values", "verdict")
+
+    def __init__(self, headers: list[tuple[bytes, bytes]]) -> None:
+        self.values: dict[bytes, bytes] = {}
+        for name, value in headers:
+            self.values.setdefault(name.lower(), value)
+        self.introduction: Any = None
+        self.host: str | None = None
+        self.tokens: Any = None
+        self.verdict: Any = None
+        self.lines: Any = None
+        self.person: Any = None
 
 
 @dataclass(slots=True)
@@ -29,6 +60,8 @@ class RequestHead:
         keep_alive: whether the client lets the connection live on.
         upgrade: the lower-case protocol it asks to upgrade to (b"websocket"); b"" for none.
         expect_continue: whether it waits for `100 Continue`.
+        standing: shared by the connection's requests with the same headers; None where the
+            headers say anything about a body or an upgrade.
     """
 
     method: bytes
@@ -40,9 +73,12 @@ class RequestHead:
     keep_alive: bool = True
     upgrade: bytes = b""
     expect_continue: bool = False
+    standing: Standing | None = None
 
     def get(self, name: bytes) -> bytes | None:
         """Return the first value of the header `name` (lower case), or None."""
+        if self.standing is not None:
+            return self.standing.values.get(name)
         for key, value in self.headers:
             if key.lower() == name:
                 return value
@@ -64,6 +100,10 @@ class RequestHead:
         return self.get(b"host") or b""
 
 
+COUNTED = (Framing.LENGTH, Framing.NONE)
+"""Framings whose end is known from the head."""
+
+
 @dataclass(slots=True)
 class ResponseHead:
     """A response head of an upstream.
@@ -76,6 +116,8 @@ class ResponseHead:
         framing: how its body ends, the request's method considered.
         length: bytes of the body when framing is LENGTH, else 0.
         keep_alive: whether the upstream connection can be used again.
+        plain: the head as it may go on, without its end, where no line of it is for us to touch;
+            `headers` is empty then. Else None.
     """
 
     status: int
@@ -85,3 +127,4 @@ class ResponseHead:
     framing: Framing = Framing.NONE
     length: int = 0
     keep_alive: bool = True
+    plain: bytes | None = None

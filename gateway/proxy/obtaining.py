@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import errno
 
-from gateway.errors import UpstreamTimeout, UpstreamUnreachable
+from gateway.errors import PagesUnavailable, UpstreamTimeout, UpstreamUnreachable
 from gateway.proxy.context import Context
 from gateway.proxy.interface import Hold, Local, Refuse, Relay
 from gateway.proxy.pool import Address
@@ -62,7 +62,12 @@ async def _connect(context: Context, relaying: Relay | Local) -> Upstream:
     address = _address(context, relaying)
     if address is None:
         raise UpstreamUnreachable("the notebook is not running")
-    return await context.pool.connect(address)
+    try:
+        return await context.pool.connect(address)
+    except UpstreamUnreachable as error:
+        if isinstance(relaying, Local):
+            raise PagesUnavailable from error
+        raise
 
 
 def _is_the_targets_fault(error: Exception) -> bool:

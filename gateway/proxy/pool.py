@@ -12,6 +12,7 @@ import os
 
 from gateway.errors import UpstreamTimeout, UpstreamUnreachable
 from gateway.proxy.interface import Clock, monotonic
+from gateway.proxy.repeated import ResponseReader
 from gateway.proxy.upstream import Upstream
 from routes.keys import Target
 
@@ -85,6 +86,7 @@ class Pool:
         self._free = 0
         self._sweeper: asyncio.TimerHandle | None = None
         self._closed = False
+        self._heads = ResponseReader()
         self._emptied = asyncio.Event()
 
     def acquire(self, address: Address, *, replayable: bool) -> Upstream | None:
@@ -98,15 +100,16 @@ class Pool:
         slot = self._slots.get(address)
         if slot is None:
             return None
-        while slot.idle and slot.idle[-1].closing:
-            slot.idle[-1].close()
-        if not slot.idle:
+        idle = slot.idle
+        while idle and idle[-1].closing():
+            idle[-1].close()
+        if not idle:
             return None
-        upstream = slot.idle[-1]
+        upstream = idle[-1]
         allowed = self._idle_seconds if replayable else min(_FRESH_SECONDS, self._idle_seconds)
         if self._clock() - upstream.idle_since > allowed:
             return None
-        slot.idle.pop()
+        idle.pop()
         self._free -= 1
         slot.lent += 1
         upstream.free, upstream.reused = False, True
@@ -123,7 +126,7 @@ class Pool:
         if slot is None:
             slot = self._slots[address] = Slot(self)
         upstream = await self._open_connection(address, slot)
-        if upstream.closing:
+        if upstream.closing():
             raise UpstreamUnreachable("the upstream closed the connection at once")
         return upstream
 
@@ -132,9 +135,13 @@ class Pool:
         try:
             async with asyncio.timeout(self._connect_timeout):
                 if isinstance(address, str):
-                    made = await loop.create_unix_connection(lambda: Upstream(slot), address)
+                    made = await loop.create_unix_connection(
+                        lambda: Upstream(slot, self._heads), address
+                    )
                 else:
-                    made = await loop.create_connection(lambda: Upstream(slot), *address)
+                    made = await loop.create_connection(
+                        lambda: Upstream(slot, self._heads), *address
+                    )
         except TimeoutError as error:
             raise UpstreamTimeout(self._connect_timeout) from error
         except OSError as error:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import socket
+import ssl
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -18,6 +19,9 @@ from routes.keys import Target
 
 _BACKLOG = 1024
 _CLOSE_SECONDS = 2.0
+# A client that takes nothing is cut off sooner, by the deadlines of Downstream and Tunnel; this
+# one would also cut off a client that reads the end of a long answer slowly.
+_TLS_CLOSE_SECONDS = 300.0
 
 
 class ProxyServer:
@@ -66,19 +70,46 @@ class ProxyServer:
         return [sock.getsockname()[:2] for sock in sockets]
 
     async def start(
-        self, host: str | None = None, port: int = 0, *, sock: socket.socket | None = None
+        self,
+        host: str | None = None,
+        port: int = 0,
+        *,
+        sock: socket.socket | None = None,
+        tls: ssl.SSLContext | None = None,
     ) -> None:
         """Listen on `host`:`port` (0: any free one), or on the given bound socket.
+
+        Args:
+            host: None for all addresses.
+            port: ignored with `sock`.
+            sock: bound.
+            tls: what speaks TLS with clients; None for plain HTTP.
 
         Raises:
             OSError: the address is in use or cannot be had.
         """
         loop = asyncio.get_running_loop()
+        handshake = None if tls is None else self._context.limits.head_timeout
+        closing = None if tls is None else _TLS_CLOSE_SECONDS
         if sock is not None:
-            self._server = await loop.create_server(self._connection, sock=sock, backlog=_BACKLOG)
+            self._server = await loop.create_server(
+                self._connection,
+                sock=sock,
+                backlog=_BACKLOG,
+                ssl=tls,
+                ssl_handshake_timeout=handshake,
+                ssl_shutdown_timeout=closing,
+            )
         else:
             self._server = await loop.create_server(
-                self._connection, host, port, backlog=_BACKLOG, reuse_address=True
+                self._connection,
+                host,
+                port,
+                backlog=_BACKLOG,
+                reuse_address=True,
+                ssl=tls,
+                ssl_handshake_timeout=handshake,
+                ssl_shutdown_timeout=closing,
             )
 
     def forget(self, target: Target) -> None:

@@ -33,7 +33,9 @@ def unread(transport: asyncio.BaseTransport) -> Iterator[bytes]:
     To be used in connection_lost, where the descriptor is still open. The end of it tells
     nothing: after a reset was reported, reading ends as after a FIN.
     """
-    descriptor = _descriptor(transport)
+    # Below TLS there is ciphertext; upstreams are plain, so nothing is missed.
+    encrypted = transport.get_extra_info("sslcontext") is not None
+    descriptor = -1 if encrypted else _descriptor(transport)
     with contextlib.suppress(OSError):
         while descriptor >= 0 and (data := os.read(descriptor, _BLOCK)):
             yield data

@@ -147,7 +147,9 @@ class _Side(asyncio.Protocol):
         """See asyncio; returns whether this side stays open for writing."""
         self.at_eof = True
         onward = self.other.transport
-        if self._tunnel.half_closed() or not onward.can_write_eof():
+        # TLS cannot be closed in one direction (asyncio: can_write_eof), on either side.
+        both = onward.can_write_eof() and self.transport.can_write_eof()
+        if self._tunnel.half_closed() or not both:
             onward.close()
             return False
         if not onward.is_closing():

@@ -10,8 +10,9 @@ import asyncio
 from typing import TYPE_CHECKING, Protocol, cast
 
 from gateway.proxy.framing import BadFraming, Body, Truncated
-from gateway.proxy.head import HEAD_END, BadHead, check_partial, parse_response
-from gateway.proxy.messages import ResponseHead
+from gateway.proxy.head import HEAD_END, BadHead, check_partial
+from gateway.proxy.messages import COUNTED, ResponseHead
+from gateway.proxy.repeated import ResponseReader
 from gateway.proxy.sockets import unread
 
 if TYPE_CHECKING:
@@ -43,6 +44,7 @@ class Upstream(asyncio.Protocol):
         free: whether it waits in the pool; kept by the pool.
         idle_since: clock time when it became free; kept by the pool.
         reused: whether it has carried a request before the present one.
+        closing: tells whether it is closed or about to be.
         heard: whether any byte of an answer to the present request came.
     """
 
@@ -51,33 +53,33 @@ class Upstream(asyncio.Protocol):
         "_buffer",
         "_exchange",
         "_gone",
+        "_heads",
         "_home",
         "_keep_alive",
         "_method",
+        "_paused",
         "_transport",
+        "closing",
         "free",
         "heard",
         "idle_since",
         "reused",
     )
 
-    def __init__(self, home: Home) -> None:
+    def __init__(self, home: Home, heads: ResponseReader) -> None:
         self._home = home
+        self._heads = heads
         self._exchange: Exchange | None = None
         self._body: Body | None = None
         self._buffer = b""
         self._method = b""
         self._keep_alive = False
         self._gone = False
+        self._paused = False
         self.free = False
         self.heard = False
         self.reused = False
         self.idle_since = 0.0
-
-    @property
-    def closing(self) -> bool:
-        """Whether it is closed or about to be."""
-        return self._transport.is_closing()
 
     # -- for the exchange
 
@@ -96,10 +98,12 @@ class Upstream(asyncio.Protocol):
 
     def pause_reading(self) -> None:
         """Stop reading: the client is slower than the upstream."""
+        self._paused = True
         self._transport.pause_reading()
 
     def resume_reading(self) -> None:
         """Read on."""
+        self._paused = False
         self._transport.resume_reading()
 
     def abandon(self) -> None:
@@ -129,6 +133,7 @@ class Upstream(asyncio.Protocol):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """See asyncio."""
         self._transport = cast("asyncio.Transport", transport)
+        self.closing = self._transport.is_closing
         self._home.opened(self)
 
     def data_received(self, data: bytes) -> None:
@@ -191,7 +196,7 @@ class Upstream(asyncio.Protocol):
                     check_partial(data, len(self._buffer))
                     self._buffer = data
                     return
-                head = parse_response(data[:end], self._method)
+                head = self._heads.read(data[:end], self._method)
             except BadHead as error:
                 self._fail(error)
                 return
@@ -207,7 +212,12 @@ class Upstream(asyncio.Protocol):
             exchange.interim(head)
         else:
             self._keep_alive = head.keep_alive
-            prepared, self._body = exchange.respond(head)
+            prepared = exchange.respond(head)
+            if head.length == len(rest) and head.framing in COUNTED:
+                exchange.write(prepared + rest)
+                self._finish(surplus=False)
+                return
+            self._body = exchange.body_of(head)
             if self._body is None:
                 exchange.write(prepared)
                 self._finish(surplus=bool(rest))
@@ -235,15 +245,13 @@ class Upstream(asyncio.Protocol):
         if exchange is None:
             return
         clean = self._keep_alive and not surplus and exchange.request_complete
-        if clean and not self._transport.is_closing() and not self._unsent():
-            self._transport.resume_reading()
+        if clean and not self.closing() and not self._transport.get_write_buffer_size():
+            if self._paused:
+                self.resume_reading()
             self._home.give_back(self)
         else:
             self.abort()
         exchange.finished()
-
-    def _unsent(self) -> bool:
-        return self._transport.get_write_buffer_size() > 0
 
     def _fail(self, error: Exception) -> None:
         exchange, self._exchange = self._exchange, None

@@ -10,7 +10,7 @@ from gateway.access import Namespace, may_use
 from gateway.activation.activator import Activator
 from gateway.launch.cookies import tokens_from
 from gateway.launch.links import host_of as origin_host
-from gateway.launch.sessions import Principal, Sessions, SessionTable
+from gateway.launch.sessions import Principal, Sessions, SessionTable, token_digest
 from gateway.launch.tickets import Tickets
 from gateway.notebooks.catalogue import Catalogue
 from gateway.notebooks.model import Notebook
@@ -64,7 +64,7 @@ def principal_of(request: web.Request) -> Principal | None:
     """Return whose session the request carries, or None."""
     cookie = request.headers.get("Cookie", "").encode("latin-1")
     tokens = tokens_from(cookie, is_https(request))
-    return pages_of(request).table.first(tokens, host_of(request))
+    return pages_of(request).table.first(map(token_digest, tokens), host_of(request))
 
 
 def own_notebook(request: web.Request, slug: str) -> Notebook | None:

@@ -136,7 +136,6 @@ async def test_head_with_control_characters_is_refused_and_not_logged(
     assert "31mb" not in caplog.text
 
 
-@pytest.mark.xfail(strict=True, reason="answers to unreadable heads have no id yet")
 @pytest.mark.parametrize(
     ("sent", "status"),
     [

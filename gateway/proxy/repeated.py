@@ -1,0 +1,153 @@
+"""Reading heads quickly where most of them was read before. Pure; the grammar is head.py's.
+
+A client repeats its headers from request to request, an upstream its header lines from response
+to response. What the strict grammar has accepted once is recognised byte for byte; all else goes
+through it.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import cast
+
+from gateway.proxy.head import BODYLESS_STATUS, METHODS, parse_request, parse_response
+from gateway.proxy.headers import HOP_BY_HOP
+from gateway.proxy.messages import Framing, RequestHead, ResponseHead, Standing
+
+# What nearly every request line is: origin-form, without a fragment, HTTP/1.1.
+_PLAIN_LINE = re.compile(rb"([A-Z]{3,11}+) (/[\x21\x22\x24-\x7e\x80-\xff]*+) HTTP/1\.1\r\n")
+_STEERING = (b"content-length", b"transfer-encoding", b"upgrade", b"expect")
+_MOST_BLOCKS = 8
+_LONGEST_BLOCK = 8192
+
+_STATUS_LINE = re.compile(rb"HTTP/1\.1 ([2-5][0-9][0-9]) [\t\x20-\x7e\x80-\xff]*+")
+_LINE = re.compile(rb"([!#$%&'*+\-.^_`|~0-9A-Za-z]++):[ \t]*+([\t\x20-\x7e\x80-\xff]*+)")
+_LENGTH = re.compile(rb"[0-9]{1,18}")
+_PASSES, _DROPPED, _SPECIAL = -1, -2, -3
+_TOUCHED = HOP_BY_HOP | {b"x-request-id", b"set-cookie"}
+_MOST_LINES = 2048
+_LONGEST_LINE = 512
+_MOST_FIELDS = 100
+
+
+class RequestReader:
+    """Reads the heads of one connection; nothing is shared between connections."""
+
+    __slots__ = ("_known", "_latest", "_latest_head")
+
+    def __init__(self) -> None:
+        self._known: dict[bytes, RequestHead] = {}
+        self._latest = b""
+        self._latest_head: RequestHead | None = None
+
+    def read(self, block: bytes) -> RequestHead:
+        """Return the head in `block`, which ends with its empty line. Raises BadHead."""
+        line = _PLAIN_LINE.match(block)
+        if line is None:
+            return parse_request(block)
+        method, target = line.groups()
+        known = self._recall(block, line.end())
+        if known is None or method not in METHODS:
+            head = parse_request(block)
+            self._learn(head, block[line.end() :])
+            return head
+        headers, keep_alive, standing = known.headers, known.keep_alive, known.standing
+        return RequestHead(
+            method, target, 11, headers, Framing.NONE, 0, keep_alive, b"", False, standing
+        )
+
+    def _recall(self, block: bytes, start: int) -> RequestHead | None:
+        """Return a head that had the header lines in `block` from `start`; None if none had."""
+        if len(block) - start == len(self._latest) and block.endswith(self._latest):
+            return self._latest_head
+        rest = block[start:]
+        known = self._known.get(rest)
+        if known is not None:
+            self._latest, self._latest_head = rest, known
+        return known
+
+    def _learn(self, head: RequestHead, rest: bytes) -> None:
+        standing = Standing(head.headers)
+        if len(rest) > _LONGEST_BLOCK or any(name in standing.values for name in _STEERING):
+            return
+        head.standing = standing
+        if len(self._known) >= _MOST_BLOCKS:
+            self._known.clear()
+        self._known[rest] = head
+
+
+class ResponseReader:
+    """Reads response heads; knows header lines by what has to be done about each.
+
+    A line says the same in every response, whoever sent it, so that connections may share one.
+    """
+
+    __slots__ = ("_kinds", "_statuses")
+
+    def __init__(self) -> None:
+        self._kinds: dict[bytes, int] = {}
+        self._statuses: dict[bytes, int] = {}
+
+    def read(self, block: bytes, method: bytes) -> ResponseHead:
+        """Return the head in `block`, which answers a request with `method`. Raises BadHead."""
+        return self._read_plain(block, method) or parse_response(block, method)
+
+    def _read_plain(self, block: bytes, method: bytes) -> ResponseHead | None:
+        """Return the head if no line of it is for us to touch, else None."""
+        line, *fields = block[:-4].split(b"\r\n")
+        status = self._statuses.get(line) or self._learn_status(line)
+        if status == 204 or not status or len(fields) > _MOST_FIELDS:
+            return None
+        found = list(map(self._kinds.get, fields))
+        if None in found:
+            found = [self._learn(field) for field in fields]
+        kinds = cast("list[int]", found)
+        least, length = min(kinds, default=_PASSES), max(kinds, default=_PASSES)
+        dropped = kinds.count(_DROPPED)
+        if least == _SPECIAL or len(kinds) - kinds.count(_PASSES) - dropped > 1:
+            return None
+        head = ResponseHead(status, line[13:], 11, [])
+        if method != b"HEAD" and status not in BODYLESS_STATUS:
+            if length < 0:
+                return None
+            head.framing, head.length = Framing.LENGTH if length else Framing.NONE, length
+        if dropped:
+            kept = [field for field, kind in zip(fields, kinds, strict=True) if kind != _DROPPED]
+            head.plain = b"\r\n".join((line, *kept, b""))
+        else:
+            head.plain = block[:-2]
+        return head
+
+    def _learn_status(self, line: bytes) -> int:
+        match = _STATUS_LINE.fullmatch(line)
+        if match is None:
+            return 0
+        if len(self._statuses) < _MOST_LINES and len(line) <= _LONGEST_LINE:
+            self._statuses[line] = int(match[1])
+        return int(match[1])
+
+    def _learn(self, field: bytes) -> int:
+        known = self._kinds.get(field)
+        if known is not None:
+            return known
+        kind = _kind_of(field)
+        if len(field) <= _LONGEST_LINE:
+            if len(self._kinds) >= _MOST_LINES:
+                self._kinds.clear()
+            self._kinds[field] = kind
+        return kind
+
+
+def _kind_of(line: bytes) -> int:
+    """Return a Content-Length's value, or what else has to be done about the line."""
+    field = _LINE.fullmatch(line)
+    if field is None:
+        return _SPECIAL
+    name = field[1].lower()
+    if name == b"content-length":
+        return int(field[2]) if _LENGTH.fullmatch(field[2]) else _SPECIAL
+    if name == b"connection" and field[2].lower() == b"keep-alive":
+        return _DROPPED
+    if name in _TOUCHED or name.startswith(b"access-control-"):
+        return _SPECIAL
+    return _PASSES

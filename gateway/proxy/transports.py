@@ -1,0 +1,110 @@
+"""Transports of clients that need more than the event loop's: over TLS, and with an access log.
+
+A plain connection without an access log is used as the loop made it, at no cost.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+
+class Wrapped(asyncio.Transport):
+    """A transport that hands everything on."""
+
+    __slots__ = ("_inner",)
+
+    def __init__(self, inner: asyncio.Transport) -> None:
+        super().__init__()
+        self._inner = inner
+
+    def get_extra_info(self, name: str, default: Any = None) -> Any:
+        """See asyncio; so are the others."""
+        return self._inner.get_extra_info(name, default)
+
+    def set_protocol(self, protocol: asyncio.BaseProtocol) -> None:  # noqa: D102
+        self._inner.set_protocol(protocol)
+
+    def get_protocol(self) -> asyncio.BaseProtocol:  # noqa: D102
+        return self._inner.get_protocol()
+
+    def is_closing(self) -> bool:  # noqa: D102
+        return self._inner.is_closing()
+
+    def close(self) -> None:  # noqa: D102
+        self._inner.close()
+
+    def abort(self) -> None:  # noqa: D102
+        self._inner.abort()
+
+    def is_reading(self) -> bool:  # noqa: D102
+        return self._inner.is_reading()
+
+    def pause_reading(self) -> None:  # noqa: D102
+        self._inner.pause_reading()
+
+    def resume_reading(self) -> None:  # noqa: D102
+        self._inner.resume_reading()
+
+    def set_write_buffer_limits(  # noqa: D102
+        self, high: int | None = None, low: int | None = None
+    ) -> None:
+        self._inner.set_write_buffer_limits(high, low)
+
+    def get_write_buffer_limits(self) -> tuple[int, int]:  # noqa: D102
+        return self._inner.get_write_buffer_limits()
+
+    def get_write_buffer_size(self) -> int:  # noqa: D102
+        return self._inner.get_write_buffer_size()
+
+    def write(self, data: bytes | bytearray | memoryview) -> None:  # noqa: D102
+        self._inner.write(data)
+
+    def writelines(self, list_of_data: Any) -> None:
+        """Write all of them at once."""
+        self.write(b"".join(list_of_data))
+
+    def write_eof(self) -> None:  # noqa: D102
+        self._inner.write_eof()
+
+    def can_write_eof(self) -> bool:  # noqa: D102
+        return self._inner.can_write_eof()
+
+
+class OverTls(Wrapped):
+    """A TLS transport that may be closed twice.
+
+    asyncio's forgets its connection when it is closed a second time, or after it was lost: then
+    nothing works any more, `abort` included, and it stays open.
+    """
+
+    __slots__ = ()
+
+    def close(self) -> None:
+        """Close once."""
+        if not self._inner.is_closing():
+            self._inner.close()
+
+    def write(self, data: bytes | bytearray | memoryview) -> None:
+        """Write, or drop what comes after closing."""
+        if not self._inner.is_closing():
+            self._inner.write(data)
+
+
+class Counted(Wrapped):
+    """A transport that counts.
+
+    Attributes:
+        sent: bytes that were written so far.
+    """
+
+    __slots__ = ("sent",)
+
+    def __init__(self, inner: asyncio.Transport) -> None:
+        super().__init__(inner)
+        self.sent = 0
+
+    def write(self, data: bytes | bytearray | memoryview) -> None:
+        """Write and count."""
+        self.sent += len(data)
+        self._inner.write(data)
