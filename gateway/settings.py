@@ -66,7 +66,15 @@ class Settings(BaseSettings):
     public_url: str = Field(
         default="",
         description="Origin of the gateway as people see it, e.g. https://nb.example.org; "
-        "empty: http:// and `listen`.",
+        "empty: http:// (https:// with tls_cert) and `listen`.",
+    )
+    tls_cert: Path | None = Field(
+        default=None,
+        description="PEM file with the certificate of `listen`, its chain behind it; the files are "
+        "read again when they change. None: plain HTTP.",
+    )
+    tls_key: Path | None = Field(
+        default=None, description="PEM file with the certificate's private key, not encrypted."
     )
     routing: Literal["path", "host"] = Field(
         default="path",
@@ -237,6 +245,20 @@ class Settings(BaseSettings):
             raise ValueError("must have room for at least 256 addresses")
         return value
 
+    @field_validator("tls_cert", "tls_key", mode="before")
+    @classmethod
+    def _file(cls, value: Any) -> Any:
+        return None if value == "" else value
+
+    @model_validator(mode="after")
+    def _tls(self) -> Self:
+        if (self.tls_cert is None) != (self.tls_key is None):
+            missing = "NBGATE_TLS_KEY" if self.tls_key is None else "NBGATE_TLS_CERT"
+            raise ValueError(f"{missing} is not set; TLS needs certificate and key, set both or none")
+        if self.tls_cert is not None and self.public_url.lower().startswith("http://"):
+            raise ValueError("public_url is http://, but with tls_cert people need https://")
+        return self
+
     @model_validator(mode="after")
     def _host_routing(self) -> Self:
         if self.routing == "host" and not self.base_domain:
@@ -252,7 +274,8 @@ class Settings(BaseSettings):
     @property
     def origin(self) -> str:
         """`scheme://host[:port]` of the gateway's own pages."""
-        return self.public_url or f"http://{self.listen}"
+        scheme = "http" if self.tls_cert is None else "https"
+        return self.public_url or f"{scheme}://{self.listen}"
 
     @property
     def networks(self) -> tuple[Network, ...]:

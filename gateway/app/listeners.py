@@ -20,6 +20,7 @@ from gateway.launch.links import LinkPolicy, LinkService
 from gateway.notebooks.identity import load_or_create_token
 from gateway.proxy.interface import ProxyLimits
 from gateway.proxy.server import ProxyServer
+from gateway.proxy.tls import open_tls
 from gateway.settings import Settings, parse_address
 from gateway.web import build_pages
 from gateway.web.context import Pages
@@ -133,8 +134,9 @@ async def serve_public(
         trusted=settings.networks,
         gateway_cookies=GATEWAY_COOKIES,
     )
+    tls = await open_tls(settings.tls_cert, settings.tls_key, stack)
     with _address_told(settings.listen, "NBGATE_LISTEN"):
-        await server.start(*parse_address(settings.listen))
+        await server.start(*parse_address(settings.listen), tls=tls)
     stack.push_async_callback(server.stop, _DRAIN_SECONDS)
 
 

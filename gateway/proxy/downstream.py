@@ -25,7 +25,7 @@ from gateway.proxy.head import (
 from gateway.proxy.messages import Framing, RequestHead
 from gateway.proxy.repeated import RequestReader
 from gateway.proxy.sockets import reset_on_close
-from gateway.proxy.transports import OverTls
+from gateway.proxy.transports import adapted
 
 _LINGER_SECONDS = 5.0
 _FLUSH_SECONDS = 30.0
@@ -88,13 +88,11 @@ class Downstream(asyncio.Protocol):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """See asyncio."""
-        self._transport = cast("asyncio.Transport", transport)
+        self._transport = adapted(cast("asyncio.Transport", transport))
         self.write = self._transport.write
         name = transport.get_extra_info("peername")
         address = str(name[0]) if isinstance(name, tuple) else ""
-        scheme = "http"
-        if transport.get_extra_info("sslcontext"):
-            scheme, self._transport = "https", OverTls(self._transport)
+        scheme = "https" if transport.get_extra_info("sslcontext") else "http"
         self._peer = Peer(self._context.forwarding, address, scheme)
         self._deadline = Deadline(asyncio.get_running_loop(), self._deadline_passed)
         self._deadline.set(self._context.limits.head_timeout)

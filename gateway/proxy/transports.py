@@ -108,3 +108,8 @@ class Counted(Wrapped):
         """Write and count."""
         self.sent += len(data)
         self._inner.write(data)
+
+
+def adapted(transport: asyncio.Transport) -> asyncio.Transport:
+    """Return what a client's connection is to be used through."""
+    return OverTls(transport) if transport.get_extra_info("sslcontext") else transport

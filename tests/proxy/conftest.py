@@ -2,12 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+import asyncio
+from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 
 import pytest
+import uvloop
 
 from tests.proxy.harness import Rig, Upstream, echo, rig
+
+_Loops = dict[str, Callable[[], asyncio.AbstractEventLoop]]
+
+
+def pytest_asyncio_loop_factories(config: pytest.Config, item: pytest.Item) -> _Loops:
+    """Run the tests of modules whose EVERY_LOOP is true on uvloop too."""
+    loops: _Loops = {"asyncio": asyncio.new_event_loop}
+    if getattr(getattr(item, "module", None), "EVERY_LOOP", False):
+        loops["uvloop"] = uvloop.new_event_loop
+    return loops
 
 
 @pytest.fixture
