@@ -28,6 +28,8 @@ def test_settings_reference_is_current() -> None:
         ("NBGATE_PUBLIC_URL", "nb.example.org", "https://"),
         ("NBGATE_PUBLIC_URL", "http://", "a host"),
         ("NBGATE_PUBLIC_URL", "http://x/y", "a host"),
+        ("NBGATE_TLS_CERT", "/etc/nb.pem", "NBGATE_TLS_KEY is not set"),
+        ("NBGATE_TLS_KEY", "/etc/nb.key", "NBGATE_TLS_CERT is not set"),
         ("NBGATE_BASE_DOMAIN", "foo_bar..x", "nb.example.org"),
         ("NBGATE_FRAME_ANCESTORS", "https://a.example;b", "no origin"),
         ("NBGATE_NETWORK_SUBNET", "fd00::/64", "fd00::/64"),
@@ -45,6 +47,19 @@ def test_wrong_value_is_one_clear_line(
         load_settings()
     assert words in str(caught.value)
     assert "\n" not in str(caught.value)
+
+
+def test_with_a_certificate_the_origin_is_https(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert load_settings().origin == "http://127.0.0.1:8000"
+    monkeypatch.setenv("NBGATE_TLS_CERT", "/etc/nb.pem")
+    monkeypatch.setenv("NBGATE_TLS_KEY", "/etc/nb.key")
+    assert load_settings().origin == "https://127.0.0.1:8000"
+    assert load_settings(public_url="https://nb.example.org").origin == "https://nb.example.org"
+    with pytest.raises(InvalidInput, match="people need https"):
+        load_settings(public_url="http://nb.example.org")
+    monkeypatch.setenv("NBGATE_TLS_CERT", "")
+    monkeypatch.setenv("NBGATE_TLS_KEY", "")
+    assert load_settings().tls_cert is None
 
 
 def test_flag_wins_over_environment_and_environment_over_file(
