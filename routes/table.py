@@ -103,7 +103,9 @@ class Table(Generic[V]):
             end = path.find(b"/", start, last)
             if end < 0:
                 end = last
-            child = _child(node, path[start:end])
+            segment = path[start:end]
+            # Most segments are canonical already; one that equals a key's segment is.
+            child = node.children.get(segment) or _other_spelling(node, segment)
             if child is None:
                 break
             node, best = child, child.held or best
@@ -125,11 +127,6 @@ def _segments(key: str) -> list[bytes]:
     return [] if key == "/" else key.encode("ascii")[1:].split(b"/")
 
 
-def _child(node: _Node[V], segment: bytes) -> _Node[V] | None:
-    # Most segments are canonical already. One that equals a key's segment is, for that one is.
-    child = node.children.get(segment)
-    if child is None:
-        canonical = canonical_segment(segment)
-        if canonical != segment:
-            child = node.children.get(canonical)
-    return child
+def _other_spelling(node: _Node[V], segment: bytes) -> _Node[V] | None:
+    canonical = canonical_segment(segment)
+    return node.children.get(canonical) if canonical != segment else None

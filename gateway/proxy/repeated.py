@@ -8,7 +8,6 @@ through it.
 from __future__ import annotations
 
 import re
-from typing import cast
 
 from gateway.proxy.head import BODYLESS_STATUS, METHODS, parse_request, parse_response
 from gateway.proxy.headers import HOP_BY_HOP
@@ -23,7 +22,8 @@ _LONGEST_BLOCK = 8192
 _STATUS_LINE = re.compile(rb"HTTP/1\.1 ([2-5][0-9][0-9]) [\t\x20-\x7e\x80-\xff]*+")
 _LINE = re.compile(rb"([!#$%&'*+\-.^_`|~0-9A-Za-z]++):[ \t]*+([\t\x20-\x7e\x80-\xff]*+)")
 _LENGTH = re.compile(rb"[0-9]{1,18}")
-_PASSES, _DROPPED, _SPECIAL = -1, -2, -3
+# What is to be done about a header line; for a Content-Length it is the value itself.
+_PASSES, _DROPPED, _SPECIAL = b"passes", b"dropped", b"special"
 _TOUCHED = HOP_BY_HOP | {b"x-request-id", b"set-cookie"}
 _MOST_LINES = 2048
 _LONGEST_LINE = 512
@@ -82,10 +82,11 @@ class ResponseReader:
     A line says the same in every response, whoever sent it, so that connections may share one.
     """
 
-    __slots__ = ("_kinds", "_statuses")
+    __slots__ = ("_kinds", "_passing", "_statuses")
 
     def __init__(self) -> None:
-        self._kinds: dict[bytes, int] = {}
+        self._passing: set[bytes] = set()
+        self._kinds: dict[bytes, bytes] = {}
         self._statuses: dict[bytes, int] = {}
 
     def read(self, block: bytes, method: bytes) -> ResponseHead:
@@ -98,25 +99,25 @@ class ResponseReader:
         status = self._statuses.get(line) or self._learn_status(line)
         if status == 204 or not status or len(fields) > _MOST_FIELDS:
             return None
-        found = list(map(self._kinds.get, fields))
-        if None in found:
-            found = [self._learn(field) for field in fields]
-        kinds = cast("list[int]", found)
-        least, length = min(kinds, default=_PASSES), max(kinds, default=_PASSES)
-        dropped = kinds.count(_DROPPED)
-        if least == _SPECIAL or len(kinds) - kinds.count(_PASSES) - dropped > 1:
-            return None
-        head = ResponseHead(status, line[13:], 11, [])
-        if method != b"HEAD" and status not in BODYLESS_STATUS:
-            if length < 0:
+        length, passing = -1, self._passing
+        for field in [field for field in fields if field not in passing]:
+            kind = self._kinds.get(field) or self._learn(field)
+            if kind is _DROPPED:
+                fields.remove(field)
+            elif kind is _SPECIAL or (kind is not _PASSES and length >= 0):
                 return None
-            head.framing, head.length = Framing.LENGTH if length else Framing.NONE, length
-        if dropped:
-            kept = [field for field, kind in zip(fields, kinds, strict=True) if kind != _DROPPED]
-            head.plain = b"\r\n".join((line, *kept, b""))
-        else:
-            head.plain = block[:-2]
-        return head
+            elif kind is not _PASSES:
+                length = int(kind)
+        framing = Framing.NONE
+        if method == b"HEAD" or status in BODYLESS_STATUS:
+            length = 0
+        elif length > 0:
+            framing = Framing.LENGTH
+        elif length < 0:
+            return None
+        fields.append(b"")
+        plain = b"%b\r\n%b" % (line, b"\r\n".join(fields))
+        return ResponseHead(status, b"", 11, [], framing, length, True, plain)
 
     def _learn_status(self, line: bytes) -> int:
         match = _STATUS_LINE.fullmatch(line)
@@ -126,26 +127,27 @@ class ResponseReader:
             self._statuses[line] = int(match[1])
         return int(match[1])
 
-    def _learn(self, field: bytes) -> int:
-        known = self._kinds.get(field)
-        if known is not None:
-            return known
+    def _learn(self, field: bytes) -> bytes:
         kind = _kind_of(field)
         if len(field) <= _LONGEST_LINE:
-            if len(self._kinds) >= _MOST_LINES:
+            if len(self._kinds) + len(self._passing) >= _MOST_LINES:
                 self._kinds.clear()
-            self._kinds[field] = kind
+                self._passing.clear()
+            if kind is _PASSES:
+                self._passing.add(field)
+            else:
+                self._kinds[field] = kind
         return kind
 
 
-def _kind_of(line: bytes) -> int:
+def _kind_of(line: bytes) -> bytes:
     """Return a Content-Length's value, or what else has to be done about the line."""
     field = _LINE.fullmatch(line)
     if field is None:
         return _SPECIAL
     name = field[1].lower()
     if name == b"content-length":
-        return int(field[2]) if _LENGTH.fullmatch(field[2]) else _SPECIAL
+        return field[2] if _LENGTH.fullmatch(field[2]) else _SPECIAL
     if name == b"connection" and field[2].lower() == b"keep-alive":
         return _DROPPED
     if name in _TOUCHED or name.startswith(b"access-control-"):
