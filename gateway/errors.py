@@ -193,6 +193,17 @@ class UpstreamUnreachable(GatewayError):
         return self.reason
 
 
+class PagesUnavailable(UpstreamUnreachable):
+    """The gateway's own application does not accept connections: control is restarting."""
+
+    status = HTTPStatus.SERVICE_UNAVAILABLE
+    code = "control-away"
+    retry_after = 2.0
+
+    def __init__(self) -> None:
+        super().__init__("the gateway's pages are away for a moment; try again")
+
+
 @dataclass(eq=False)
 class UpstreamTimeout(GatewayError):
     """The upstream did not answer in time. `seconds` is the deadline that passed."""

@@ -58,6 +58,13 @@ class Settings(BaseSettings):
     listen: str = Field(
         default="127.0.0.1:8000", description="host:port that people's browsers reach."
     )
+    workers: int = Field(
+        default=0,
+        ge=0,
+        le=256,
+        description="Processes that serve people's browsers, beside one for control; 0 or 1: one "
+        "process does everything.",
+    )
     management_listen: str = Field(
         default="127.0.0.1:8001",
         description="host:port of the management API and the metrics; keep it off the notebooks' "
@@ -254,7 +261,9 @@ class Settings(BaseSettings):
     def _tls(self) -> Self:
         if (self.tls_cert is None) != (self.tls_key is None):
             missing = "NBGATE_TLS_KEY" if self.tls_key is None else "NBGATE_TLS_CERT"
-            raise ValueError(f"{missing} is not set; TLS needs certificate and key, set both or none")
+            raise ValueError(
+                f"{missing} is not set; TLS needs certificate and key, set both or none"
+            )
         if self.tls_cert is not None and self.public_url.lower().startswith("http://"):
             raise ValueError("public_url is http://, but with tls_cert people need https://")
         return self

@@ -10,18 +10,21 @@ import asyncio
 import contextlib
 import logging
 import signal
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 
 from gateway import logs
-from gateway.app.control import Control, adopt, make_folders, open_control
+from gateway.app.control import Control, Tables, adopt, make_folders, open_control
 from gateway.app.listeners import serve_management, serve_pages, serve_public
 from gateway.errors import EngineError, EngineUnavailable, GatewayError
+from gateway.loop import run as run_loop
 from gateway.settings import Settings
 from gateway.spawners.docker import DockerSpawner
 from routes.apachedb import mend
 from routes.errors import RouteFileError
 
 logger = logging.getLogger(__name__)
+
+ServeDataPath = Callable[[Settings, Control, contextlib.AsyncExitStack], Awaitable[None]]
 
 _HOUSEKEEPING_SECONDS = 600.0
 _HTTPD_SECONDS = 10.0
@@ -35,7 +38,7 @@ def run(settings: Settings) -> int:
         GatewayError, RouteFileError: the gateway cannot start; one line for people.
     """
     logs.configure(settings.log_level, settings.log_format)
-    asyncio.run(_serve(settings))
+    run_loop(_serve(settings))
     return 0
 
 
@@ -67,17 +70,34 @@ async def _serve(settings: Settings) -> None:
 
 
 @contextlib.asynccontextmanager
-async def running(settings: Settings) -> AsyncIterator[Control]:
-    """Run a gateway: listening when entered, drained and closed when left."""
+async def running(
+    settings: Settings,
+    tables: Tables | None = None,
+    serve: ServeDataPath = serve_public,
+    *,
+    wait_for_engine: bool = False,
+) -> AsyncIterator[Control]:
+    """Run a gateway: listening when entered, drained and closed when left.
+
+    Args:
+        settings: in force.
+        tables: to fill; None for new ones.
+        serve: opens the data path.
+        wait_for_engine: open the data path only when what runs was adopted; workers that still
+            serve it would take the notebooks for stopped.
+    """
     async with contextlib.AsyncExitStack() as stack:
-        control = await open_control(settings, stack)
+        control = await open_control(settings, stack, tables)
         adopted = await _adopt_now(control)
         await serve_pages(settings, control, stack)
         await serve_management(settings, control, stack)
-        await serve_public(settings, control, stack)
+        serve_now = adopted or not wait_for_engine
+        if serve_now:
+            await serve(settings, control, stack)
         chores = [asyncio.create_task(_keep_house(control), name="housekeeping")]
         if not adopted:
-            chores.append(asyncio.create_task(_adopt_later(control), name="adoption"))
+            then = None if serve_now else lambda: serve(settings, control, stack)
+            chores.append(asyncio.create_task(_adopt_later(control, then), name="adoption"))
         if settings.httpd_direct and isinstance(control.spawner, DockerSpawner):
             joining = _keep_httpd_joined(control.spawner)
             chores.append(asyncio.create_task(joining, name="join httpd"))
@@ -116,8 +136,8 @@ async def _adopt_now(control: Control) -> bool:
     return True
 
 
-async def _adopt_later(control: Control) -> None:
-    """Take over what runs once the engine, which was down at the start, is back."""
+async def _adopt_later(control: Control, then: Callable[[], Awaitable[None]] | None = None) -> None:
+    """Take over what runs once the engine, which was down at the start, is back; do `then`."""
     told = ""
     while True:
         await asyncio.sleep(_ENGINE_SECONDS)
@@ -130,6 +150,8 @@ async def _adopt_later(control: Control) -> None:
                 told = str(error)
                 logger.warning("nothing adopted yet reason=%s", told)
             continue
+        if then is not None:
+            await then()
         return
 
 

@@ -23,7 +23,7 @@ from gateway.notebooks.catalogue import Catalogue
 from gateway.notebooks.database import Database
 from gateway.notebooks.identity import Identity
 from gateway.notebooks.model import Limits
-from gateway.proxy.interface import RouteEntry
+from gateway.proxy.interface import DataPath, RouteEntry
 from gateway.settings import Settings, parse_bytes
 from gateway.spaces import Spaces
 from gateway.spawners.base import Spawner
@@ -59,9 +59,31 @@ class Control:
     namespace: Namespace
     metrics: Metrics
 
+    def attach(self, data_path: DataPath) -> None:
+        """Let changes be awaited until `data_path` has them in force."""
+        self.routes.attach(data_path)
+        self.sessions.attach(data_path)
 
-async def open_control(settings: Settings, stack: contextlib.AsyncExitStack) -> Control:
-    """Open everything durable; `stack` closes it."""
+
+@dataclass(frozen=True, slots=True)
+class Tables:
+    """What requests are decided from; empty at first."""
+
+    routes: Table[RouteEntry]
+    sessions: SessionTable
+
+
+async def open_control(
+    settings: Settings, stack: contextlib.AsyncExitStack, tables: Tables | None = None
+) -> Control:
+    """Open everything durable; `stack` closes it.
+
+    Args:
+        settings: in force.
+        stack: closes what is opened.
+        tables: to fill; None for new ones.
+    """
+    tables = tables or Tables(Table(), SessionTable())
     make_folders(settings)
     identity = Identity.load(settings.state_dir)
     metrics = Metrics()
@@ -69,7 +91,7 @@ async def open_control(settings: Settings, stack: contextlib.AsyncExitStack) -> 
     await database.open()
     stack.push_async_callback(database.close)
     catalogue = Catalogue(database)
-    session_table = SessionTable()
+    session_table = tables.sessions
     sessions = Sessions(database, session_table, settings.session_lifetime)
     await sessions.load()
     spaces = Spaces(settings.spaces_path, _space_owner(settings))
@@ -77,7 +99,7 @@ async def open_control(settings: Settings, stack: contextlib.AsyncExitStack) -> 
     spawner = _spawner(settings, identity, metrics)
     stack.push_async_callback(spawner.close)
     namespace = _namespace(settings)
-    table: Table[RouteEntry] = Table()
+    table = tables.routes
     routes = await _routes(settings, catalogue, namespace, table, metrics, stack)
     probe = ReadinessProbe()
     stack.push_async_callback(probe.close)

@@ -18,7 +18,7 @@ from gateway.errors import InvalidInput
 from gateway.launch.cookies import GATEWAY_COOKIES
 from gateway.launch.links import LinkPolicy, LinkService
 from gateway.notebooks.identity import load_or_create_token
-from gateway.proxy.interface import ProxyLimits
+from gateway.proxy.interface import ProxyLimits, RouteEntry
 from gateway.proxy.server import ProxyServer
 from gateway.proxy.tls import open_tls
 from gateway.settings import Settings, parse_address
@@ -130,7 +130,7 @@ async def serve_public(
         gate,
         limits,
         pages_socket(settings),
-        control.metrics,
+        control.metrics.traffic,
         trusted=settings.networks,
         gateway_cookies=GATEWAY_COOKIES,
     )
@@ -138,6 +138,21 @@ async def serve_public(
     with _address_told(settings.listen, "NBGATE_LISTEN"):
         await server.start(*parse_address(settings.listen), tls=tls)
     stack.push_async_callback(server.stop, _DRAIN_SECONDS)
+    control.attach(_OwnDataPath(server))
+
+
+class _OwnDataPath:
+    """The data path in this process: it reads control's own tables."""
+
+    def __init__(self, server: ProxyServer) -> None:
+        self._server = server
+
+    async def settled(self) -> None:
+        pass
+
+    async def drained(self, entry: RouteEntry | None) -> None:
+        if entry is not None and entry.target is not None:
+            self._server.forget(entry.target)
 
 
 @contextlib.contextmanager

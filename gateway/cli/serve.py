@@ -63,6 +63,10 @@ def _shown_default(field: FieldInfo) -> str:
 def _serve(args: argparse.Namespace) -> int:
     names = {name: flag_of(name) for name in Settings.model_fields}
     settings = load({name: getattr(args, name) for name in names}, names)
+    if settings.workers > 1:
+        from gateway.cli.fleet import run as run_fleet
+
+        return run_fleet(settings)
     # The application takes long to import: wrong flags are told at once.
     from gateway.app import run
 

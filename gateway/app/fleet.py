@@ -1,0 +1,113 @@
+"""Control in a process of its own: the same parts, with workers in place of a data path."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import signal
+import time
+from dataclasses import dataclass
+
+from gateway import app, logs
+from gateway.app.control import Control, Tables
+from gateway.loop import run as run_loop
+from gateway.proxy.interface import Activity, RouteEntry
+from gateway.settings import Settings
+from gateway.workers.feed import FedSessions, FedTable, Feed
+from gateway.workers.hub import Hub
+from gateway.workers.lifeline import Lifeline
+from gateway.workers.link import Source
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where this control stands among the supervisor's children.
+
+    Attributes:
+        fleet: names the supervisor's run.
+        workers: how many there are.
+        lifeline: descriptor of the lifeline.
+        again: whether there was a control before, whose workers may still serve.
+    """
+
+    fleet: str
+    workers: int
+    lifeline: int
+    again: bool
+
+
+class _Workers:
+    """The data path, as control sees it, when it is in other processes."""
+
+    def __init__(self, hub: Hub) -> None:
+        self._hub = hub
+
+    async def settled(self) -> None:
+        await self._hub.settled()
+
+    async def drained(self, entry: RouteEntry | None) -> None:
+        del entry  # the change that made it cold has its number; workers forget its target with it
+        await self._hub.drained()
+
+
+def run(settings: Settings, place: Place) -> int:
+    """Be control until SIGTERM, or until the supervisor is gone; return the exit code.
+
+    Raises:
+        GatewayError, RouteFileError: it cannot start; one line for people.
+    """
+    logs.configure(settings.log_level, settings.log_format)
+    run_loop(_serve(settings, place))
+    return 0
+
+
+async def _serve(settings: Settings, place: Place) -> None:
+    stopping = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stopping.set)
+    lifeline = await Lifeline.open(place.lifeline, stopping.set)
+    feed = Feed()
+    tables = Tables(FedTable(feed), FedSessions(feed))
+
+    async def serve(settings: Settings, control: Control, stack: contextlib.AsyncExitStack) -> None:
+        await _serve_workers(settings, control, stack, place, feed, lifeline)
+
+    try:
+        async with app.running(settings, tables, serve, wait_for_engine=place.again):
+            lifeline.ready()
+            await stopping.wait()
+            logger.info("control stops; notebooks go on running")
+    finally:
+        lifeline.close()
+
+
+async def _serve_workers(
+    settings: Settings,
+    control: Control,
+    stack: contextlib.AsyncExitStack,
+    place: Place,
+    feed: Feed,
+    lifeline: Lifeline,
+) -> None:
+    def activity_of(slug: str) -> Activity | None:
+        entry = control.table.get(control.namespace.key(slug))
+        return None if entry is None or entry.slug != slug else entry.activity
+
+    source = Source(
+        feed=feed,
+        table=control.table,
+        sessions=control.session_table,
+        ensure=control.activator.ensure,
+        suspect=control.activator.suspect,
+        activity_of=activity_of,
+        traffic=control.metrics.traffic,
+        clock=time.monotonic,
+    )
+    hub = Hub(source, place.fleet, place.workers, lifeline.keep_only)
+    await hub.start(settings.state_dir / "run" / "control.sock")
+    stack.push_async_callback(hub.close)
+    control.attach(_Workers(hub))

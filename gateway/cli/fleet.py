@@ -1,0 +1,115 @@
+"""`nbgate serve --workers N`: from settings to what the supervisor starts.
+
+It imports nothing of what control and the workers do: the supervisor stays small.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import secrets
+import socket
+import sys
+from urllib.parse import urlsplit
+
+from gateway import logs
+from gateway.errors import InvalidInput
+from gateway.settings import Settings, parse_address
+from gateway.workers.options import WorkerOptions
+from gateway.workers.supervisor import Plan, Supervisor
+
+_BACKLOG = 1024
+_DRAIN_SECONDS = 10.0
+
+
+def run(settings: Settings) -> int:
+    """Run the supervisor; return the exit code.
+
+    Raises:
+        InvalidInput: the public address cannot be had.
+    """
+    logs.configure(settings.log_level, settings.log_format)
+    listener = _listener(settings.listen)
+    return asyncio.run(_supervise(settings, listener))
+
+
+async def _supervise(settings: Settings, listener: socket.socket) -> int:
+    return await Supervisor(_plan(settings), listener).run()
+
+
+def _listener(address: str) -> socket.socket:
+    """Return the public socket, listening: the first address that the host stands for."""
+    host, port = parse_address(address)
+    listener = None
+    try:
+        family, *_, where = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
+        listener = socket.socket(family)
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listener.bind(where)
+        listener.listen(_BACKLOG)
+    except OSError as error:
+        if listener is not None:
+            listener.close()
+        raise InvalidInput(
+            f"cannot listen on {address}: {error.strerror}; stop what uses it, or choose "
+            f"another address with NBGATE_LISTEN"
+        ) from error
+    return listener
+
+
+def _plan(settings: Settings) -> Plan:
+    fleet = secrets.token_hex(8)
+    clean = {name: text for name, text in os.environ.items() if not name.startswith("NBGATE_")}
+
+    def control_command(lifeline: int, again: bool) -> list[str]:
+        place = {
+            "fleet": fleet,
+            "workers": settings.workers,
+            "lifeline": lifeline,
+            "again": again,
+        }
+        return [sys.executable, "-m", "gateway", "control", json.dumps(place)]
+
+    def worker_command(listener: int, lifeline: int) -> list[str]:
+        options = _worker_options(settings, fleet, listener, lifeline)
+        return [sys.executable, "-m", "gateway.workers.worker", options.dump()]
+
+    return Plan(
+        workers=settings.workers,
+        control_command=control_command,
+        worker_command=worker_command,
+        control_environment=clean | _as_environment(settings),
+        worker_environment=clean,
+    )
+
+
+def _as_environment(settings: Settings) -> dict[str, str]:
+    """Return the settings in force as variables: control is to have the very same."""
+    values = settings.model_dump(mode="json")
+    return {f"NBGATE_{name.upper()}": str(v) for name, v in values.items() if v is not None}
+
+
+def _worker_options(settings: Settings, fleet: str, listener: int, lifeline: int) -> WorkerOptions:
+    origin = urlsplit(settings.origin)
+    by_host = settings.routing == "host"
+    return WorkerOptions(
+        fleet=fleet,
+        listener=listener,
+        lifeline=lifeline,
+        control_socket=str(settings.state_dir / "run" / "control.sock"),
+        pages_socket=str(settings.state_dir / "run" / "pages.sock"),
+        base_domain=settings.base_domain if by_host else "",
+        port_suffix=f":{origin.port}" if by_host and origin.port else "",
+        scheme=origin.scheme if by_host else "http",
+        hold_timeout=settings.hold_timeout,
+        drain_seconds=_DRAIN_SECONDS,
+        head_bytes=settings.head_bytes,
+        head_timeout=settings.head_timeout,
+        keepalive_timeout=settings.keepalive_timeout,
+        connect_timeout=settings.connect_timeout,
+        response_timeout=settings.response_timeout,
+        trusted=tuple(map(str, settings.networks)),
+        log_level=settings.log_level,
+        log_format=settings.log_format,
+    )

@@ -1,0 +1,159 @@
+"""Control's end of the control socket: who is connected, and whether all know of a change.
+
+A stop is fenced here. The change that makes a route cold is numbered like any other; the stop goes
+on when every worker has said that this number is in force there. A worker that does not say so in
+time, or that is not connected at all, could still use the old target: it is ended.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import os
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+
+from gateway.workers.channel import Channel
+from gateway.workers.frames import VERSION, BadFrame, Message
+from gateway.workers.link import Link, Source
+
+logger = logging.getLogger(__name__)
+
+_HELLO_SECONDS = 5.0
+_PATIENCE_SECONDS = 3.0
+_SETTLE_SECONDS = 1.0
+
+KeepOnly = Callable[[set[int]], Awaitable[None]]
+"""Ends every worker but those with these process ids; returns when they have ended."""
+
+
+class Hub:
+    """See the module's docstring.
+
+    Args:
+        source: what workers are to know.
+        fleet: names the supervisor's run; a worker of another one is sent away.
+        workers: how many there are.
+        keep_only: ends the others.
+        patience: seconds without a sign of life after which a worker counts as stuck.
+    """
+
+    def __init__(
+        self,
+        source: Source,
+        fleet: str,
+        workers: int,
+        keep_only: KeepOnly,
+        patience: float = _PATIENCE_SECONDS,
+    ) -> None:
+        self._source = source
+        self._fleet = fleet
+        self._workers = workers
+        self._keep_only = keep_only
+        self._patience = patience
+        self._links: set[Link] = set()
+        self._serving: set[asyncio.Task[None]] = set()
+        self._moved = asyncio.Event()
+        self._server: asyncio.Server | None = None
+
+    async def start(self, path: Path) -> None:
+        """Listen on a Unix socket that only its owner may use.
+
+        Raises:
+            OSError: it cannot be made.
+        """
+        path.unlink(missing_ok=True)  # noqa: ASYNC240 - of this machine, before anything is served
+        before = os.umask(0o177)
+        try:
+            self._server = await asyncio.start_unix_server(self._accepted, path)
+        finally:
+            os.umask(before)
+
+    async def close(self) -> None:
+        """End all connections."""
+        if self._server is not None:
+            self._server.close()
+        tasks = tuple(self._serving)
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+    async def settled(self) -> None:
+        """Return when the changes so far are in force at the workers that are connected.
+
+        Who is behind after a second gets them later: nothing depends on it but that people see
+        at once what they did.
+        """
+        seq = self._source.feed.seq
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(_SETTLE_SECONDS):
+                while any(0 < link.applied < seq for link in self._links):
+                    await self._next_move()
+
+    async def drained(self) -> None:
+        """Return when no worker is left that does not have the changes so far in force."""
+        seq = self._source.feed.seq
+        clock = self._source.clock
+        began = clock()
+        while not self._all_have(seq):
+            late = [link.progress for link in self._links if link.applied < seq]
+            patience = max([began, *late]) + self._patience - clock()
+            if patience <= 0:
+                await self._end_those_without(seq)
+                return
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(patience):
+                    await self._next_move()
+
+    def _all_have(self, seq: int) -> bool:
+        pids = {link.pid for link in self._links if link.applied >= seq}
+        return len(pids) >= self._workers and all(link.applied >= seq for link in self._links)
+
+    async def _end_those_without(self, seq: int) -> None:
+        pids = {link.pid for link in self._links if link.applied >= seq}
+        logger.error("workers do not follow, ending them kept=%s", sorted(pids))
+        await self._keep_only(pids)
+
+    async def _next_move(self) -> None:
+        self._moved.clear()
+        await self._moved.wait()
+
+    async def _accepted(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        task = asyncio.current_task()
+        assert task is not None
+        self._serving.add(task)
+        channel = Channel(reader, writer)
+        try:
+            await self._serve(channel)
+        except (OSError, BadFrame, TimeoutError) as error:
+            logger.warning("a worker did not introduce itself reason=%r", error)
+        finally:
+            channel.close()
+            self._serving.discard(task)
+
+    async def _serve(self, channel: Channel) -> None:
+        messages = channel.messages()
+        async with asyncio.timeout(_HELLO_SECONDS):
+            hello = await anext(messages, None)
+        reason = self._refusal(hello)
+        if reason:
+            channel.send({"t": "refused", "reason": reason})
+            await channel.sent()
+            return
+        link = Link(channel, self._source, self._moved.set)
+        self._links.add(link)
+        logger.info("worker connected pid=%d", link.pid)
+        try:
+            await link.serve(messages)
+        finally:
+            self._links.discard(link)
+            self._moved.set()
+            logger.info("worker gone pid=%d", link.pid)
+
+    def _refusal(self, hello: Message | None) -> str:
+        if hello is None or hello["t"] != "hello":
+            return "no hello"
+        if hello.get("version") != VERSION:
+            return f"protocol version {hello.get('version')}, here it is {VERSION}"
+        return "" if hello.get("fleet") == self._fleet else "it belongs to another supervisor"

@@ -1,0 +1,98 @@
+"""What a worker is told at its start: so much of the settings as it needs, as JSON. Pure."""
+
+from __future__ import annotations
+
+import ipaddress
+import json
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Literal, Self
+
+from gateway.access import Namespace
+from gateway.proxy.forwarded import Network
+from gateway.proxy.interface import ProxyLimits
+
+
+@dataclass(frozen=True, slots=True)
+class WorkerOptions:
+    """Settings of a worker. It holds no secret: it is an argument of the process.
+
+    Attributes:
+        fleet: names the supervisor's run.
+        listener: descriptor of the listening socket.
+        lifeline: descriptor of the lifeline.
+        control_socket: path of the control socket.
+        pages_socket: path of the pages' socket.
+        base_domain: see Namespace; so are the next two.
+        port_suffix: see Namespace.
+        scheme: see Namespace.
+        hold_timeout: seconds a request waits for its notebook.
+        drain_seconds: seconds that requests in flight have at a stop.
+        head_bytes: see ProxyLimits; so are the next four, in seconds.
+        head_timeout: see ProxyLimits.
+        keepalive_timeout: see ProxyLimits.
+        connect_timeout: see ProxyLimits.
+        response_timeout: see ProxyLimits.
+        trusted: networks of proxies in front.
+        log_level: least severe log lines that are shown.
+        log_format: their form.
+    """
+
+    fleet: str
+    listener: int
+    lifeline: int
+    control_socket: str
+    pages_socket: str
+    base_domain: str
+    port_suffix: str
+    scheme: str
+    hold_timeout: float
+    drain_seconds: float
+    head_bytes: int
+    head_timeout: float
+    keepalive_timeout: float
+    connect_timeout: float
+    response_timeout: float
+    trusted: tuple[str, ...] = ()
+    log_level: str = "info"
+    log_format: Literal["text", "json"] = "text"
+
+    def dump(self) -> str:
+        """Return it as JSON."""
+        return json.dumps(asdict(self))
+
+    @classmethod
+    def load(cls, text: str) -> Self:
+        """Return what `dump` wrote."""
+        return cls(**json.loads(text))
+
+    @property
+    def namespace(self) -> Namespace:
+        """Where notebooks live."""
+        return Namespace(self.base_domain, self.port_suffix, self.scheme)
+
+    @property
+    def limits(self) -> ProxyLimits:
+        """The bounds of the data path."""
+        return ProxyLimits(
+            head_bytes=self.head_bytes,
+            head_timeout=self.head_timeout,
+            keepalive_timeout=self.keepalive_timeout,
+            connect_timeout=self.connect_timeout,
+            response_timeout=self.response_timeout,
+        )
+
+    @property
+    def networks(self) -> tuple[Network, ...]:
+        """The trusted proxies as networks."""
+        return tuple(ipaddress.ip_network(item) for item in self.trusted)
+
+    @property
+    def control_path(self) -> Path:
+        """The control socket."""
+        return Path(self.control_socket)
+
+    @property
+    def pages_path(self) -> Path:
+        """The pages' socket."""
+        return Path(self.pages_socket)

@@ -1,0 +1,67 @@
+"""Routes and sessions as lists of JSON values, and back. Pure.
+
+The fields of the dataclasses are taken in their order, so a field that is added there crosses by
+itself. An entry's activity does not cross: each process counts its own.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import fields
+from datetime import UTC, datetime
+from operator import attrgetter
+from typing import Any
+
+from gateway.launch.sessions import Principal
+from gateway.proxy.interface import Activity, RouteEntry
+from routes.keys import Target
+
+Record = list[Any]
+
+_ENTRY = tuple(field.name for field in fields(RouteEntry) if field.name != "activity")
+_entry_values = attrgetter(*_ENTRY)
+_target_values = attrgetter(*(field.name for field in fields(Target)))
+_TARGET_AT, _SLUG_AT = _ENTRY.index("target"), _ENTRY.index("slug")
+
+
+def of_entry(entry: RouteEntry) -> Record:
+    """Return an entry's record."""
+    record = list(_entry_values(entry))
+    if entry.target is not None:
+        record[_TARGET_AT] = _target_values(entry.target)
+    return record
+
+
+def to_entry(record: Record, activity_of: Callable[[str], Activity]) -> RouteEntry:
+    """Return the entry of a record.
+
+    Args:
+        record: from of_entry.
+        activity_of: this process's activity of a notebook.
+    """
+    target, slug = record[_TARGET_AT], record[_SLUG_AT]
+    values = dict(zip(_ENTRY, record, strict=True))
+    if target is not None:
+        values["target"] = Target(*target)
+    if slug is not None:
+        values["activity"] = activity_of(slug)
+    return RouteEntry(**values)
+
+
+def of_session(digest: bytes, host: str, expires: datetime, principal: Principal) -> Record:
+    """Return a session token's record; the display name stays with control."""
+    return [
+        digest.hex(),
+        host,
+        expires.timestamp(),
+        principal.subject,
+        principal.session,
+        principal.administrator,
+    ]
+
+
+def to_session(record: Record) -> tuple[bytes, str, datetime, Principal]:
+    """Return what SessionTable.put takes."""
+    digest, host, expires, subject, session, administrator = record
+    principal = Principal(subject, session, administrator)
+    return bytes.fromhex(digest), host, datetime.fromtimestamp(expires, UTC), principal

@@ -1,0 +1,153 @@
+"""A worker's copy of control's tables: snapshots, numbered changes, and what is out of step.
+
+Pure: bytes and sockets are remote.py's. It knows when a target must not be used any more, and says
+so at once.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
+
+from gateway.launch.sessions import SessionTable
+from gateway.proxy.interface import Activity, RouteEntry
+from gateway.workers import records
+from gateway.workers.frames import Message
+from routes.keys import Target
+from routes.table import Table
+
+
+class OutOfStep(Exception):
+    """A change is missing, or is of another epoch: only a snapshot helps."""
+
+
+class Replica:
+    """The copy.
+
+    Attributes:
+        table: routes; always the same object.
+        sessions: session tokens; always the same object.
+        activities: of this process's traffic, by slug.
+        epoch: control's; "" before the first snapshot.
+        seq: number of the last change that is in force here.
+
+    Args:
+        forget: told of a target that must not be used any more.
+    """
+
+    def __init__(self, forget: Callable[[Target], None]) -> None:
+        self.table: Table[RouteEntry] = Table()
+        self.sessions = SessionTable()
+        self.activities: dict[str, Activity] = {}
+        self.epoch = ""
+        self.seq = 0
+        self._forget = forget
+        self._hot: dict[str, Target] = {}
+        self._growing: _Growing | None = None
+
+    def begin(self, message: Message) -> None:
+        """Begin a snapshot; what is in force stays until it is whole."""
+        self._growing = _Growing(message["epoch"], message["seq"])
+
+    def part(self, message: Message) -> None:
+        """Take a part of the snapshot."""
+        growing = self._growing
+        if growing is None:
+            return
+        for record in message.get("routes", ()):
+            entry = self._entry(record)
+            growing.table.put(entry.key, entry)
+            growing.note(entry)
+        for record in message.get("sessions", ()):
+            growing.sessions.put(*records.to_session(record))
+
+    def end(self) -> None:
+        """Put the snapshot in force, whole, and forget targets that are not in it."""
+        growing, self._growing = self._growing, None
+        if growing is None:
+            return
+        before, self._hot = self._hot, growing.hot
+        self.table.replace(growing.table)
+        self.sessions.replace(growing.sessions)
+        self.epoch, self.seq = growing.epoch, growing.seq
+        for key, target in before.items():
+            if growing.hot.get(key) != target:
+                self._forget(target)
+
+    def apply(self, message: Message) -> bool:
+        """Take changes; return False where a snapshot is on its way that has them.
+
+        Raises:
+            OutOfStep: they do not follow on what is in force.
+        """
+        if self._growing is not None:
+            return False
+        if message["epoch"] != self.epoch or message["first"] != self.seq + 1:
+            raise OutOfStep
+        for change in message["changes"]:
+            self._change(*change)
+            self.seq += 1
+        return True
+
+    def suspect(self, entry: RouteEntry) -> RouteEntry | None:
+        """Take a target out of use here, until control's change arrives; see AccessGate."""
+        now = self.table.get(entry.key)
+        if entry.slug is None or now is None:
+            return None
+        if now.target is None or now.generation != entry.generation:
+            return now
+        cold = replace(now, target=None, secret=None, waking=True)
+        self._put(cold)
+        return cold
+
+    def received(self, record: records.Record) -> RouteEntry:
+        """Return the entry of a record that came by itself; the table stays as it is."""
+        return self._entry(record)
+
+    def _change(self, kind: str, *value: Any) -> None:
+        if kind == "route":
+            self._put(self._entry(value[0]))
+        elif kind == "unroute":
+            self._remove(value[0])
+        elif kind == "session":
+            self.sessions.put(*records.to_session(value[0]))
+        elif kind == "drop":
+            self.sessions.drop(value[0])
+
+    def _put(self, entry: RouteEntry) -> None:
+        self.table.put(entry.key, entry)
+        was = self._hot.pop(entry.key, None)
+        if entry.slug is not None and entry.target is not None:
+            self._hot[entry.key] = entry.target
+        if was is not None and was != entry.target:
+            self._forget(was)
+
+    def _remove(self, key: str) -> None:
+        entry = self.table.get(key)
+        self.table.remove(key)
+        was = self._hot.pop(key, None)
+        if was is not None:
+            self._forget(was)
+        if entry is not None and entry.slug is not None:
+            self.activities.pop(entry.slug, None)
+
+    def _entry(self, record: records.Record) -> RouteEntry:
+        return records.to_entry(record, self._activity)
+
+    def _activity(self, slug: str) -> Activity:
+        return self.activities.setdefault(slug, Activity())
+
+
+class _Growing:
+    """A snapshot that is not whole yet."""
+
+    def __init__(self, epoch: str, seq: int) -> None:
+        self.epoch, self.seq = epoch, seq
+        self.table: Table[RouteEntry] = Table()
+        self.sessions = SessionTable()
+        self.hot: dict[str, Target] = {}
+
+    def note(self, entry: RouteEntry) -> None:
+        if entry.slug is not None and entry.target is not None:
+            self.hot[entry.key] = entry.target

@@ -1,0 +1,190 @@
+"""The process that `nbgate serve --workers N` becomes: it owns the children, and the port.
+
+It opens the listening socket, starts one control and N workers, starts again whichever ends, and
+passes a stop on. It serves nothing and decides nothing about notebooks.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import signal
+import socket
+from asyncio.subprocess import Process
+from collections.abc import AsyncIterator, Callable, Mapping
+from dataclasses import dataclass
+
+logger = logging.getLogger(__name__)
+
+_FIRST_BACK_OFF = 0.1
+_LONGEST_BACK_OFF = 5.0
+_LIVED_SECONDS = 10.0
+_WORKER_STOP_SECONDS = 20.0
+_CONTROL_STOP_SECONDS = 30.0
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """What to start.
+
+    Attributes:
+        workers: how many data workers.
+        control_command: control's command, of the descriptor of its lifeline and whether there
+            was a control before it.
+        worker_command: a worker's, of the descriptors of the listening socket and its lifeline.
+        control_environment: control's environment.
+        worker_environment: a worker's.
+    """
+
+    workers: int
+    control_command: Callable[[int, bool], list[str]]
+    worker_command: Callable[[int, int], list[str]]
+    control_environment: Mapping[str, str]
+    worker_environment: Mapping[str, str]
+
+
+@dataclass(frozen=True, slots=True)
+class _Child:
+    process: Process
+    reader: asyncio.StreamReader
+    writer: asyncio.StreamWriter
+
+
+class Supervisor:
+    """See the module's docstring.
+
+    Args:
+        plan: what to start.
+        listener: the listening socket; it is closed when the stop begins.
+    """
+
+    def __init__(self, plan: Plan, listener: socket.socket) -> None:
+        self._plan = plan
+        self._listener = listener
+        self._stopping = asyncio.Event()
+        self._workers: dict[int, Process] = {}
+        self._control: Process | None = None
+        self._was_ready = False
+        self._code = 0
+
+    async def run(self) -> int:
+        """Run until SIGTERM or SIGINT, or until control cannot start; return the exit code."""
+        loop = asyncio.get_running_loop()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(number, self._stopping.set)
+        control = asyncio.create_task(self._keep_control(), name="keep control")
+        workers = [
+            asyncio.create_task(self._keep_worker(), name=f"keep worker {number}")
+            for number in range(self._plan.workers)
+        ]
+        await self._stopping.wait()
+        self._listener.close()
+        await self._stop(list(self._workers.values()), workers, _WORKER_STOP_SECONDS)
+        await self._stop([self._control] if self._control else [], [control], _CONTROL_STOP_SECONDS)
+        return self._code
+
+    async def _stop(
+        self, processes: list[Process], tasks: list[asyncio.Task[None]], seconds: float
+    ) -> None:
+        """End children with SIGTERM, with SIGKILL those that stay, and wait for their tasks."""
+        for process in processes:
+            _signal(process, signal.SIGTERM)
+        _, staying = await asyncio.wait(tasks, timeout=seconds)
+        for process in processes if staying else ():
+            _signal(process, signal.SIGKILL)
+        for result in await asyncio.gather(*tasks, return_exceptions=True):
+            if isinstance(result, Exception):
+                logger.error("a child could not be kept", exc_info=result)
+
+    async def _keep_control(self) -> None:
+        async for _ in self._rounds("control"):
+            async with self._started(
+                lambda end: self._plan.control_command(end, self._was_ready),
+                self._plan.control_environment,
+            ) as child:
+                self._control = child.process
+                await self._heed(child)
+                code = await child.process.wait()
+            self._control = None
+            if not self._was_ready and code >= 0:
+                self._code = code  # it said why itself
+                self._stopping.set()
+
+    async def _keep_worker(self) -> None:
+        listener = self._listener.fileno()
+        async for _ in self._rounds("worker"):
+            async with self._started(
+                lambda end: self._plan.worker_command(listener, end),
+                self._plan.worker_environment,
+                listener,
+            ) as child:
+                pid = child.process.pid
+                self._workers[pid] = child.process
+                await child.process.wait()
+                del self._workers[pid]
+
+    async def _rounds(self, name: str) -> AsyncIterator[None]:
+        """Yield for each start of a child, after a growing pause if it does not live long."""
+        loop = asyncio.get_running_loop()
+        back_off = _FIRST_BACK_OFF
+        while not self._stopping.is_set():
+            began = loop.time()
+            yield
+            if self._stopping.is_set():
+                return
+            if loop.time() - began > _LIVED_SECONDS:
+                back_off = _FIRST_BACK_OFF
+            logger.warning("%s ended, starting it again in=%.1fs", name, back_off)
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(back_off):
+                    await self._stopping.wait()
+            back_off = min(_LONGEST_BACK_OFF, back_off * 2)
+
+    @contextlib.asynccontextmanager
+    async def _started(
+        self,
+        command: Callable[[int], list[str]],
+        environment: Mapping[str, str],
+        *descriptors: int,
+    ) -> AsyncIterator[_Child]:
+        """Start a child with a lifeline, in a process group of its own.
+
+        A Ctrl-C at the terminal reaches the supervisor alone, which stops its children in order.
+        """
+        ours, theirs = socket.socketpair()
+        with theirs:
+            process = await asyncio.create_subprocess_exec(
+                *command(theirs.fileno()),
+                env=environment,
+                pass_fds=(theirs.fileno(), *descriptors),
+                process_group=0,
+            )
+        reader, writer = await asyncio.open_unix_connection(sock=ours)
+        try:
+            yield _Child(process, reader, writer)
+        finally:
+            writer.close()
+
+    async def _heed(self, control: _Child) -> None:
+        """Do what control says, until it ends."""
+        with contextlib.suppress(OSError):
+            while line := await control.reader.readline():
+                word, *rest = line.decode("ascii").split()
+                if word == "ready":
+                    self._was_ready = True
+                elif word == "keep":
+                    await self._end_workers_but({int(pid) for pid in rest})
+                    control.writer.write(b"kept\n")
+
+    async def _end_workers_but(self, kept: set[int]) -> None:
+        ending = [process for pid, process in self._workers.items() if pid not in kept]
+        for process in ending:
+            logger.warning("ending a worker that does not follow pid=%d", process.pid)
+            _signal(process, signal.SIGKILL)
+        await asyncio.gather(*(process.wait() for process in ending))
+
+
+def _signal(process: Process, number: signal.Signals) -> None:
+    with contextlib.suppress(ProcessLookupError):
+        process.send_signal(number)
