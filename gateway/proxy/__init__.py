@@ -18,7 +18,12 @@ One connection of a client is a `Downstream` (downstream.py), one to an upstream
    request. One request is answered at a time; what was pipelined waits as bytes.
 5. After a 101 both transports change to a `Tunnel` (tunnel.py), which knows bytes only.
 
-Pure modules, without I/O: messages, head, framing, headers, forwarded, activity, answers.
+Most heads repeat what was read before: repeated.py recognises request headers that the same
+connection has sent, and response lines that any upstream has sent; what follows from a request's
+headers is kept in their `Standing` (messages.py). All else goes through head.py's grammar.
+
+Pure modules, without I/O: messages, head, repeated, framing, headers, forwarded, activity,
+answers.
 obtaining.py has the only awaits of a request, deadline.py the timers, sockets.py what needs the
 descriptor itself. interface.py is the seam to control; others construct ProxyServer alone.
 """

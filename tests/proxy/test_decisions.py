@@ -235,10 +235,11 @@ async def test_pages_set_gateway_cookies(tmp_path: Path) -> None:
     assert answer.one(b"set-cookie") == b"nbgate-session=s; HttpOnly"
 
 
-async def test_missing_pages_application_is_502(tmp_path: Path) -> None:
+async def test_missing_pages_application_is_503(tmp_path: Path) -> None:
     async with rig(tmp_path) as proxy:
         proxy.gate.rule = lambda head, client: Local()
-        assert (await proxy.ask(GET)).status == 502
+        answer = await proxy.ask(GET)
+        assert (answer.status, answer.one(b"retry-after")) == (503, b"2")
         assert proxy.gate.suspects == []
 
 
