@@ -12,16 +12,20 @@ from collections.abc import Sequence
 from pathlib import Path
 from types import FrameType
 
-from bench.datapath.cases import Case, all_cases
+from bench.datapath.case import Case
+from bench.datapath.cases import all_cases
 from bench.datapath.checks import WrongAnswer
 from bench.datapath.goals import all_goals
 from bench.datapath.load import LoadFailed
+from bench.datapath.machine import facts
 from bench.datapath.peers import PEERS, Bench
 from bench.datapath.processes import ProgramFailed, ProgramMissing
-from bench.datapath.report import case_table, goals_table
+from bench.datapath.report import case_table, document, goals_table
 from bench.datapath.results import CaseResult
 from bench.datapath.runner import Runner
 from bench.datapath.upstream import running_upstream
+
+_RESULTS = Path(__file__).resolve().parents[1] / "RESULTS.md"
 
 
 def _arguments() -> argparse.Namespace:
@@ -33,6 +37,9 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--seconds", type=float, default=4.0, help="of each measurement")
     parser.add_argument(
         "--cores", default="0,1", metavar="PROXY,LOAD", help="cores to pin to (default 0,1)"
+    )
+    parser.add_argument(
+        "--write-results", action="store_true", help="write bench/RESULTS.md as well"
     )
     args = parser.parse_args()
     args.cases = _chosen(parser, args.cases, cases)
@@ -47,8 +54,10 @@ def _chosen(parser: argparse.ArgumentParser, text: str | None, known: list[str])
     return [name for name in known if name in wanted]
 
 
-def run(args: argparse.Namespace, cases: Sequence[Case]) -> dict[str, CaseResult]:
-    """Measure the cases; return the results by name."""
+def run(
+    args: argparse.Namespace, cases: Sequence[Case], configurations: dict[str, str]
+) -> dict[str, CaseResult]:
+    """Measure the cases; return the results by name, and fill in the configurations."""
     proxy_core, load_core = (int(core) for core in args.cores.split(","))
     os.sched_setaffinity(0, {load_core})
     with tempfile.TemporaryDirectory(prefix="nbgate-bench-") as name:
@@ -56,7 +65,8 @@ def run(args: argparse.Namespace, cases: Sequence[Case]) -> dict[str, CaseResult
         folder.chmod(0o755)
         with running_upstream(folder, load_core) as upstream:
             bench = Bench(folder, upstream, proxy_core, load_core)
-            runner = Runner(bench, args.rounds, args.seconds, args.peers, {})
+            configurations["upstream"] = upstream.configuration
+            runner = Runner(bench, args.rounds, args.seconds, args.peers, configurations)
             return {case.name: runner.run(case) for case in cases}
 
 
@@ -72,8 +82,9 @@ def main() -> int:
     hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
     resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
     cases = [case for case in all_cases() if case.name in args.cases]
+    configurations: dict[str, str] = {}
     try:
-        results = run(args, cases)
+        results = run(args, cases, configurations)
     except (ProgramMissing, ProgramFailed, LoadFailed, WrongAnswer) as error:
         print(error, file=sys.stderr)
         return 1
@@ -82,7 +93,10 @@ def main() -> int:
     for result in results.values():
         print(case_table(result))
     print(goals_table(all_goals(), results))
-    return 0
+    if args.write_results:
+        told = facts(args.rounds, args.seconds, args.cores)
+        _RESULTS.write_text(document(told, all_goals(), results, configurations))
+    return 1 if any(result.failed for result in results.values()) else 0
 
 
 if __name__ == "__main__":

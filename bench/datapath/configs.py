@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 # Nobody is to close a connection because it was used often.
 _REQUESTS_PER_CONNECTION = 1_000_000_000
+_POLICY = "frame-ancestors 'self'; report-uri /api/security/csp-report; default-src 'none'"
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,7 +71,7 @@ def nginx_upstream(place: Place, files: str, body: str) -> str:
         location / {{
             default_type application/json;
             add_header X-Content-Type-Options nosniff;
-            add_header Content-Security-Policy "frame-ancestors 'self'; report-uri /api/security/csp-report; default-src 'none'";
+            add_header Content-Security-Policy "{_POLICY}";
             add_header Etag '"5f2d9cba74bd3d0e9e1f6ab7ae1d20f8c6a7b1e3"';
             return 200 '{body}';
         }}

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import contextlib
 import os
+import resource
+import time
 from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -61,6 +63,49 @@ def tree(root: int) -> list[ProcessStat]:
 def cpu_seconds(root: int) -> float:
     """Return the user and system seconds that a tree has used so far."""
     return sum(stat.ticks for stat in tree(root)) / _TICKS
+
+
+@dataclass(frozen=True, slots=True)
+class Usage:
+    """What was used of some cores, and by whom, up to a moment.
+
+    Attributes:
+        when: monotonic seconds.
+        busy: seconds that the cores were busy, or taken away by the machine below.
+        ours: seconds of the trees that belong to the benchmark.
+    """
+
+    when: float
+    busy: float
+    ours: float
+
+    def disturbance(self, earlier: Usage) -> float:
+        """Return what others used since `earlier`, in cores; 0.05 is five per cent of one."""
+        others = (self.busy - earlier.busy) - (self.ours - earlier.ours)
+        return max(0.0, others / max(self.when - earlier.when, 1e-9))
+
+
+def usage(cores: Collection[int], roots: Collection[int]) -> Usage:
+    """Return the usage of cores up to now; `roots` are the benchmark's trees, ended ones apart."""
+    ended = resource.getrusage(resource.RUSAGE_CHILDREN)
+    ours = sum(cpu_seconds(pid) for pid in roots) + ended.ru_utime + ended.ru_stime
+    own = resource.getrusage(resource.RUSAGE_SELF)
+    text = (_PROC / "stat").read_text()
+    busy = sum(parse_busy(text, core) for core in cores) / _TICKS
+    return Usage(time.monotonic(), busy, ours + own.ru_utime + own.ru_stime)
+
+
+def parse_busy(text: str, core: int) -> int:
+    """Return the ticks of user, nice, system and steal in /proc/stat for a core (proc_stat(5)).
+
+    Interrupts are left out: they come with our own packets and are on no program's account.
+    """
+    for line in text.splitlines():
+        name, _, rest = line.partition(" ")
+        if name == f"cpu{core}":
+            ticks = [int(field) for field in rest.split()]
+            return sum(ticks[0:3]) + ticks[7]
+    raise ValueError(f"no core {core}")
 
 
 def memory_bytes(root: int) -> int:

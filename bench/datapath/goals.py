@@ -21,7 +21,6 @@ class Goal:
         aim: the bound that is wanted; None for none.
         at_least: whether larger is better.
         subject: whose value it is.
-        against_case: the case of `against`; "" for the same.
         unit: behind an absolute value.
     """
 
@@ -33,7 +32,6 @@ class Goal:
     aim: float | None
     at_least: bool = True
     subject: str = "nbgate"
-    against_case: str = ""
     unit: str = ""
 
     def value(self, results: Mapping[str, CaseResult]) -> float | None:
@@ -43,9 +41,7 @@ class Goal:
         ours = results[self.case].median(self.subject, self.metric)
         if not self.against or ours is None:
             return ours
-        other = results.get(self.against_case or self.case)
-        theirs = other.median(self.against, self.metric) if other is not None else None
-        return ours / theirs if theirs else None
+        return results[self.case].ratio(self.subject, self.metric, self.against)
 
     def meets_must(self, value: float) -> bool | None:
         """Whether the bound is met; None where there is none."""
@@ -79,10 +75,25 @@ class Goal:
 
 def all_goals() -> list[Goal]:
     """Return every goal, in the order of the report."""
-    full, bare = "Small GET, 32 connections, full", "Small GET, 32 connections, bare"
+    full, bare = "small GET, 32 connections, full", "small GET, 32 connections, bare"
+    quiet, busy = "p99 at 1,000 requests/s, quiet", "p99 while 10,000 routes are published"
+    message, memory = "CPU per WebSocket message", "memory per idle WebSocket"
+    fewer, more = "10 routes", "1,000,000 routes"
     return [
         Goal(full, "get-full-32", "rate", "nginx", 0.5, 0.8),
+        Goal(f"{full} (the last aim)", "get-full-32", "rate", "nginx", None, 1.0),
         Goal(full, "get-full-32", "rate", "chp", 5, None),
         Goal(bare, "get-bare-32", "rate", "nginx", 0.6, 1.0),
         Goal(bare, "get-bare-32", "rate", "chp", 6, None),
+        Goal(quiet, "latency", "p99", "nginx", 2, 1, at_least=False),
+        Goal(busy, "latency-publishing", "p99", "nginx", 2, 1, at_least=False),
+        Goal("download of 100 MiB", "download-100m", "rate", "nginx", 0.7, 1.0),
+        Goal("upload of 100 MiB", "upload-100m", "rate", "nginx", 0.7, 1.0),
+        Goal(f"{message} of 100 B", "echo-100", "cpu", "nginx", 1.3, None, at_least=False),
+        Goal(f"{message} of 100 B", "echo-100", "cpu", "haproxy", None, 1.0, at_least=False),
+        Goal(f"{message} of 16 KiB", "echo-16384", "cpu", "nginx", 1.3, None, at_least=False),
+        Goal(f"{message} of 16 KiB", "echo-16384", "cpu", "haproxy", None, 1.0, at_least=False),
+        Goal(memory, "idle", "memory", "chp", 1 / 3, None, at_least=False),
+        Goal(memory, "idle", "memory", "", None, 5, at_least=False, unit=" KiB"),
+        Goal("1,000,000 routes against 10", "routes", "rate", fewer, 0.95, 1.0, subject=more),
     ]

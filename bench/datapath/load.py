@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import re
+import select
 import subprocess
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 from bench.datapath.cores import pinned
@@ -89,11 +91,67 @@ def wrk(
     return result
 
 
-def client(kind: str, core: int, seconds: float, **options: object) -> dict[str, float]:
-    """Run one kind of load of client.py; return the numbers that it printed."""
-    words = [sys.executable, "-m", "bench.datapath.client", kind, json.dumps(options)]
-    numbers: dict[str, float] = json.loads(_output(words, core, seconds))
+def client(kind: str, core: int, patience: float, **options: object) -> dict[str, float]:
+    """Run one kind of load of client.py, at most `patience` seconds; return its numbers."""
+    numbers: dict[str, float] = json.loads(_output(_client_words(kind, options), core, patience))
     return numbers
+
+
+class Conversation:
+    """A client process that takes turns with us; see turns.py."""
+
+    def __init__(self, process: subprocess.Popen[str], kind: str) -> None:
+        self._process = process
+        self._kind = kind
+
+    def await_turn(self, seconds: float) -> None:
+        """Wait until it is ready. Raises LoadFailed."""
+        said = self._line(seconds)
+        if said != "ready":
+            raise LoadFailed(f"{self._kind} said {said!r}")
+
+    def go_on(self) -> None:
+        """Give it the turn."""
+        assert self._process.stdin is not None
+        self._process.stdin.write("go on\n")
+        self._process.stdin.flush()
+
+    def numbers(self, seconds: float) -> dict[str, float]:
+        """Wait for its numbers. Raises LoadFailed."""
+        numbers: dict[str, float] = json.loads(self._line(seconds))
+        return numbers
+
+    def _line(self, seconds: float) -> str:
+        """Return its next line; nothing of it is ever left in the buffer, for it waits then."""
+        stdout, stderr = self._process.stdout, self._process.stderr
+        assert stdout is not None
+        assert stderr is not None
+        if not select.select([stdout], [], [], seconds)[0]:
+            raise LoadFailed(f"{self._kind} said nothing for {seconds:.0f} s")
+        line = stdout.readline()
+        if not line:
+            raise LoadFailed(f"{self._kind} failed:\n{stderr.read()[-2000:]}")
+        return line.strip()
+
+
+@contextlib.contextmanager
+def conversation(kind: str, core: int, **options: object) -> Iterator[Conversation]:
+    """Run one kind of load of client.py that takes turns with us; it is ended at the end."""
+    pipe = subprocess.PIPE
+    with pinned({core}):
+        process = subprocess.Popen(
+            _client_words(kind, options), stdin=pipe, stdout=pipe, stderr=pipe, text=True
+        )
+    with process:
+        try:
+            yield Conversation(process, kind)
+        finally:
+            if process.poll() is None:
+                process.kill()
+
+
+def _client_words(kind: str, options: Mapping[str, object]) -> list[str]:
+    return [sys.executable, "-m", "bench.datapath.client", kind, json.dumps(options)]
 
 
 def _output(words: list[str], core: int, seconds: float) -> str:

@@ -43,6 +43,7 @@ class Running:
         configuration: what it was configured with, for the results; paths left out.
         management: port of nbgate's management API; 0 for other peers.
         token: of the management API.
+        routes: how many of routefile.py's routes it has.
     """
 
     web: int
@@ -53,6 +54,7 @@ class Running:
     configuration: str = ""
     management: int = 0
     token: str = field(default="", repr=False)
+    routes: int = 0
 
     def cpu(self) -> float:
         """Return the processor seconds used so far."""

@@ -34,6 +34,8 @@ class CaseResult:
         metrics: its columns.
         samples: one mapping of numbers per round, by contender.
         remarks: lines for people: what was left out, and why.
+        failed: whether a contender failed in a round.
+        disturbed: the most that other programs had of the two cores, in cores (0.05 is 5 %).
     """
 
     name: str
@@ -41,10 +43,18 @@ class CaseResult:
     metrics: tuple[Metric, ...]
     samples: dict[str, list[Mapping[str, float]]] = field(default_factory=dict)
     remarks: list[str] = field(default_factory=list)
+    failed: bool = False
+    disturbed: float = 0.0
 
     def add(self, contender: str, numbers: Mapping[str, float]) -> None:
         """Keep the numbers of one round."""
         self.samples.setdefault(contender, []).append(numbers)
+
+    def fail(self, contender: str, number: int, reason: str) -> None:
+        """Keep that a contender failed in a round."""
+        self.failed = True
+        line = " ".join(reason.split())
+        self.remarks.append(f"{contender} failed in round {number}: {line[:300]}")
 
     def values(self, contender: str, metric: str) -> list[float]:
         """Return the samples of a metric, in the order of the rounds."""

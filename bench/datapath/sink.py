@@ -1,7 +1,8 @@
 """A server that swallows uploads and echoes WebSocket messages: `… bench.datapath.sink PORT`.
 
 It must never be the bottleneck: bytes of a body are received into one buffer that nobody looks
-at, and frames are echoed by cutting the mask out, which the load client sends as zeros.
+at, and frames are echoed by cutting the mask out, which the load client sends as zeros. Only a
+proxy that makes frames of its own masks them otherwise.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ import base64
 import hashlib
 import re
 import socket
+from typing import cast
 
 from bench.datapath.loops import new_loop
 
@@ -30,18 +32,24 @@ def echo_frames(data: bytes) -> tuple[bytes, int]:
     """Return the server's frames for the whole client frames in `data`, and how much they were.
 
     Raises:
-        BadFrame: a frame is not masked with zeros, or is larger than 64 KiB.
+        BadFrame: a frame is larger than 64 KiB.
     """
     frames, position = [], 0
     while (whole := _frame_at(data, position)) is not None:
         header, payload, end = whole
-        if data[payload - 4 : payload] != _NO_MASK:
-            raise BadFrame("masked with something else than zeros")
         frames.append(bytes((data[position], data[position + 1] & 0x7F)))
         frames.append(data[position + 2 : header])
-        frames.append(data[payload:end])
+        frames.append(_unmasked(data[payload - 4 : payload], data[payload:end]))
         position = end
     return b"".join(frames), position
+
+
+def _unmasked(mask: bytes, payload: bytes) -> bytes:
+    if mask == _NO_MASK:
+        return payload
+    size = len(payload)
+    stretched = (mask * (size // 4 + 1))[:size]
+    return (int.from_bytes(stretched, "big") ^ int.from_bytes(payload, "big")).to_bytes(size, "big")
 
 
 def _frame_at(data: bytes, start: int) -> tuple[int, int, int] | None:
@@ -70,8 +78,7 @@ class Sink(asyncio.BufferedProtocol):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Begin."""
-        assert isinstance(transport, asyncio.Transport)
-        self._transport = transport
+        self._transport = cast("asyncio.Transport", transport)  # uvloop's is no subclass
         sock = transport.get_extra_info("socket")
         sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
 

@@ -76,5 +76,7 @@ def running_upstream(folder: Path, core: int) -> Iterator[Upstream]:
         ) as answers,
         program(words, {core}, home / "sink.log", port=sink) as swallows,
     ):
-        yield Upstream(web, sink, (answers.pid, swallows.pid), configuration)
+        yield Upstream(
+            web, sink, (answers.pid, swallows.pid), configuration.replace(str(home), "<folder>")
+        )
     shutil.rmtree(home)
