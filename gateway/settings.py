@@ -183,6 +183,13 @@ class Settings(BaseSettings):
     response_timeout: float = Field(
         default=600.0, gt=0, description="Seconds until a notebook begins its answer; then 504."
     )
+    access_log: Literal["off", "combined", "json"] = Field(
+        default="off", description="Form of the access log: one line per request."
+    )
+    access_log_file: str = Field(
+        default="-",
+        description="File of the access log, made anew when it was moved away; -: standard output.",
+    )
     log_level: Literal["debug", "info", "warning", "error"] = Field(
         default="info", description="Least severe log lines that are shown."
     )

@@ -18,6 +18,7 @@ from gateway.errors import InvalidInput
 from gateway.launch.cookies import GATEWAY_COOKIES
 from gateway.launch.links import LinkPolicy, LinkService
 from gateway.notebooks.identity import load_or_create_token
+from gateway.proxy.accesslog import open_access_log
 from gateway.proxy.interface import ProxyLimits, RouteEntry
 from gateway.proxy.server import ProxyServer
 from gateway.proxy.tls import open_tls
@@ -133,6 +134,7 @@ async def serve_public(
         control.metrics.traffic,
         trusted=settings.networks,
         gateway_cookies=GATEWAY_COOKIES,
+        access_log=open_access_log(settings.access_log, settings.access_log_file, stack),
     )
     tls = await open_tls(settings.tls_cert, settings.tls_key, stack)
     with _address_told(settings.listen, "NBGATE_LISTEN"):

@@ -6,6 +6,7 @@ import asyncio
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from gateway.proxy.accesslog import AccessLog
 from gateway.proxy.forwarded import Forwarding
 from gateway.proxy.headers import HeaderRules, RequestIds
 from gateway.proxy.interface import Clock, Gate, Observer, ProxyLimits
@@ -29,6 +30,7 @@ class Context:
         forwarding: which peers are proxies.
         pages: path of the Unix socket of the gateway's own application.
         clock: monotonic seconds.
+        access_log: is told of requests that ended; None when it is off.
         connections: client connections that are not tunnels.
         tunnels: what became of the others.
         request_ids: names requests.
@@ -45,6 +47,7 @@ class Context:
     forwarding: Forwarding
     pages: str
     clock: Clock
+    access_log: AccessLog | None = None
     connections: set[Downstream] = field(default_factory=set)
     tunnels: set[Tunnel] = field(default_factory=set)
     draining: bool = False

@@ -88,7 +88,9 @@ class Downstream(asyncio.Protocol):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """See asyncio."""
-        self._transport = adapted(cast("asyncio.Transport", transport))
+        self._transport = adapted(
+            cast("asyncio.Transport", transport), counted=self._context.access_log is not None
+        )
         self.write = self._transport.write
         name = transport.get_extra_info("peername")
         address = str(name[0]) if isinstance(name, tuple) else ""
@@ -148,6 +150,11 @@ class Downstream(asyncio.Protocol):
 
     # -- for the exchange
 
+    @property
+    def transport(self) -> asyncio.Transport:
+        """The client's connection."""
+        return self._transport
+
     def pause_for_upstream(self) -> None:
         """Stop reading until the upstream has caught up."""
         self._pause(_FOR_UPSTREAM)
@@ -181,13 +188,17 @@ class Downstream(asyncio.Protocol):
         else:
             self._next()
 
-    def answer(self, problem: Problem, head: RequestHead, request_id: bytes) -> None:
-        """Give the data path's own answer to the request in flight."""
+    def answer(self, problem: Problem, head: RequestHead, request_id: bytes) -> bool:
+        """Give the data path's own answer to the request in flight.
+
+        Returns:
+            Whether the connection lives on: for response_complete, which is to be called next.
+        """
         keep_alive = head.keep_alive and self._body is None and not self._context.draining
         self._transport.write(
             render(problem, keep_alive=keep_alive, request=head, request_id=request_id)
         )
-        self.response_complete(keep_alive=keep_alive)
+        return keep_alive
 
     def break_off(self) -> None:
         """Show the client that the response is cut off: never a clean end."""
@@ -324,7 +335,12 @@ class Downstream(asyncio.Protocol):
         """Answer a head that cannot be read, and close."""
         problem = Problem(status, "bad-request", reason)
         request_id = self._context.request_ids.next()
-        self._transport.write(render(problem, keep_alive=False, request_id=request_id))
+        answer = render(problem, keep_alive=False, request_id=request_id)
+        self._transport.write(answer)
+        if self._context.access_log is not None:
+            self._context.access_log.record_refused(
+                self._transport, status, len(answer), request_id
+            )
         self._linger()
 
     def _linger(self) -> None:

@@ -12,6 +12,7 @@ import logging
 from typing import TYPE_CHECKING
 
 from gateway.errors import Problem, UpstreamUnreachable, problem_of
+from gateway.proxy.accesslog import ABORTED, Entry
 from gateway.proxy.activity import shows_person
 from gateway.proxy.answers import problem_of_refusal
 from gateway.proxy.context import Context
@@ -45,6 +46,7 @@ class Exchange:
         "_client",
         "_context",
         "_downstream",
+        "_entry",
         "_forwarding",
         "_head",
         "_held",
@@ -89,6 +91,12 @@ class Exchange:
         self._status = 0
         self._keep_alive = False
         self._settled = False
+        log = context.access_log
+        self._entry = (
+            None
+            if log is None
+            else Entry(log, head, client, self._request_id, downstream.transport, context.clock)
+        )
 
     # -- for the client's connection
 
@@ -129,7 +137,7 @@ class Exchange:
     def cancel(self) -> None:
         """The client went away: nothing of this request goes on."""
         self._detach()
-        self._settle("aborted")
+        self._settle("aborted", ABORTED)
 
     def fail(self, error: BaseException) -> None:
         """Tell the client about `error` if no answer has begun, else break the connection."""
@@ -139,7 +147,7 @@ class Exchange:
         """The same with the problem already made."""
         self._detach()
         if self._status:
-            self._settle("aborted")
+            self._settle("aborted", ABORTED)
             self._downstream.break_off()
         else:
             self._answer(problem)
@@ -194,7 +202,7 @@ class Exchange:
     def finished(self) -> None:
         """The response was handed to the client's connection to its end."""
         self._upstream = None
-        self._settle(_OUTCOMES[self._status // 100])
+        self._settle(_OUTCOMES[self._status // 100], self._status)
         self._downstream.response_complete(keep_alive=self._keep_alive)
 
     def upstream_lost(self, upstream: Upstream, error: Exception) -> None:
@@ -214,11 +222,14 @@ class Exchange:
             return
         self._upstream = None
         self._downstream.write(self._prepared(head, keep_alive=True))
-        self._settle("1xx")
+        entry, self._entry = self._entry, None
+        if entry is not None and isinstance(self._relaying, Relay):
+            entry.user = self._relaying.user
+        self._settle("1xx", 101)
         context, downstream = self._context, self._downstream
         activity = self._relaying.entry.activity if isinstance(self._relaying, Relay) else None
         client_side, early = downstream.release_for_tunnel()
-        tunnel = Tunnel(context, client_side, upstream.release_for_tunnel(), activity)
+        tunnel = Tunnel(context, client_side, upstream.release_for_tunnel(), activity, entry)
         tunnel.start(from_client=early, from_upstream=rest)
 
     # -- inside
@@ -237,13 +248,17 @@ class Exchange:
         if person:
             activity.last = self._context.clock()
 
-    def _settle(self, outcome: str) -> None:
+    def _settle(self, outcome: str, status: int) -> None:
         if self._settled:
             return
         self._settled = True
         if self._activity is not None:
             self._activity.requests -= 1
         self._context.observer.request_finished(outcome)
+        if self._entry is not None:
+            if isinstance(self._relaying, Relay):
+                self._entry.user = self._relaying.user
+            self._entry.end(status)
 
     def _detach(self) -> None:
         if self._task is not None:
@@ -254,8 +269,9 @@ class Exchange:
             upstream.abandon()
 
     def _answer(self, problem: Problem) -> None:
-        self._settle(_OUTCOMES[problem.status // 100])
-        self._downstream.answer(problem, self._head, self._request_id)
+        keep_alive = self._downstream.answer(problem, self._head, self._request_id)
+        self._settle(_OUTCOMES[problem.status // 100], problem.status)
+        self._downstream.response_complete(keep_alive=keep_alive)
 
     def _prepared(self, head: ResponseHead, *, keep_alive: bool) -> bytes:
         notebook = isinstance(self._relaying, Relay) and self._relaying.entry.slug is not None

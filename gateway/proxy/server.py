@@ -9,6 +9,7 @@ import ssl
 from collections.abc import Sequence
 from pathlib import Path
 
+from gateway.proxy.accesslog import AccessLog
 from gateway.proxy.context import Context
 from gateway.proxy.downstream import Downstream
 from gateway.proxy.forwarded import Forwarding, Network
@@ -35,6 +36,7 @@ class ProxyServer:
         trusted: networks of proxies in front whose X-Forwarded-* are believed.
         gateway_cookies: names of cookies that no upstream but the application sees.
         clock: monotonic seconds; the clock of `Activity.last`.
+        access_log: is told of requests that ended; None for no log.
     """
 
     def __init__(
@@ -47,6 +49,7 @@ class ProxyServer:
         trusted: Sequence[Network] = (),
         gateway_cookies: frozenset[bytes] = frozenset(),
         clock: Clock = monotonic,
+        access_log: AccessLog | None = None,
     ) -> None:
         self.pool = Pool(
             limits.connect_timeout, limits.upstream_idle, clock=clock, pages=str(pages_socket)
@@ -61,6 +64,7 @@ class ProxyServer:
             forwarding=Forwarding(trusted),
             pages=str(pages_socket),
             clock=clock,
+            access_log=access_log,
         )
 
     @property

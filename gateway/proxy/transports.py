@@ -110,6 +110,8 @@ class Counted(Wrapped):
         self._inner.write(data)
 
 
-def adapted(transport: asyncio.Transport) -> asyncio.Transport:
-    """Return what a client's connection is to be used through."""
-    return OverTls(transport) if transport.get_extra_info("sslcontext") else transport
+def adapted(transport: asyncio.Transport, *, counted: bool) -> asyncio.Transport:
+    """Return what a client's connection is to be used through; a Counted if it shall count."""
+    if transport.get_extra_info("sslcontext"):
+        transport = OverTls(transport)
+    return Counted(transport) if counted else transport

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 
+from gateway.proxy.accesslog import Entry
 from gateway.proxy.activity import only_control_frames
 from gateway.proxy.context import Context
 from gateway.proxy.interface import Activity
@@ -27,6 +28,7 @@ class Tunnel:
         client: the client's transport.
         upstream: the upstream's transport.
         activity: the notebook's; None when it is not a notebook's.
+        entry: what to tell the access log when it ends; None when there is none.
     """
 
     def __init__(
@@ -35,8 +37,10 @@ class Tunnel:
         client: asyncio.Transport,
         upstream: asyncio.Transport,
         activity: Activity | None,
+        entry: Entry | None = None,
     ) -> None:
         self._context = context
+        self._entry = entry
         self._activity = activity
         self._giving_up: asyncio.TimerHandle | None = None
         self._lost = 0
@@ -91,6 +95,8 @@ class Tunnel:
         """Note that one of the connections is lost: the other has what it is owed, and closes."""
         self._lost += 1
         if self._lost > 1:
+            if self._entry is not None:
+                self._entry.end(101)
             self._context.ended(self)
             if self._giving_up is not None:
                 self._giving_up.cancel()
