@@ -143,7 +143,6 @@ class Hub:
             return
         link = Link(channel, self._source, self._moved.set)
         self._links.add(link)
-        logger.info("worker connected pid=%d", link.pid)
         try:
             await link.serve(messages)
         finally:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import os
 import socket
 from collections.abc import Callable
 from typing import Self
@@ -42,7 +43,8 @@ class Lifeline:
 
     @classmethod
     async def open(cls, descriptor: int, ended: Callable[[], None]) -> Self:
-        """Take over an inherited descriptor."""
+        """Take over an inherited descriptor; children of this process must not inherit it."""
+        os.set_inheritable(descriptor, False)
         end = socket.socket(fileno=descriptor)
         return cls(*await asyncio.open_unix_connection(sock=end), ended)
 

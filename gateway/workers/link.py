@@ -94,6 +94,8 @@ class Link:
     def _take(self, message: Message) -> None:
         match message["t"]:
             case "applied":
+                if not self.applied:
+                    logger.info("worker follows pid=%d", self.pid)
                 self.applied = message["seq"]
                 self._moved()
             case "ensure":

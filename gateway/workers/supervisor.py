@@ -104,8 +104,10 @@ class Supervisor:
                 self._plan.control_environment,
             ) as child:
                 self._control = child.process
-                await self._heed(child)
+                heeding = asyncio.create_task(self._heed(child), name="heed control")
                 code = await child.process.wait()
+                heeding.cancel()
+                await asyncio.gather(heeding, return_exceptions=True)
             self._control = None
             if not self._was_ready and code >= 0:
                 self._code = code  # it said why itself

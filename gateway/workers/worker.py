@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import os
 import signal
 import socket
 import sys
@@ -86,6 +87,7 @@ class Worker:
             raise error
 
     async def _listen(self) -> None:
+        os.set_inheritable(self._options.listener, False)
         listener = socket.socket(fileno=self._options.listener)
         listener.setblocking(False)
         await self._server.start(sock=listener)  # TLS: the place to pass an SSL context

@@ -15,7 +15,7 @@ from urllib.request import urlopen
 
 from aiohttp import web
 
-from tests.support.gateway import GatewayProcess
+from tests.support.gateway import GatewayProcess, signed_in
 
 DEADLINE = 30.0
 
@@ -58,8 +58,7 @@ class Fleet(GatewayProcess):
     @property
     def control(self) -> int:
         """Process id."""
-        (pid,) = until(lambda: self.children("control"), "control runs")
-        return int(pid)
+        return int(until(lambda: self.children("control"), "control runs")[0])
 
     def all_serve(self) -> Self:
         """Wait until two workers serve."""
@@ -67,15 +66,25 @@ class Fleet(GatewayProcess):
         return self
 
     def connected(self) -> set[int]:
-        """Return the workers that control has said are connected, and not that they are gone."""
+        """Return the workers that control has said follow it, and not that they are gone."""
         pids: set[int] = set()
         for line in self.log.read_text().splitlines():
-            words = line.partition("gateway.workers.hub worker ")[2].split(" pid=")
-            if words[0] == "connected":
+            words = line.partition(" worker ")[2].split(" pid=")
+            if words[0] == "follows":
                 pids.add(int(words[1]))
             elif words[0] == "gone":
                 pids.discard(int(words[1]))
         return pids & set(self.workers)
+
+    def caught_up(self) -> bool:
+        """Whether two workers follow a control that came after the first one."""
+        said = self.log.read_text().rpartition("control ended, starting it again")[2]
+        return said.count("gateway.workers.link worker follows") >= 2
+
+    def notebooks(self) -> list[dict[str, Any]]:
+        """Return the records of all notebooks."""
+        records: list[dict[str, Any]] = json.loads(self.nbgate("notebook", "list", "--json"))
+        return records
 
     def metrics(self) -> dict[str, float]:
         """Return the metrics by name and labels."""
@@ -200,10 +209,13 @@ async def upstream() -> AsyncIterator[str]:
         await runner.cleanup()
 
 
-def hot_notebooks(fleet: Fleet) -> list[dict[str, Any]]:
-    """Return the records of the notebooks that run."""
-    records = json.loads(fleet.nbgate("notebook", "list", "--json"))
-    return [record for record in records if record["state"] == "running"]
+async def cookie_for(fleet: Fleet, person: str) -> str:
+    """Sign a person in; return the Cookie header."""
+    link = await asyncio.to_thread(
+        fleet.nbgate, "notebook", "url", "--project", "demo", "--person", person
+    )
+    async with signed_in(link) as client:
+        return "; ".join(f"{cookie.key}={cookie.value}" for cookie in client.cookie_jar)
 
 
 def _children(parent: int) -> Iterator[tuple[int, list[str]]]:

@@ -10,12 +10,12 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.gateway import ROOT, free_port, signed_in
+from tests.support.gateway import ROOT, free_port
 from tests.workers.support import (
     Connection,
     Fleet,
+    cookie_for,
     fleet_running,
-    hot_notebooks,
     one_at_each,
     until_async,
     upstream,
@@ -35,15 +35,6 @@ async def both(fleet: Fleet) -> AsyncIterator[list[Connection]]:
     """A connection to each worker."""
     async with one_at_each(fleet) as connections:
         yield connections
-
-
-async def cookie_for(fleet: Fleet, person: str) -> str:
-    """Sign a person in; return the Cookie header."""
-    link = await asyncio.to_thread(
-        fleet.nbgate, "notebook", "url", "--project", "demo", "--person", person
-    )
-    async with signed_in(link) as client:
-        return "; ".join(f"{cookie.key}={cookie.value}" for cookie in client.cookie_jar)
 
 
 async def test_every_worker_serves_a_route_as_soon_as_it_is_set(
@@ -77,7 +68,7 @@ async def test_twenty_requests_at_both_workers_start_one_server(fleet: Fleet) ->
     started = 'nbgate_starts_total{result="ready"}'
     after = await asyncio.to_thread(fleet.metrics)
     assert after[started] - before.get(started, 0.0) == 1
-    (record,) = await asyncio.to_thread(hot_notebooks, fleet)
+    (record,) = [one for one in fleet.notebooks() if one["state"] == "running"]
     assert record["generation"] == 1
     for connection in connections:
         connection.close()
