@@ -129,7 +129,7 @@ class ResponseReader:
 
     def _learn(self, field: bytes) -> bytes:
         kind = _kind_of(field)
-        if len(field) <= _LONGEST_LINE:
+        if kind is not _SPECIAL and len(field) <= _LONGEST_LINE:
             if len(self._kinds) + len(self._passing) >= _MOST_LINES:
                 self._kinds.clear()
                 self._passing.clear()
