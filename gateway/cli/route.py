@@ -38,7 +38,9 @@ def _add_changing(commands: Commands) -> None:
         _set,
     )
     put.add_argument("key", metavar="KEY", help="a host name, or a path that begins with /")
-    put.add_argument("target", metavar="TARGET", help="host:port, a URL, or http+unix://%%2Fpath%%2Fto.sock")
+    put.add_argument(
+        "target", metavar="TARGET", help="host:port, a URL, or http+unix://%%2Fpath%%2Fto.sock"
+    )
     delete = _command(commands, "delete", "delete a route", "nbgate route delete /docs", _delete)
     delete.add_argument("key", metavar="KEY")
     _command(
