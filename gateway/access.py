@@ -15,7 +15,7 @@ from typing import cast
 
 from gateway.errors import problem_of
 from gateway.launch.cookies import tokens_from
-from gateway.launch.sessions import Principal, SessionTable, token_digest
+from gateway.launch.session_table import Principal, SessionTable, token_digest
 from gateway.notebooks.names import RESERVED
 from gateway.proxy.interface import (
     Client,

@@ -16,7 +16,8 @@ from gateway.activation.lifecycle import Lifecycle, ServerDefaults
 from gateway.activation.readiness import ReadinessProbe
 from gateway.activation.routing import RouteService
 from gateway.errors import EngineError, EngineUnavailable, InvalidInput
-from gateway.launch.sessions import Sessions, SessionTable
+from gateway.launch.session_table import SessionTable
+from gateway.launch.sessions import Sessions
 from gateway.launch.tickets import Tickets
 from gateway.metrics import Metrics
 from gateway.notebooks.catalogue import Catalogue

@@ -15,6 +15,7 @@ from urllib.parse import urlsplit
 
 from gateway import logs
 from gateway.errors import InvalidInput
+from gateway.proxy.tls import load_pair
 from gateway.settings import Settings, parse_address
 from gateway.workers.options import WorkerOptions
 from gateway.workers.supervisor import Plan, Supervisor
@@ -27,9 +28,11 @@ def run(settings: Settings) -> int:
     """Run the supervisor; return the exit code.
 
     Raises:
-        InvalidInput: the public address cannot be had.
+        InvalidInput: the public address cannot be had, or the certificate not be used.
     """
     logs.configure(settings.log_level, settings.log_format)
+    if settings.tls_cert is not None and settings.tls_key is not None:
+        load_pair(settings.tls_cert, settings.tls_key)  # here it is one line, not one per worker
     listener = _listener(settings.listen)
     return asyncio.run(_supervise(settings, listener))
 
@@ -109,6 +112,8 @@ def _worker_options(settings: Settings, fleet: str, listener: int, lifeline: int
         keepalive_timeout=settings.keepalive_timeout,
         connect_timeout=settings.connect_timeout,
         response_timeout=settings.response_timeout,
+        tls_cert=None if settings.tls_cert is None else str(settings.tls_cert),
+        tls_key=None if settings.tls_key is None else str(settings.tls_key),
         trusted=tuple(map(str, settings.networks)),
         log_level=settings.log_level,
         log_format=settings.log_format,

@@ -10,7 +10,8 @@ from gateway.access import Namespace, may_use
 from gateway.activation.activator import Activator
 from gateway.launch.cookies import tokens_from
 from gateway.launch.links import host_of as origin_host
-from gateway.launch.sessions import Principal, Sessions, SessionTable, token_digest
+from gateway.launch.session_table import Principal, SessionTable, token_digest
+from gateway.launch.sessions import Sessions
 from gateway.launch.tickets import Tickets
 from gateway.notebooks.catalogue import Catalogue
 from gateway.notebooks.model import Notebook

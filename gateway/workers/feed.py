@@ -12,7 +12,7 @@ from datetime import datetime
 from itertools import islice
 from typing import Any
 
-from gateway.launch.sessions import Principal, SessionTable
+from gateway.launch.session_table import Principal, SessionTable
 from gateway.proxy.interface import RouteEntry
 from gateway.workers import records
 from routes.table import Table

@@ -8,7 +8,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass
 
 from gateway.errors import problem_of
-from gateway.launch.sessions import SessionTable
+from gateway.launch.session_table import SessionTable
 from gateway.proxy.interface import Activity, Clock, RouteEntry
 from gateway.traffic import Traffic
 from gateway.workers.channel import Channel

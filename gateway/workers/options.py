@@ -33,6 +33,8 @@ class WorkerOptions:
         keepalive_timeout: see ProxyLimits.
         connect_timeout: see ProxyLimits.
         response_timeout: see ProxyLimits.
+        tls_cert: see gateway.proxy.tls; None for plain HTTP.
+        tls_key: see gateway.proxy.tls.
         trusted: networks of proxies in front.
         log_level: least severe log lines that are shown.
         log_format: their form.
@@ -53,6 +55,8 @@ class WorkerOptions:
     keepalive_timeout: float
     connect_timeout: float
     response_timeout: float
+    tls_cert: str | None = None
+    tls_key: str | None = None
     trusted: tuple[str, ...] = ()
     log_level: str = "info"
     log_format: Literal["text", "json"] = "text"
@@ -86,6 +90,13 @@ class WorkerOptions:
     def networks(self) -> tuple[Network, ...]:
         """The trusted proxies as networks."""
         return tuple(ipaddress.ip_network(item) for item in self.trusted)
+
+    @property
+    def tls(self) -> tuple[Path | None, Path | None]:
+        """The files of certificate and key."""
+        if self.tls_cert is None or self.tls_key is None:
+            return None, None
+        return Path(self.tls_cert), Path(self.tls_key)
 
     @property
     def control_path(self) -> Path:

@@ -12,7 +12,7 @@ from datetime import UTC, datetime
 from operator import attrgetter
 from typing import Any
 
-from gateway.launch.sessions import Principal
+from gateway.launch.session_table import Principal
 from gateway.proxy.interface import Activity, RouteEntry
 from routes.keys import Target
 

@@ -10,7 +10,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
-from gateway.launch.sessions import SessionTable
+from gateway.launch.session_table import SessionTable
 from gateway.proxy.interface import Activity, RouteEntry
 from gateway.workers import records
 from gateway.workers.frames import Message

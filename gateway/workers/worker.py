@@ -7,6 +7,7 @@ database nor the pages, so that it is small and up again quickly.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import os
 import signal
@@ -18,6 +19,7 @@ from gateway.access import AccessGate
 from gateway.launch.cookies import GATEWAY_COOKIES
 from gateway.loop import run
 from gateway.proxy.server import ProxyServer
+from gateway.proxy.tls import open_tls
 from gateway.traffic import Traffic
 from gateway.workers.lifeline import Lifeline
 from gateway.workers.options import WorkerOptions
@@ -75,8 +77,9 @@ class Worker:
         try:
             # Before the first snapshot every route would be unknown.
             if await self._first(self._remote.ready):
-                await self._listen()
-                await self._stopping.wait()
+                async with contextlib.AsyncExitStack() as stack:
+                    await self._listen(stack)
+                    await self._stopping.wait()
             await self._server.stop(self._grace)
             await self._remote.report()
         finally:
@@ -86,11 +89,12 @@ class Worker:
         if not following.cancelled() and isinstance(error := following.exception(), Refused):
             raise error
 
-    async def _listen(self) -> None:
+    async def _listen(self, stack: contextlib.AsyncExitStack) -> None:
+        tls = await open_tls(*self._options.tls, stack)
         os.set_inheritable(self._options.listener, False)
         listener = socket.socket(fileno=self._options.listener)
         listener.setblocking(False)
-        await self._server.start(sock=listener)  # TLS: the place to pass an SSL context
+        await self._server.start(sock=listener, tls=tls)
         logger.info("worker serves")
 
     async def _first(self, event: asyncio.Event) -> bool:

@@ -11,7 +11,7 @@ import pytest
 
 from gateway.access import AccessGate, Namespace, Wake, crosses_origin, wake_of
 from gateway.errors import StartFailed
-from gateway.launch.sessions import Principal, SessionTable
+from gateway.launch.session_table import Principal, SessionTable
 from gateway.proxy.interface import Client, Hold, Local, Refuse, Relay, RouteEntry
 from gateway.proxy.messages import RequestHead
 from routes.keys import parse_target

@@ -8,7 +8,8 @@ import pytest
 import sqlalchemy as sa
 
 from gateway.errors import NotFound
-from gateway.launch.sessions import Principal, Sessions, SessionTable
+from gateway.launch.session_table import Principal, SessionTable
+from gateway.launch.sessions import Sessions
 from gateway.notebooks import schema
 from gateway.notebooks.database import Database
 from tests.launch.clock import Clock

@@ -9,7 +9,8 @@ import pytest
 from aiohttp import web
 
 from gateway.access import Namespace
-from gateway.launch.sessions import Sessions, SessionTable
+from gateway.launch.session_table import SessionTable
+from gateway.launch.sessions import Sessions
 from gateway.launch.tickets import Tickets
 from gateway.notebooks.database import Database
 from gateway.proxy.interface import Local
