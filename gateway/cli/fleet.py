@@ -114,6 +114,8 @@ def _worker_options(settings: Settings, fleet: str, listener: int, lifeline: int
         response_timeout=settings.response_timeout,
         tls_cert=None if settings.tls_cert is None else str(settings.tls_cert),
         tls_key=None if settings.tls_key is None else str(settings.tls_key),
+        access_log=settings.access_log,
+        access_log_file=settings.access_log_file,
         trusted=tuple(map(str, settings.networks)),
         log_level=settings.log_level,
         log_format=settings.log_format,

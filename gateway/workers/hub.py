@@ -37,6 +37,7 @@ class Hub:
         workers: how many there are.
         keep_only: ends the others.
         patience: seconds without a sign of life after which a worker counts as stuck.
+        settle: seconds that a change is held up for workers that have not got it yet.
     """
 
     def __init__(
@@ -46,12 +47,14 @@ class Hub:
         workers: int,
         keep_only: KeepOnly,
         patience: float = _PATIENCE_SECONDS,
+        settle: float = _SETTLE_SECONDS,
     ) -> None:
         self._source = source
         self._fleet = fleet
         self._workers = workers
         self._keep_only = keep_only
         self._patience = patience
+        self._settle = settle
         self._links: set[Link] = set()
         self._serving: set[asyncio.Task[None]] = set()
         self._moved = asyncio.Event()
@@ -86,10 +89,13 @@ class Hub:
         at once what they did.
         """
         seq = self._source.feed.seq
-        with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(_SETTLE_SECONDS):
-                while any(0 < link.applied < seq for link in self._links):
+        try:
+            async with asyncio.timeout(self._settle):
+                while self._behind(seq):
                     await self._next_move()
+        except TimeoutError:
+            for link in self._behind(seq):
+                link.lagging = True
 
     async def drained(self) -> None:
         """Return when no worker is left that does not have the changes so far in force."""
@@ -105,6 +111,9 @@ class Hub:
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(patience):
                     await self._next_move()
+
+    def _behind(self, seq: int) -> list[Link]:
+        return [one for one in self._links if 0 < one.applied < seq and not one.lagging]
 
     def _all_have(self, seq: int) -> bool:
         pids = {link.pid for link in self._links if link.applied >= seq}

@@ -52,6 +52,8 @@ class Link:
         pid: of the worker.
         applied: number of the last change that is in force there; 0 before its first snapshot.
         progress: clock time of the last sign of life.
+        lagging: whether it was waited for in vain; changes are not held up by it until it has
+            caught up.
 
     Args:
         channel: to the worker, which has said hello.
@@ -63,6 +65,7 @@ class Link:
         self.pid = channel.peer
         self.applied = 0
         self.progress = source.clock()
+        self.lagging = False
         self._channel = channel
         self._source = source
         self._moved = moved
@@ -97,6 +100,7 @@ class Link:
                 if not self.applied:
                     logger.info("worker follows pid=%d", self.pid)
                 self.applied = message["seq"]
+                self.lagging = self.lagging and self.applied < self._source.feed.seq
                 self._moved()
             case "ensure":
                 self._ensure(message["slug"])

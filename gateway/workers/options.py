@@ -35,6 +35,8 @@ class WorkerOptions:
         response_timeout: see ProxyLimits.
         tls_cert: see gateway.proxy.tls; None for plain HTTP.
         tls_key: see gateway.proxy.tls.
+        access_log: form of the access log; workers append whole lines to one file.
+        access_log_file: see gateway.proxy.accesslog.
         trusted: networks of proxies in front.
         log_level: least severe log lines that are shown.
         log_format: their form.
@@ -57,6 +59,8 @@ class WorkerOptions:
     response_timeout: float
     tls_cert: str | None = None
     tls_key: str | None = None
+    access_log: Literal["off", "combined", "json"] = "off"
+    access_log_file: str = "-"
     trusted: tuple[str, ...] = ()
     log_level: str = "info"
     log_format: Literal["text", "json"] = "text"

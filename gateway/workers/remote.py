@@ -21,6 +21,7 @@ from gateway.workers.channel import Channel
 from gateway.workers.frames import VERSION, BadFrame, Message
 from gateway.workers.replica import OutOfStep, Replica
 from gateway.workers.tally import Reporter
+from routes.table import Table
 
 logger = logging.getLogger(__name__)
 
@@ -28,6 +29,7 @@ _FIRST_BACK_OFF = 0.05
 _LONGEST_BACK_OFF = 0.5
 _REPORT_SECONDS = 0.5
 _CONNECT_SECONDS = 5.0
+_FREED_AT_ONCE = 500
 
 
 class ControlAway(GatewayError):
@@ -185,10 +187,11 @@ class Remote:
                 self._replica.part(message)
                 await asyncio.sleep(0)  # requests go on meanwhile
             case "end":
-                self._replica.end()
+                before = self._replica.end()
                 gc.freeze()  # a large table must not be walked by each full collection
                 self._in_force(channel)
                 self.ready.set()
+                await _emptied(before)
             case "hot":
                 self._hot.append((message["seq"], message["slug"]))
                 self._answer_hot()
@@ -255,3 +258,11 @@ class Remote:
         self._waits.clear()
         for future in waits:
             future.set_exception(ControlAway())
+
+
+async def _emptied(table: Table[RouteEntry]) -> None:
+    """Free a table without a stall."""
+    for number, key in enumerate(table.keys()):
+        table.remove(key)
+        if number % _FREED_AT_ONCE == 0:
+            await asyncio.sleep(0)

@@ -62,18 +62,24 @@ class Replica:
         for record in message.get("sessions", ()):
             growing.sessions.put(*records.to_session(record))
 
-    def end(self) -> None:
-        """Put the snapshot in force, whole, and forget targets that are not in it."""
+    def end(self) -> Table[RouteEntry]:
+        """Put the snapshot in force, whole, and forget targets that are not in it.
+
+        Returns:
+            The routes that were in force before. Freeing a large table takes long: the caller
+            does it bit by bit.
+        """
         growing, self._growing = self._growing, None
         if growing is None:
-            return
+            return Table()
         before, self._hot = self._hot, growing.hot
-        self.table.replace(growing.table)
+        self.table.swap(growing.table)
         self.sessions.replace(growing.sessions)
         self.epoch, self.seq = growing.epoch, growing.seq
         for key, target in before.items():
             if growing.hot.get(key) != target:
                 self._forget(target)
+        return growing.table
 
     def apply(self, message: Message) -> bool:
         """Take changes; return False where a snapshot is on its way that has them.

@@ -123,6 +123,8 @@ class Supervisor:
             ) as child:
                 pid = child.process.pid
                 self._workers[pid] = child.process
+                if self._stopping.is_set():  # since this start began
+                    _signal(child.process, signal.SIGTERM)
                 await child.process.wait()
                 del self._workers[pid]
 

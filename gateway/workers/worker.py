@@ -18,6 +18,7 @@ from gateway import logs
 from gateway.access import AccessGate
 from gateway.launch.cookies import GATEWAY_COOKIES
 from gateway.loop import run
+from gateway.proxy.accesslog import open_access_log
 from gateway.proxy.server import ProxyServer
 from gateway.proxy.tls import open_tls
 from gateway.traffic import Traffic
@@ -34,9 +35,14 @@ _ORPHAN_SECONDS = 1.0
 
 
 class Worker:
-    """The parts of a worker."""
+    """The parts of a worker.
 
-    def __init__(self, options: WorkerOptions) -> None:
+    Args:
+        options: what it was told.
+        stack: closes what outlives the connections.
+    """
+
+    def __init__(self, options: WorkerOptions, stack: contextlib.AsyncExitStack) -> None:
         self._options = options
         self._stopping = asyncio.Event()
         self._grace = options.drain_seconds
@@ -60,13 +66,14 @@ class Worker:
             traffic,
             trusted=options.networks,
             gateway_cookies=GATEWAY_COOKIES,
+            access_log=open_access_log(options.access_log, options.access_log_file, stack),
         )
 
     async def work(self) -> None:
         """Serve until told to stop, or the supervisor is gone.
 
         Raises:
-            Refused: control sent this worker away.
+            Refused: control sent this worker away; other errors are defects.
         """
         loop = asyncio.get_running_loop()
         for number in (signal.SIGTERM, signal.SIGINT):
@@ -86,7 +93,7 @@ class Worker:
             lifeline.close()
             following.cancel()
             await asyncio.gather(following, return_exceptions=True)
-        if not following.cancelled() and isinstance(error := following.exception(), Refused):
+        if not following.cancelled() and (error := following.exception()) is not None:
             raise error
 
     async def _listen(self, stack: contextlib.AsyncExitStack) -> None:
@@ -114,7 +121,8 @@ class Worker:
 
 
 async def _work(options: WorkerOptions) -> None:
-    await Worker(options).work()
+    async with contextlib.AsyncExitStack() as stack:
+        await Worker(options, stack).work()
 
 
 def main(arguments: list[str]) -> int:

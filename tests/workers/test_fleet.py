@@ -152,3 +152,15 @@ def test_one_worker_is_one_process(tmp_path: Path) -> None:
         assert (gateway.workers, gateway.children("control")) == ([], [])
     finally:
         gateway.stop_all()
+
+
+async def test_the_workers_write_one_access_log(tmp_path: Path) -> None:
+    path = tmp_path / "access.log"
+    settings = {"access_log": "json", "access_log_file": str(path)}
+    with fleet_running(tmp_path / "state", **settings) as fleet:
+        async with one_at_each(fleet) as connections:
+            for number, connection in enumerate(connections):
+                await connection.get(f"/asked-{number}")
+        await until_async(lambda: path.read_text().count("\n") >= 2, "both lines are written")
+        for number in range(2):
+            assert f"/asked-{number}" in path.read_text()
