@@ -67,13 +67,19 @@ class Table(Generic[V]):
         """Yield every key with its value, in no order; the table may change meanwhile."""
         yield from tuple(self._values.items())
 
+    def keys(self) -> list[str]:
+        """Return every key, in no order; later changes do not touch the list."""
+        return list(self._values)
+
     def values(self) -> list[V]:
         """Return every value, in no order; later changes do not touch the list."""
         return list(self._values.values())
 
-    def replace(self, other: Table[V]) -> None:
-        """Take over the content of `other`, at once; `other` must not be used after."""
+    def swap(self, other: Table[V]) -> None:
+        """Exchange the content with `other`, at once."""
+        mine = self._values, self._hosts, self._root
         self._values, self._hosts, self._root = other._values, other._hosts, other._root
+        other._values, other._hosts, other._root = mine
 
     def match(self, host: bytes, path: bytes) -> V | None:
         """Return the value for a request, or None.

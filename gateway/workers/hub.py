@@ -56,7 +56,7 @@ class Hub:
         self._patience = patience
         self._settle = settle
         self._links: set[Link] = set()
-        self._serving: set[asyncio.Task[None]] = set()
+        self._serving: dict[asyncio.Task[None], Channel] = {}
         self._moved = asyncio.Event()
         self._server: asyncio.Server | None = None
 
@@ -77,10 +77,9 @@ class Hub:
         """End all connections."""
         if self._server is not None:
             self._server.close()
-        tasks = tuple(self._serving)
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
+        for channel in self._serving.values():
+            channel.close()
+        await asyncio.gather(*self._serving, return_exceptions=True)
 
     async def settled(self) -> None:
         """Return when the changes so far are in force at the workers that are connected.
@@ -131,15 +130,14 @@ class Hub:
     async def _accepted(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         task = asyncio.current_task()
         assert task is not None
-        self._serving.add(task)
-        channel = Channel(reader, writer)
+        channel = self._serving[task] = Channel(reader, writer)
         try:
             await self._serve(channel)
         except (OSError, BadFrame, TimeoutError) as error:
             logger.warning("a worker did not introduce itself reason=%r", error)
         finally:
             channel.close()
-            self._serving.discard(task)
+            del self._serving[task]
 
     async def _serve(self, channel: Channel) -> None:
         messages = channel.messages()

@@ -94,6 +94,12 @@ class Remote:
         self._channel: Channel | None = None
         self._waits: dict[str, asyncio.Future[None]] = {}
         self._hot: list[tuple[int, str]] = []
+        self._freeing: asyncio.Task[None] | None = None
+
+    @property
+    def connected(self) -> bool:
+        """Whether control can be asked."""
+        return self._channel is not None
 
     async def ensure(self, slug: str) -> RouteEntry:
         """Return the hot entry of a notebook; see AccessGate.
@@ -191,7 +197,7 @@ class Remote:
                 gc.freeze()  # a large table must not be walked by each full collection
                 self._in_force(channel)
                 self.ready.set()
-                await _emptied(before)
+                self._freeing = asyncio.create_task(_emptied(before), name="free old routes")
             case "hot":
                 self._hot.append((message["seq"], message["slug"]))
                 self._answer_hot()
@@ -254,6 +260,7 @@ class Remote:
         self._channel = None
         channel.close()
         self._hot.clear()
+        self._replica.trust()
         waits = tuple(self._waits.values())
         self._waits.clear()
         for future in waits:

@@ -44,6 +44,7 @@ class Replica:
         self.seq = 0
         self._forget = forget
         self._hot: dict[str, Target] = {}
+        self._suspects: dict[str, RouteEntry] = {}
         self._growing: _Growing | None = None
 
     def begin(self, message: Message) -> None:
@@ -76,6 +77,7 @@ class Replica:
         self.table.swap(growing.table)
         self.sessions.replace(growing.sessions)
         self.epoch, self.seq = growing.epoch, growing.seq
+        self._suspects.clear()
         for key, target in before.items():
             if growing.hot.get(key) != target:
                 self._forget(target)
@@ -105,11 +107,13 @@ class Replica:
             return now
         cold = replace(now, target=None, secret=None, waking=True)
         self._put(cold)
+        self._suspects[entry.key] = now
         return cold
 
-    def received(self, record: records.Record) -> RouteEntry:
-        """Return the entry of a record that came by itself; the table stays as it is."""
-        return self._entry(record)
+    def trust(self) -> None:
+        """Put back what was suspected and not judged: nobody could wake it again now."""
+        for entry in tuple(self._suspects.values()):
+            self._put(entry)
 
     def _change(self, kind: str, *value: Any) -> None:
         if kind == "route":
@@ -123,6 +127,7 @@ class Replica:
 
     def _put(self, entry: RouteEntry) -> None:
         self.table.put(entry.key, entry)
+        self._suspects.pop(entry.key, None)
         was = self._hot.pop(entry.key, None)
         if entry.slug is not None and entry.target is not None:
             self._hot[entry.key] = entry.target
@@ -132,6 +137,7 @@ class Replica:
     def _remove(self, key: str) -> None:
         entry = self.table.get(key)
         self.table.remove(key)
+        self._suspects.pop(key, None)
         was = self._hot.pop(key, None)
         if was is not None:
             self._forget(was)

@@ -1,0 +1,196 @@
+"""A replica follows a feed: snapshots, changes, gaps and epochs."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from random import Random
+from typing import Any
+
+import pytest
+
+from gateway.launch.session_table import Principal
+from gateway.proxy.interface import RouteEntry
+from gateway.workers.feed import FedSessions, FedTable, Feed, Snapshot
+from gateway.workers.replica import OutOfStep, Replica
+from routes.keys import Target, parse_target
+
+SOON = datetime.now(UTC) + timedelta(hours=1)
+ALICE = Principal("alice", "s1", administrator=False, display_name="Alice")
+
+
+class Pair:
+    """Control's tables and a worker's, with nothing between them."""
+
+    def __init__(self, kept: int = 1000) -> None:
+        self.feed = Feed(kept)
+        self.table, self.sessions = FedTable(self.feed), FedSessions(self.feed)
+        self.forgotten: list[Target] = []
+        self.replica = Replica(self.forgotten.append)
+        self.sent = 0
+
+    def snapshot(self) -> None:
+        snapshot = Snapshot(self.feed, self.table, self.sessions)
+        self.replica.begin({"epoch": snapshot.epoch, "seq": snapshot.seq})
+        for part in snapshot.parts():
+            self.replica.part(part)
+        self.replica.end()
+        self.sent = snapshot.seq
+
+    def delta(self) -> dict[str, Any]:
+        changes = self.feed.since(self.sent)
+        assert changes is not None
+        first = self.sent + 1
+        self.sent += len(changes)
+        return {"epoch": self.feed.epoch, "first": first, "changes": changes}
+
+    def follow(self) -> None:
+        while self.sent < self.feed.seq:
+            assert self.replica.apply(self.delta())
+
+    def agree(self) -> bool:
+        mine, theirs = (
+            {key: replace(entry, activity=entry.activity) for key, entry in table.items()}
+            for table in (self.table, self.replica.table)
+        )
+        return mine == theirs
+
+
+def notebook(slug: str, target: str | None = None, generation: int = 1) -> RouteEntry:
+    return RouteEntry(
+        key=f"/nb/{slug}",
+        target=None if target is None else parse_target(target),
+        slug=slug,
+        owner="alice",
+        project="demo",
+        secret=None if target is None else "s3cret",
+        generation=generation,
+    )
+
+
+@pytest.fixture
+def pair() -> Pair:
+    pair = Pair()
+    pair.table.put("/a", RouteEntry("/a", parse_target("http+unix://%2Frun%2Fa.sock")))
+    pair.table.put("/nb/x", notebook("x", "127.0.0.1:7"))
+    pair.sessions.put(b"d" * 32, "h", SOON, ALICE)
+    pair.snapshot()
+    return pair
+
+
+def test_snapshot_has_all_but_what_people_are_called(pair: Pair) -> None:
+    assert pair.agree()
+    assert pair.replica.sessions.first([b"d" * 32], "h") == replace(ALICE, display_name="")
+    assert pair.replica.sessions.tokens()[0][2] == SOON
+
+
+def test_snapshot_is_in_force_whole_or_not_at_all(pair: Pair) -> None:
+    pair.table.put("/b", RouteEntry("/b", parse_target("b:1")))
+    snapshot = Snapshot(pair.feed, pair.table, pair.sessions)
+    pair.replica.begin({"epoch": snapshot.epoch, "seq": snapshot.seq})
+    for part in snapshot.parts():
+        pair.replica.part(part)
+    assert len(pair.replica.table) == 2
+    assert not pair.replica.apply(pair.delta()), "the snapshot brings it"
+    pair.replica.end()
+    assert len(pair.replica.table) == 3
+
+
+def test_changes_are_followed(pair: Pair) -> None:
+    random = Random(7)
+    for _ in range(500):
+        slug = f"n{random.randrange(20)}"
+        match random.randrange(4):
+            case 0:
+                pair.table.remove(f"/nb/{slug}")
+            case 1:
+                pair.sessions.put(random.randbytes(32), "h", SOON, ALICE)
+            case 2:
+                pair.sessions.drop("s1")
+            case _:
+                target = random.choice([None, f"127.0.0.1:{random.randrange(1, 9)}"])
+                pair.table.put(f"/nb/{slug}", notebook(slug, target))
+        if not random.randrange(9):
+            pair.follow()
+    pair.follow()
+    assert pair.agree()
+    mine = {token[0] for token in pair.sessions.tokens()}
+    assert {token[0] for token in pair.replica.sessions.tokens()} == mine
+
+
+def test_gap_is_noticed_and_a_snapshot_mends_it(pair: Pair) -> None:
+    pair.table.put("/b", RouteEntry("/b"))
+    pair.delta()
+    pair.table.put("/c", RouteEntry("/c"))
+    with pytest.raises(OutOfStep):
+        pair.replica.apply(pair.delta())
+    assert pair.replica.table.get("/c") is None
+    pair.snapshot()
+    assert pair.agree()
+
+
+def test_numbers_of_another_epoch_mean_nothing(pair: Pair) -> None:
+    pair.feed.begin_again()
+    pair.table.put("/b", RouteEntry("/b"))
+    with pytest.raises(OutOfStep):
+        pair.replica.apply({"epoch": pair.feed.epoch, "first": pair.replica.seq + 1, "changes": []})
+
+
+def test_who_is_too_far_behind_is_told_so() -> None:
+    pair = Pair(kept=3)
+    pair.snapshot()
+    for number in range(4):
+        pair.table.put(f"/{number}", RouteEntry(f"/{number}"))
+    assert pair.feed.since(pair.sent) is None
+    assert len(pair.feed.since(1) or ()) == 3
+
+
+def test_replaced_sessions_need_a_snapshot(pair: Pair) -> None:
+    epoch = pair.feed.epoch
+    pair.sessions.replace(FedSessions(Feed()))
+    assert pair.feed.epoch != epoch
+    pair.snapshot()
+    assert pair.replica.sessions.tokens() == []
+
+
+def test_target_is_forgotten_when_its_route_goes_cold_moves_or_goes(pair: Pair) -> None:
+    pair.table.put("/nb/x", notebook("x"))
+    pair.follow()
+    pair.table.put("/nb/x", notebook("x", "127.0.0.1:8", 2))
+    pair.follow()
+    pair.table.put("/nb/x", notebook("x", "127.0.0.1:9", 3))
+    pair.follow()
+    pair.table.remove("/nb/x")
+    pair.follow()
+    assert [target.port for target in pair.forgotten] == [7, 8, 9]
+
+
+def test_target_that_a_snapshot_does_not_have_is_forgotten(pair: Pair) -> None:
+    pair.table.put("/nb/x", notebook("x"))
+    pair.snapshot()
+    assert [target.port for target in pair.forgotten] == [7]
+
+
+def test_suspect_is_cold_here_at_once_and_only_that_generation(pair: Pair) -> None:
+    hot = pair.replica.table.get("/nb/x")
+    assert hot is not None
+    assert pair.replica.suspect(replace(hot, generation=0)) is hot
+    cold = pair.replica.suspect(hot)
+    assert cold is not None
+    assert (cold.target, cold.secret, cold.waking) == (None, None, True)
+    assert pair.replica.table.get("/nb/x") is cold
+    assert pair.replica.suspect(hot) is cold
+    plain = pair.replica.table.get("/a")
+    assert plain is not None
+    assert pair.replica.suspect(plain) is None
+
+
+def test_activity_of_a_notebook_outlives_changes_and_snapshots(pair: Pair) -> None:
+    before = pair.replica.table.get("/nb/x")
+    pair.table.put("/nb/x", notebook("x"))
+    pair.follow()
+    pair.snapshot()
+    after = pair.replica.table.get("/nb/x")
+    assert before is not None
+    assert after is not None
+    assert before.activity is after.activity
