@@ -38,9 +38,12 @@ lint: $(VENV)/.ready-test ## check style, types and the direction of imports
 format: $(VENV)/.ready-test ## reformat the code
 	@$(BIN)/ruff check --fix . && $(BIN)/ruff format .
 
-bench: $(VENV)/.ready-test ## measure the cold start, stock image against ours
-	@bash tests/support/system/install.sh
-	@exec $(BIN)/python -m bench.coldstart
+bench: $(VENV)/.ready-test ## measure the data path against its peers, and the cold start
+	@bash tests/support/system/install.sh bench
+	@failed=0; \
+	$(BIN)/python -m bench.datapath --write-results || failed=1; \
+	$(BIN)/python -m bench.coldstart || failed=1; \
+	exit $$failed
 
 clean: ## remove the virtual environment, caches and test results; keeps .nbgate, the demo's state
 	@rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache \

@@ -1,68 +1,108 @@
-"""A real gateway for measurements: `python -m bench.gateway_under_test --state-dir … --web PORT …`.
+"""A real gateway for measurements: `python -m bench.gateway_under_test --web P --sink P serve …`.
 
-It is what `nbgate serve` runs (settings, database, sessions, Gate, metrics, activity, all three
-listeners), with two notebooks that are hot although no engine made them: the life cycle is told of
-servers at the benchmark's upstream, as it is told after a start. A session of their owner is made
-as a login link makes it. Prints one line of JSON when ready, and serves until SIGTERM.
+What follows the ports is an `nbgate` command line, and it is run by nbgate's own command, with
+`--workers` too: settings, database, sessions, Gate, metrics, activity and all listeners are the
+real ones. Added is what happens once it serves: two notebooks are made hot although no engine made
+them, by telling the life cycle of servers at the benchmark's upstream as it is told after a start;
+a session of their owner is made as a login link makes it; two plain routes are set. Then one line
+of JSON is printed.
 """
 
 from __future__ import annotations
 
 import argparse
-import asyncio
+import contextlib
 import json
-import signal
 import sys
-from pathlib import Path
+from collections.abc import AsyncIterator, Callable
+from dataclasses import dataclass, replace
+from typing import Any
 
-from bench.datapath.loops import new_loop
-from gateway import logs
-from gateway.app import running
+from gateway import app
 from gateway.app.control import Control
+from gateway.cli import fleet
+from gateway.cli.main import main as nbgate
 from gateway.launch.cookies import cookie_name
 from gateway.notebooks.model import Notebook
 from gateway.notebooks.projects import utc_now
-from gateway.settings import Settings, load_settings
+from gateway.settings import Settings
 from gateway.spawners.base import Server, ServerState
+from gateway.workers.supervisor import Plan
 from routes.keys import Target
 
 _OWNER = "ada"
 _PROJECT = "benchmark"
 
 
-async def serve(settings: Settings, web: int, sink: int) -> None:
-    """Run the gateway until SIGTERM or SIGINT."""
-    stopping = asyncio.Event()
-    loop = asyncio.get_running_loop()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(number, stopping.set)
-    async with running(settings) as control:
-        await control.catalogue.add_project(_PROJECT)
-        await _heat(control, "bench", web)
-        await _heat(control, "echo", sink)
-        await control.routes.set("/plain/bench", f"127.0.0.1:{web}")
-        await control.routes.set("/plain/echo", f"127.0.0.1:{sink}")
-        token = await control.sessions.create(_OWNER, settings.listen)
-        facts = {
-            "cookie": f"{cookie_name(https=False)}={token}",
-            "routes": len(control.routes),
-            "management_token": settings.token_file.read_text().strip(),
-        }
-        sys.stdout.write(json.dumps(facts) + "\n")
-        sys.stdout.flush()
-        await stopping.wait()
+@dataclass(frozen=True, slots=True)
+class Ports:
+    """The benchmark's upstream.
+
+    Attributes:
+        web: port of the answers and files.
+        sink: port of the uploads and WebSockets.
+    """
+
+    web: int
+    sink: int
 
 
-async def _heat(control: Control, slug: str, port: int) -> None:
+def prepare(ports: Ports) -> None:
+    """Have the gateway of this process, or the control that its supervisor starts, be heated."""
+    really_running, real_plan = app.running, fleet._plan
+
+    @contextlib.asynccontextmanager
+    async def running(settings: Settings, *args: Any, **options: Any) -> AsyncIterator[Control]:
+        async with really_running(settings, *args, **options) as control:
+            facts = await _heat(control, settings, ports)
+            sys.stdout.write(json.dumps(facts) + "\n")
+            sys.stdout.flush()
+            yield control
+
+    def plan(settings: Settings) -> Plan:
+        made = real_plan(settings)
+        return replace(made, control_command=_heated(made.control_command, ports))
+
+    app.running = running
+    fleet._plan = plan
+
+
+def _heated(
+    command: Callable[[int, bool], list[str]], ports: Ports
+) -> Callable[[int, bool], list[str]]:
+    """Return the command of a control that this program runs."""
+
+    def control(lifeline: int, again: bool) -> list[str]:
+        words = command(lifeline, again)
+        ours = [sys.executable, "-m", "bench.gateway_under_test"]
+        ours += ["--web", str(ports.web), "--sink", str(ports.sink)]
+        return [*ours, *words[words.index("control") :]]
+
+    return control
+
+
+async def _heat(control: Control, settings: Settings, ports: Ports) -> dict[str, str]:
+    """Make the routes and the session; return what the load needs to know."""
+    await control.catalogue.add_project(_PROJECT)
+    for slug, port in (("bench", ports.web), ("echo", ports.sink)):
+        await _make_hot(control, slug, port)
+        await control.routes.set(f"/plain/{slug}", f"127.0.0.1:{port}")
+    token = await control.sessions.create(_OWNER, settings.listen)
+    return {
+        "cookie": f"{cookie_name(https=False)}={token}",
+        "management_token": settings.token_file.read_text().strip(),
+    }
+
+
+async def _make_hot(control: Control, slug: str, port: int) -> None:
     """Make a notebook, and tell the life cycle that its server answers at `port`."""
     await control.catalogue.add_notebook(
         Notebook(slug=slug, name=slug, project=_PROJECT, owner=_OWNER, created=utc_now())
     )
-    generation = await control.catalogue.next_generation(slug)
     server = Server(
         id=f"bench-{slug}",
         slug=slug,
-        generation=generation,
+        generation=await control.catalogue.next_generation(slug),
         state=ServerState.RUNNING,
         target=Target("127.0.0.1", port),
         port=port,
@@ -70,29 +110,16 @@ async def _heat(control: Control, slug: str, port: int) -> None:
     await control.lifecycle.enable_proxying(slug, server)
 
 
-def main() -> None:
-    """Run it."""
+def main() -> int:
+    """Run the command line."""
     parser = argparse.ArgumentParser(prog="python -m bench.gateway_under_test", description=__doc__)
-    parser.add_argument("--state-dir", type=Path, required=True, help="a folder of its own")
-    parser.add_argument("--listen", required=True, help="host:port for the load")
-    parser.add_argument("--management-listen", required=True, help="host:port")
     parser.add_argument("--web", type=int, required=True, help="port of the answers and files")
     parser.add_argument("--sink", type=int, required=True, help="port of the uploads and sockets")
-    parser.add_argument("--loop", choices=("auto", "uvloop", "asyncio"), default="auto")
-    parser.add_argument(
-        "--setting", action="append", default=[], metavar="NAME=VALUE", help="any other setting"
-    )
+    parser.add_argument("words", nargs=argparse.REMAINDER, help="serve, and its flags")
     args = parser.parse_args()
-    settings = load_settings(
-        state_dir=args.state_dir,
-        listen=args.listen,
-        management_listen=args.management_listen,
-        **dict(pair.split("=", 1) for pair in args.setting),
-    )
-    logs.configure(settings.log_level, settings.log_format)
-    with asyncio.Runner(loop_factory=lambda: new_loop(args.loop)) as runner:
-        runner.run(serve(settings, args.web, args.sink))
+    prepare(Ports(args.web, args.sink))
+    return nbgate(args.words)
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

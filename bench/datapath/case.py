@@ -52,7 +52,6 @@ class Case:
         fresh: whether the proxy is started anew for each round.
         warm: seconds of load before each measurement that are not counted.
         shared: whether the proxy may use the load's core too.
-        skip: why the case cannot be measured now; "" when it can.
     """
 
     name: str
@@ -66,7 +65,6 @@ class Case:
     fresh: bool = False
     warm: float = 0.0
     shared: bool = False
-    skip: str = ""
 
     def starts(self, wanted: list[str]) -> Mapping[str, Start]:
         """Return who takes part; `wanted` names peers and holds only where all may."""

@@ -13,7 +13,6 @@ from bench.datapath.peers import Bench, Cores, Running, Start, nbgate
 from bench.datapath.requests import BARE, FULL, Flavour
 from bench.datapath.results import Metric
 from bench.datapath.routefile import make_route_file
-from gateway.settings import Settings
 
 _RATE = Metric("rate", "requests/s", 0, compared=True)
 _CPU = Metric("cpu", "proxy CPU µs/request", 1)
@@ -158,14 +157,12 @@ def _with_routes(count: int) -> Start:
 
 def _workers_case() -> Case:
     metrics = (_RATE, _CPU, _GENERATOR)
-    missing = "workers" not in Settings.model_fields
     return Case(
         "workers",
         "Small GET, 256 connections, full; workers and load share both cores",
         metrics,
         measures.small(256),
-        contenders={f"{count} workers": nbgate({"workers": str(count)}) for count in (1, 2)},
+        contenders={f"--workers {count}": nbgate(workers=count) for count in (1, 2)},
         warm=1.0,
         shared=True,
-        skip="nbgate has no --workers yet" if missing else "",
     )

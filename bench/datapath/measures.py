@@ -6,6 +6,7 @@ import resource
 import threading
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from queue import SimpleQueue
 
 from bench.datapath import checks, requests
@@ -21,6 +22,7 @@ IDLE_SOCKETS = 5000
 RATE = 1000
 PUBLISHED_ROUTES = 10_000
 _SETTLE_SECONDS = 1.0
+_WARM_SECONDS = 0.5
 _TURN_SECONDS = 180.0
 _UPLOAD_BYTES = 100 << 20
 
@@ -126,6 +128,7 @@ def latency(subject: Subject) -> Numbers:
 def latency_while_publishing(subject: Subject) -> Numbers:
     """Measure latencies while routes are put into nbgate by its API; others are left alone."""
     running, core = subject.running, subject.bench.load_core
+    latency(replace(subject, seconds=_WARM_SECONDS))
     if not running.management:
         return latency(subject)
     options = {"port": running.web, "head": _small_head(subject), "rate": RATE}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import select
 import shutil
 import subprocess
 import sys
@@ -27,6 +28,8 @@ CHP_PACKAGE = "configurable-http-proxy@5"
 _MODULES = "/usr/lib/apache2/modules"
 _ROUTES = {NOTEBOOK: "web", NOTEBOOK_SINK: "sink", PLAIN: "web", PLAIN_SINK: "sink"}
 _SINKS = (NOTEBOOK_SINK, PLAIN_SINK)
+_READY_SECONDS = 300.0  # with a million routes
+_LOOK_SECONDS = 0.02
 _NO_SESSION = "nbgate-session=nobody-checks-this-here-0123456789abcdefgh"
 
 
@@ -170,15 +173,12 @@ def plain_aiohttp(bench: Bench, cores: Cores) -> Iterator[Running]:
         yield running
 
 
-def nbgate(
-    settings: Mapping[str, str] | None = None, route_file: Path | None = None, loop: str = "auto"
-) -> Start:
-    """Return what runs nbgate.
+def nbgate(workers: int = 0, route_file: Path | None = None) -> Start:
+    """Return what runs `nbgate serve`; see gateway_under_test.py.
 
     Args:
-        settings: other than the defaults, by name.
+        workers: of `--workers`; 0 is one process for everything.
         route_file: a route file to begin with; it is copied.
-        loop: `uvloop`, `asyncio`, or `auto`.
     """
 
     @contextlib.contextmanager
@@ -188,21 +188,23 @@ def nbgate(
         if route_file is not None:
             (state / "routes").mkdir(parents=True)
             shutil.copy(route_file, state / "routes" / "routes.gdbm")
-        words = ["--listen", f"127.0.0.1:{place.port}"]
-        words += ["--management-listen", f"127.0.0.1:{management}", "--loop", loop]
-        words += ["--web", str(place.web), "--sink", str(place.sink)]
-        for name, value in (settings or {}).items():
-            words += ["--setting", f"{name}={value}"]
-        command = [sys.executable, "-m", "bench.gateway_under_test", "--state-dir", str(state)]
-        with program([*command, *words], cores, home / "log") as process:
-            facts = _first_line(process, home / "log")
+        flags = ["--listen", f"127.0.0.1:{place.port}"]
+        flags += ["--management-listen", f"127.0.0.1:{management}"]
+        flags += ["--workers", str(workers)] if workers else []
+        command = [sys.executable, "-m", "bench.gateway_under_test"]
+        command += ["--web", str(place.web), "--sink", str(place.sink)]
+        command += ["serve", "--state-dir", str(state), *flags]
+        log = home / "log"
+        with program(command, cores, log) as process:
+            facts = _first_line(process, log)
+            _await_workers(process, log, workers)
             yield Running(
                 place.port,
                 place.port,
                 (process.pid,),
                 facts["cookie"],
                 checks_session=True,
-                configuration=" ".join(["python -m bench.gateway_under_test", *words]),
+                configuration=f"nbgate serve {' '.join(flags)}",
                 management=management,
                 token=facts["management_token"],
             )
@@ -276,10 +278,18 @@ def _proxy(
 def _first_line(process: subprocess.Popen[str], log: Path) -> dict[str, str]:
     """Return the JSON that nbgate prints when it is ready."""
     assert process.stdout is not None
-    began = time.monotonic()
-    line = process.stdout.readline()
+    found, _, _ = select.select([process.stdout], [], [], _READY_SECONDS)
+    line = process.stdout.readline() if found else ""
     if not line:
-        seconds = time.monotonic() - began
-        raise ProgramFailed(f"nbgate ended after {seconds:.1f} s:\n{tail(log)}")
+        raise ProgramFailed(f"nbgate ended, or did not come up:\n{tail(log)}")
     facts: dict[str, str] = json.loads(line)
     return facts
+
+
+def _await_workers(process: subprocess.Popen[str], log: Path, workers: int) -> None:
+    """Wait until all workers follow control, which it says in its log."""
+    deadline = time.monotonic() + _READY_SECONDS
+    while workers > 1 and log.read_text(errors="replace").count("worker follows") < workers:
+        if process.poll() is not None or time.monotonic() > deadline:
+            raise ProgramFailed(f"nbgate's workers did not come up:\n{tail(log)}")
+        time.sleep(_LOOK_SECONDS)

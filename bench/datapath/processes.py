@@ -15,7 +15,7 @@ from pathlib import Path
 from bench.datapath.cores import pinned
 
 _UP_SECONDS = 30.0
-_DOWN_SECONDS = 10.0
+_DOWN_SECONDS = 20.0
 _LOOK_SECONDS = 0.02
 
 

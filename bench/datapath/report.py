@@ -76,9 +76,8 @@ def _row(result: CaseResult, contender: str) -> list[str]:
         median = result.median(contender, metric.name)
         cells.append("–" if median is None else _measured(median, values, metric))
         if metric.compared:
-            for peer in _AGAINST:
-                if peer in result.samples:
-                    cells.append(_times(result.ratio(contender, metric.name, peer)))
+            peers = [peer for peer in _AGAINST if peer in result.samples]
+            cells += [_times(result.ratio(contender, metric.name, peer)) for peer in peers]
     return cells
 
 

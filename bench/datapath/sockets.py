@@ -11,7 +11,7 @@ from bench.datapath.loops import new_loop
 from bench.datapath.turns import ready
 
 _OPENING_AT_ONCE = 64
-_WARM_SOCKETS = 100
+_WARM_SOCKETS = 1000
 _OPEN_SECONDS = 120.0
 
 
@@ -107,7 +107,7 @@ async def _echo(
 
 
 def idle(port: int, handshake: str, connections: int) -> Mapping[str, float]:
-    """Hold WebSockets open: a hundred for warmth, then `connections` more, then let go."""
+    """Hold WebSockets open: some to fill what memory the proxy has free, then `connections`."""
     with asyncio.Runner(loop_factory=new_loop) as runner:
         return runner.run(_idle(port, handshake.encode(), connections))
 

@@ -1,8 +1,11 @@
 #!/bin/bash
 # Installs what the tests need from the system: on Debian and Ubuntu, as root or with sudo. Quick when
 # nothing is missing. Elsewhere it lists what is missing, and fails if CI=true.
+# `install.sh bench` installs the data path's peers for the benchmark as well.
 set -euo pipefail
 source "$(dirname "${BASH_SOURCE[0]}")/root.sh"
+
+group=${1:-tests}
 
 # What is needed: <command that shows it is there> <package> <what for>
 needs() {
@@ -22,6 +25,14 @@ httxt2dbm       apache2-utils    a second writer of the route file
 prometheus      prometheus       metrics, as Prometheus reads them
 chromium        chromium         pages, as people see them
 @fonts          fonts-dejavu-core pages, as people see them
+NEEDS
+    [ "$group" = bench ] || return 0
+    cat <<'NEEDS'
+nginx           nginx            the benchmark's upstream, and a peer
+haproxy         haproxy          a peer in the benchmark
+wrk             wrk              the benchmark's load
+node            nodejs           configurable-http-proxy, a peer in the benchmark
+npm             npm              installing configurable-http-proxy
 NEEDS
 }
 
