@@ -23,6 +23,7 @@ httxt2dbm       apache2-utils    a second writer of the route file
 @dbm.gnu        python3-gdbm     a second reader of the route file
 @postgres       postgresql       the database, besides SQLite
 prometheus      prometheus       metrics, as Prometheus reads them
+openssl         openssl          certificates of the tests
 chromium        chromium         pages, as people see them
 @fonts          fonts-dejavu-core pages, as people see them
 NEEDS
