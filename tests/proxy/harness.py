@@ -139,11 +139,15 @@ class Wire:
     async def request(self) -> Message:
         """Read a request with its body."""
         message = await self.head()
+        await self.body_of(message)
+        return message
+
+    async def body_of(self, message: Message) -> None:
+        """Read the body of a request whose head was read."""
         if message.one(b"transfer-encoding") is not None:
             await self._chunks(message)
         elif message.one(b"content-length") is not None:
             message.body = message.raw = await self.read(int(message.one(b"content-length") or 0))
-        return message
 
     async def response(self, method: str = "GET") -> Message:
         """Read a response to `method` with its body."""
