@@ -1,0 +1,161 @@
+"""What a client or an upstream can take up: time without progress, and memory."""
+
+from __future__ import annotations
+
+import asyncio
+from pathlib import Path
+
+import pytest
+
+from gateway.proxy.interface import ProxyLimits
+from tests.proxy.harness import PATIENCE, Rig, Upstream, Wire, rig, until
+
+GET = b"GET / HTTP/1.1\r\nHost: h\r\n\r\n"
+OK = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"
+
+
+async def trickle(wire: Wire, piece: bytes) -> bytes:
+    """Send `piece` again and again until the peer closes; return what it said."""
+    heard = b""
+    async with asyncio.timeout(PATIENCE):
+        while True:
+            try:
+                await wire.send(piece)
+                async with asyncio.timeout(0.02):
+                    data = await wire.reader.read(65536)
+            except TimeoutError:
+                continue
+            except ConnectionError:
+                return heard
+            if not data:
+                return heard
+            heard += data
+
+
+@pytest.mark.parametrize(
+    ("begin", "piece", "status"),
+    [
+        (b"", b"G", b"408"),
+        (b"GET / HTTP/1.1\r\n", b"X: a\r\n", b"408"),
+        (b"GET / HTTP/1.1\r\nX: ", b"a", b"408"),
+        (b"", b"\r\n", b""),
+    ],
+)
+async def test_bytes_that_trickle_do_not_move_the_deadline_of_a_head(
+    tmp_path: Path, upstream: Upstream, begin: bytes, piece: bytes, status: bytes
+) -> None:
+    limits = ProxyLimits(head_timeout=0.3)
+    async with rig(tmp_path, upstream.target, limits) as proxy, await proxy.connect() as client:
+        await client.send(begin)
+        heard = await trickle(client, piece)
+    assert heard[9:12] == status
+    assert proxy.gate.seen == []
+
+
+async def test_empty_lines_do_not_keep_an_idle_connection(
+    tmp_path: Path, upstream: Upstream
+) -> None:
+    limits = ProxyLimits(keepalive_timeout=0.3)
+    async with rig(tmp_path, upstream.target, limits) as proxy, await proxy.connect() as client:
+        await client.send(GET)
+        server = await upstream.take()
+        await server.request()
+        await server.send(OK)
+        assert (await client.response()).body == b"ok"
+        assert await trickle(client, b"\r\n") == b""
+
+
+async def test_interim_answers_do_not_move_the_deadline_of_the_answer(
+    tmp_path: Path, upstream: Upstream
+) -> None:
+    limits = ProxyLimits(response_timeout=0.3)
+    async with rig(tmp_path, upstream.target, limits) as proxy, await proxy.connect() as client:
+        await client.send(GET)
+        server = await upstream.take()
+        await server.request()
+        await trickle(server, b"HTTP/1.1 102 Processing\r\n\r\n")
+        answer = await client.response()
+        while answer.status == 102:
+            answer = await client.response()
+        assert answer.status == 504
+
+
+async def test_bytes_of_a_head_do_not_move_the_deadline_of_the_answer(
+    tmp_path: Path, upstream: Upstream
+) -> None:
+    limits = ProxyLimits(response_timeout=0.3)
+    async with rig(tmp_path, upstream.target, limits) as proxy, await proxy.connect() as client:
+        await client.send(GET)
+        server = await upstream.take()
+        await server.request()
+        await server.send(b"HTTP/1.1 200 OK\r\nX: ")
+        await trickle(server, b"a")
+        assert (await client.response()).status == 504
+
+
+async def test_flood_of_interim_answers_waits_for_a_slow_client(
+    proxy: Rig, upstream: Upstream
+) -> None:
+    async with await proxy.connect() as client:
+        await client.send(GET)
+        server = await upstream.take()
+        await server.request()
+        client.pause()
+        await server.stall(b"HTTP/1.1 103 Early Hints\r\nX: %b\r\n\r\n" % (b"a" * 4000))
+
+
+async def test_pipelining_stops_at_its_number_of_requests(
+    tmp_path: Path, upstream: Upstream
+) -> None:
+    limits = ProxyLimits(pipeline=2, head_bytes=2**30)
+    async with rig(tmp_path, upstream.target, limits) as proxy, await proxy.connect() as client:
+        await client.send(GET)
+        server = await upstream.take()
+        await server.request()
+        await client.stall(GET * 1000)
+        assert len(proxy.gate.seen) == 1
+
+
+async def test_pipelining_goes_on_when_there_is_room_again(
+    tmp_path: Path, upstream: Upstream
+) -> None:
+    limits = ProxyLimits(pipeline=1)
+    count = 500
+    async with rig(tmp_path, upstream.target, limits) as proxy, await proxy.connect() as client:
+        padded = b"GET /%%d HTTP/1.1\r\nHost: h\r\nX: %b\r\n\r\n" % (b"x" * 2000)
+        sending = asyncio.create_task(
+            client.send(b"".join(padded % number for number in range(count))), name="send"
+        )
+        server = await upstream.take()
+        for number in range(count):
+            assert (await server.request()).target == b"/%d" % number
+            assert len(proxy.gate.seen) == number + 1
+            await server.send(b"HTTP/1.1 200 OK\r\nX: %d\r\nContent-Length: 0\r\n\r\n" % number)
+            assert (await client.response()).one(b"x") == b"%d" % number
+        await sending
+    assert upstream.accepted == 1
+
+
+async def test_requests_behind_an_unanswered_upload_wait(proxy: Rig, upstream: Upstream) -> None:
+    async with await proxy.connect() as client:
+        await client.send(b"POST / HTTP/1.1\r\nHost: h\r\nContent-Length: 2\r\n\r\nhi" + GET * 3)
+        server = await upstream.take()
+        await server.request()
+        assert len(proxy.gate.seen) == 1
+        await client.stall(GET * 1000)
+        assert len(proxy.gate.seen) == 1
+
+
+async def test_bytes_behind_a_handshake_are_bounded(proxy: Rig, upstream: Upstream) -> None:
+    async with await proxy.connect() as client:
+        await client.send(
+            b"GET / HTTP/1.1\r\nHost: h\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n"
+        )
+        server = await upstream.take()
+        await server.request()
+        sent = await client.stall()
+        await server.send(b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\n\r\n")
+        assert (await client.response()).status == 101
+        assert await server.read(sent) == b"x" * sent
+        assert len(proxy.gate.seen) == 1
+        await until(lambda: proxy.observer.websockets == 1)
