@@ -188,13 +188,15 @@ class Remote:
             case "delta":
                 self._take_changes(channel, message)
             case "begin":
+                gc.disable()  # full collections while a large table grows would hold everything
                 self._replica.begin(message)
             case "part":
                 self._replica.part(message)
                 await asyncio.sleep(0)  # requests go on meanwhile
             case "end":
                 before = self._replica.end()
-                gc.freeze()  # a large table must not be walked by each full collection
+                gc.freeze()  # nor must it be walked by each one afterwards
+                gc.enable()
                 self._in_force(channel)
                 self.ready.set()
                 self._freeing = asyncio.create_task(_emptied(before), name="free old routes")
@@ -257,6 +259,7 @@ class Remote:
         channel.close()
 
     def _lost(self, channel: Channel) -> None:
+        gc.enable()
         self._channel = None
         channel.close()
         self._hot.clear()
