@@ -13,6 +13,7 @@ The architecture on one screen; ARCHITECTURE.md has the reasons.
     operator ─► cli ─► api (management, on loopback) ─► notebooks.Catalogue, Lifecycle, routing
 
 - The data path owns connections and nothing durable; control (app/control.py) owns the rest.
+- With `--workers N` (workers/) the data path is N processes over copies of control's tables.
 - The database holds intent (notebooks/), the engine holds facts (spawners/).
 - A start is one task per notebook and belongs to the application, not to a request.
 - app/ is the only place that knows which parts there are.
