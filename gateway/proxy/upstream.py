@@ -232,6 +232,8 @@ class Upstream(asyncio.Protocol):
         try:
             piece, used = body.feed(data)
         except BadFraming as error:
+            if prepared:
+                exchange.write(prepared)  # without a byte, browsers would send the request again
             self._fail(error)
             return
         if prepared or piece:
