@@ -10,6 +10,8 @@ import pytest
 from gateway.proxy.interface import ProxyLimits
 from tests.proxy.harness import PATIENCE, Rig, Upstream, Wire, rig, until
 
+EVERY_LOOP = True
+
 GET = b"GET / HTTP/1.1\r\nHost: h\r\n\r\n"
 OK = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"
 

@@ -8,6 +8,8 @@ import pytest
 
 from tests.proxy.harness import Rig, Upstream, Wire, until
 
+EVERY_LOOP = True
+
 GET = b"GET / HTTP/1.1\r\nHost: h\r\n\r\n"
 POST = b"POST / HTTP/1.1\r\nHost: h\r\nContent-Length: 10\r\n\r\n"
 OK = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"

@@ -18,6 +18,8 @@ import pytest
 from gateway.proxy.interface import ProxyLimits, Relay, RouteEntry
 from tests.proxy.harness import Message, Rig, Upstream, Wire, rig, until
 
+EVERY_LOOP = True
+
 CLIENTS = 24
 ROUNDS = 60
 KINDS = (

@@ -17,6 +17,8 @@ from gateway.proxy.messages import RequestHead
 from routes.keys import Target
 from tests.proxy.harness import Message, Upstream, Wire, pages_app, rig
 
+EVERY_LOOP = True
+
 METHODS = (b"GET", b"GET", b"HEAD", b"POST", b"DELETE", b"OPTIONS")
 TARGETS = (
     b"/plain/a",

@@ -16,6 +16,8 @@ import pytest
 from tests.proxy.harness import PATIENCE, Rig, Upstream, Wire, rig, until
 from tests.proxy.test_smuggling import CUTS, send_cut
 
+EVERY_LOOP = True
+
 OK = b"HTTP/1.1 200 OK\r\n"
 EVIL = b"HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\nevil"
 HONEST = b"HTTP/1.1 200 OK\r\nContent-Length: 6\r\n\r\nhonest"

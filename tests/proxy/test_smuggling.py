@@ -21,6 +21,8 @@ from tests.proxy.readers import Request, Unreadable, by_h11, by_llhttp, strictly
 from tests.proxy.smuggling_accepted import ACCEPTED, Accepted
 from tests.proxy.smuggling_refused import BROKEN_CHUNKS, CHUNKED, POST, REFUSED, SMUGGLED
 
+EVERY_LOOP = True
+
 CANARY = b"GET /canary HTTP/1.1\r\nHost: h\r\n\r\n"
 SHORT = 1500
 HOP_BY_HOP = {
@@ -106,6 +108,8 @@ async def send_cut(client: Wire, data: bytes, how: str) -> None:
     """Send `data` so that its pieces arrive apart; stop when the peer is gone."""
     try:
         for piece in cut(data, how):
+            if client.writer.is_closing():
+                return
             await client.send(piece)
             for _ in range(3):  # turns of the loop: the piece is read before the next one comes
                 await asyncio.sleep(0)
