@@ -10,8 +10,10 @@ from pathlib import Path
 
 import pytest
 
+from tests.proxy.certificates import make_pair
 from tests.support.gateway import ROOT, free_port
 from tests.workers.support import (
+    DEADLINE,
     Connection,
     Fleet,
     cookie_for,
@@ -164,3 +166,29 @@ async def test_the_workers_write_one_access_log(tmp_path: Path) -> None:
         await until_async(lambda: path.read_text().count("\n") >= 2, "both lines are written")
         for number in range(2):
             assert f"/asked-{number}" in path.read_text()
+
+
+async def test_workers_speak_tls_and_a_wrong_pair_is_one_line(tmp_path: Path) -> None:
+    pair, other = make_pair(tmp_path, "one"), make_pair(tmp_path, "other")
+    tls = {"tls_cert": str(pair.cert), "tls_key": str(pair.key)}
+    wrong = Fleet(tmp_path / "wrong", **(tls | {"tls_key": str(other.key)}))
+    assert await asyncio.to_thread(lambda: wrong.spawn().wait(60)) == 2
+    said = [line for line in wrong.log.read_text().splitlines() if line.startswith("nbgate: ")]
+    assert len(said) == 1
+    assert str(other.key) in said[0]
+    fleet = Fleet(tmp_path / "state", **tls)
+    try:
+        await asyncio.to_thread(lambda: fleet.start().all_serve())
+        seen: set[int] = set()
+        async with asyncio.timeout(DEADLINE):
+            while len(seen) < 2:
+                reader, writer = await asyncio.open_connection(
+                    "127.0.0.1", fleet.port, ssl=pair.client()
+                )
+                port = writer.get_extra_info("sockname")[1]
+                seen.add(await asyncio.to_thread(fleet.worker_of, port))
+                writer.write(b"GET / HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n")
+                assert (await reader.read()).startswith(b"HTTP/1.1 200 ")
+                writer.close()
+    finally:
+        await asyncio.to_thread(fleet.stop)
