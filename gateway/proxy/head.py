@@ -187,10 +187,18 @@ def _frame_request(head: RequestHead, known: _Known) -> None:
             raise BadHead(400, "a request has either Content-Length or Transfer-Encoding")
         if head.version == 10:
             raise BadHead(400, "HTTP/1.0 has no Transfer-Encoding")
-        _check_coding(list_tokens(known.coding))
+        _check_coding(_codings(known.coding))
         head.framing = Framing.CHUNKED
     elif known.length:
         head.framing, head.length = Framing.LENGTH, _content_length(known.length)
+
+
+def _codings(values: list[bytes]) -> list[bytes]:
+    """Return the transfer codings. RFC 9110, 5.6.1.2 lets empty members pass; others may not."""
+    codings = [coding.strip(b" \t") for coding in b",".join(values).lower().split(b",")]
+    if b"" in codings:
+        raise BadHead(400, "Transfer-Encoding has an empty member")
+    return codings
 
 
 def _check_coding(codings: list[bytes]) -> None:
@@ -253,7 +261,9 @@ def _frame_response(head: ResponseHead, known: _Known, method: bytes) -> None:
     """RFC 9112, 6.3: what ends the body, given the request's method."""
     # We never send TE, so an upstream has no reason to use anything but chunked.
     if known.coding and (
-        known.length or head.version == 10 or list_tokens(known.coding) != [b"chunked"]
+        known.length
+        or head.version == 10
+        or [coding.lower() for coding in known.coding] != [b"chunked"]
     ):
         raise BadHead(502, "the framing of the response is ambiguous")
     if known.length:

@@ -88,6 +88,16 @@ REFUSED = {
     "chunked with semicolon": (501, POST + b"Transfer-Encoding: chunked;\r\n\r\n"),
     "empty coding": (400, POST + b"Transfer-Encoding:\r\n\r\n"),
     "coding of a comma": (400, POST + b"Transfer-Encoding: ,\r\n\r\n"),
+    "coding with trailing comma": (400, POST + b"Transfer-Encoding: chunked,\r\n\r\n" + HELLO),
+    "coding with leading comma": (400, POST + b"Transfer-Encoding: , chunked\r\n\r\n" + HELLO),
+    "coding with an empty member between": (
+        400,
+        POST + b"Transfer-Encoding: gzip,\t, chunked\r\n\r\n",
+    ),
+    "coding and an empty one on two lines": (
+        400,
+        POST + b"Transfer-Encoding: chunked\r\nTransfer-Encoding:\r\n\r\n" + HELLO,
+    ),
     "vertical tab before coding": (400, POST + b"Transfer-Encoding: \x0bchunked\r\n\r\n"),
     "vertical tab behind coding": (400, POST + b"Transfer-Encoding: chunked\x0b\r\n\r\n"),
     "form feed behind coding": (400, POST + b"Transfer-Encoding: chunked\x0c\r\n\r\n"),

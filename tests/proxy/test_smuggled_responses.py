@@ -42,6 +42,8 @@ NO_ANSWERS = {
     "identity": OK + b"Transfer-Encoding: identity\r\n\r\nevil",
     "gzip, chunked": OK + b"Transfer-Encoding: gzip, chunked\r\n\r\n0\r\n\r\n",
     "chunked twice": OK + b"Transfer-Encoding: chunked, chunked\r\n\r\n0\r\n\r\n",
+    "coding with trailing comma": OK + b"Transfer-Encoding: chunked,\r\n\r\n0\r\n\r\n",
+    "coding with leading comma": OK + b"Transfer-Encoding: , chunked\r\n\r\n0\r\n\r\n",
     "vertical tab before coding": OK + b"Transfer-Encoding: \x0bchunked\r\n\r\n0\r\n\r\n",
     "folded coding": OK + b"Transfer-Encoding:\r\n chunked\r\n\r\n0\r\n\r\n",
     "obs-fold": OK + b"X: a\r\n b\r\nContent-Length: 0\r\n\r\n",
