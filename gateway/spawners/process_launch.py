@@ -105,17 +105,20 @@ def child_environment(
 
 
 async def read_pipe(descriptor: int, deadline: float) -> bytes:
-    """Return what was written until the other side closed, or until `deadline` seconds passed."""
+    """Return what was written until the other side closed, or until `deadline` seconds passed.
+
+    The descriptor is closed, by the event loop alone and a moment later: uvloop closes its number
+    whatever happened to it, and that may be another file's by then.
+    """
     reader = asyncio.StreamReader()
-    loop = asyncio.get_running_loop()
-    with os.fdopen(descriptor, "rb", 0) as pipe:
-        transport, _ = await loop.connect_read_pipe(
-            lambda: asyncio.StreamReaderProtocol(reader), pipe
-        )
-        try:
-            async with asyncio.timeout(deadline):
-                return await reader.read()
-        except TimeoutError:
-            return b""
-        finally:
-            transport.close()
+    pipe = os.fdopen(descriptor, "rb", 0)
+    transport, _ = await asyncio.get_running_loop().connect_read_pipe(
+        lambda: asyncio.StreamReaderProtocol(reader), pipe
+    )
+    try:
+        async with asyncio.timeout(deadline):
+            return await reader.read()
+    except TimeoutError:
+        return b""
+    finally:
+        transport.close()
