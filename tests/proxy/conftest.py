@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 import uvloop
 
-from tests.proxy.harness import Rig, Upstream, echo, rig
+from tests.proxy.harness import Rig, rig
+from tests.proxy.upstreams import Upstream, echo
 
 _Loops = dict[str, Callable[[], asyncio.AbstractEventLoop]]
 

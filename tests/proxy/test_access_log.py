@@ -24,8 +24,10 @@ from gateway.proxy.logfile import LogFile
 from gateway.proxy.messages import RequestHead
 from gateway.proxy.redaction import redacted
 from gateway.proxy.server import ProxyServer
-from tests.proxy.harness import COOKIES, Rig, Upstream, echo, until
+from tests.proxy.harness import COOKIES, Rig
 from tests.proxy.test_websockets import SWITCH, UPGRADE
+from tests.proxy.upstreams import Upstream, echo
+from tests.proxy.wire import until
 
 EVERY_LOOP = True
 NOON = 1_767_355_200.25  # 2026-01-02 12:00:00 UTC

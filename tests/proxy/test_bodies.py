@@ -8,8 +8,11 @@ from pathlib import Path
 
 import pytest
 
+from gateway.proxy.interface import Local
 from routes.keys import Target
-from tests.proxy.harness import Rig, Upstream, parsed, rig, until
+from tests.proxy.harness import Rig, rig
+from tests.proxy.upstreams import UnixUpstream, Upstream, parsed
+from tests.proxy.wire import until
 
 POST = b"POST / HTTP/1.1\r\nHost: h\r\n"
 GET = b"GET / HTTP/1.1\r\nHost: h\r\n\r\n"
@@ -49,6 +52,22 @@ async def test_trailers_pass_without_what_could_speak_for_us(
         following = await server.request()
         assert following.start == b"GET / HTTP/1.1"
         assert b"x-sum" not in following.names()
+
+
+async def test_no_trailer_reaches_the_pages(proxy: Rig, tmp_path: Path) -> None:
+    proxy.gate.rule = lambda head, client: Local()
+    async with (
+        UnixUpstream(tmp_path / "pages.sock", echoing=False) as pages,
+        await proxy.connect() as client,
+    ):
+        chunks = b"2;a=b\r\nhi\r\n0\r\n"
+        await client.send(
+            POST + b"Transfer-Encoding: chunked\r\n\r\n" + chunks + b"X-Sum: 1\r\n\r\n" + GET
+        )
+        server = await pages.take()
+        assert (await server.request()).raw == chunks + b"\r\n"
+        await server.send(NO_CONTENT)
+        assert (await server.request()).start == b"GET / HTTP/1.1"
 
 
 async def test_body_flows_before_it_is_complete(proxy: Rig, upstream: Upstream) -> None:

@@ -8,7 +8,9 @@ from pathlib import Path
 import pytest
 
 from gateway.proxy.interface import ProxyLimits
-from tests.proxy.harness import PATIENCE, Rig, Upstream, Wire, rig, until
+from tests.proxy.harness import Rig, rig
+from tests.proxy.upstreams import Upstream
+from tests.proxy.wire import PATIENCE, Wire, until
 
 EVERY_LOOP = True
 

@@ -10,7 +10,9 @@ import pytest
 
 from gateway.proxy.interface import ProxyLimits, Refuse, RouteEntry
 from routes.keys import Target
-from tests.proxy.harness import Rig, Upstream, Wire, echo, parsed, rig, until
+from tests.proxy.harness import Rig, rig
+from tests.proxy.upstreams import Upstream, echo, parsed
+from tests.proxy.wire import Wire, until
 
 GET = b"GET / HTTP/1.1\r\nHost: h\r\n\r\n"
 OK = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"

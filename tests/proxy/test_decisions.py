@@ -13,7 +13,9 @@ import pytest
 from gateway.errors import StartFailed
 from gateway.proxy.interface import Hold, Local, Refuse, Relay, RouteEntry
 from routes.keys import Target
-from tests.proxy.harness import Message, Rig, Upstream, echo, pages_app, parsed, rig, until
+from tests.proxy.harness import Rig, rig
+from tests.proxy.upstreams import Upstream, echo, pages_app, parsed
+from tests.proxy.wire import Message, until
 
 GET = b"GET / HTTP/1.1\r\nHost: h\r\n\r\n"
 OK = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"

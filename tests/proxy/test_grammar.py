@@ -5,7 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 
 from gateway.proxy.interface import ProxyLimits
-from tests.proxy.harness import Rig, Upstream, rig, until
+from tests.proxy.harness import Rig, rig
+from tests.proxy.upstreams import Upstream
+from tests.proxy.wire import until
 
 H = b"Host: h\r\n"
 POST = b"POST / HTTP/1.1\r\n" + H

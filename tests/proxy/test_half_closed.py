@@ -6,7 +6,9 @@ import contextlib
 
 import pytest
 
-from tests.proxy.harness import Rig, Upstream, Wire, until
+from tests.proxy.harness import Rig
+from tests.proxy.upstreams import Upstream
+from tests.proxy.wire import Wire, until
 
 EVERY_LOOP = True
 

@@ -16,7 +16,9 @@ from pathlib import Path
 import pytest
 
 from gateway.proxy.interface import ProxyLimits, Relay, RouteEntry
-from tests.proxy.harness import Message, Rig, Upstream, Wire, rig, until
+from tests.proxy.harness import Rig, rig
+from tests.proxy.upstreams import Upstream
+from tests.proxy.wire import Message, Wire, until
 
 EVERY_LOOP = True
 

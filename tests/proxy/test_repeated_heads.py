@@ -15,7 +15,9 @@ import pytest
 from gateway.proxy.interface import Client, Decision, Local, Refuse, Relay, RouteEntry
 from gateway.proxy.messages import RequestHead
 from routes.keys import Target
-from tests.proxy.harness import Message, Upstream, Wire, pages_app, rig
+from tests.proxy.harness import rig
+from tests.proxy.upstreams import Upstream, pages_app
+from tests.proxy.wire import Message, Wire
 
 EVERY_LOOP = True
 

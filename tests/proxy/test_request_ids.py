@@ -10,7 +10,9 @@ from pathlib import Path
 import pytest
 
 from gateway.proxy.interface import Local, ProxyLimits, Refuse, RouteEntry
-from tests.proxy.harness import Message, Rig, Upstream, echo, pages_app, parsed, rig
+from tests.proxy.harness import Rig, rig
+from tests.proxy.upstreams import Upstream, echo, pages_app, parsed
+from tests.proxy.wire import Message
 
 ID = b"x-request-id"
 MADE = re.compile(rb"[0-9a-f]{32}")

@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.proxy.harness import Rig, Upstream, echo, parsed, rig
+from tests.proxy.harness import Rig, rig
+from tests.proxy.upstreams import Upstream, echo, parsed
 
 
 async def seen(echoing: Rig, lines: bytes, start: bytes = b"GET / HTTP/1.1") -> dict[bytes, bytes]:

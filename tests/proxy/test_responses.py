@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from tests.proxy.harness import Message, Rig, Upstream, Wire, until
+from tests.proxy.harness import Rig
+from tests.proxy.upstreams import Upstream
+from tests.proxy.wire import Message, Wire, until
 
 GET = b"GET / HTTP/1.1\r\nHost: h\r\n\r\n"
 

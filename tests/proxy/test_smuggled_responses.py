@@ -13,8 +13,10 @@ from pathlib import Path
 import h11
 import pytest
 
-from tests.proxy.harness import PATIENCE, Rig, Upstream, Wire, rig, until
+from tests.proxy.harness import Rig, rig
 from tests.proxy.test_smuggling import CUTS, send_cut
+from tests.proxy.upstreams import Upstream
+from tests.proxy.wire import PATIENCE, Wire, until
 
 EVERY_LOOP = True
 

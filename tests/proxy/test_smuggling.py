@@ -16,10 +16,12 @@ from pathlib import Path
 import pytest
 
 from gateway.proxy.interface import Relay
-from tests.proxy.harness import PATIENCE, Rig, Upstream, Wire, rig, until
+from tests.proxy.harness import Rig, rig
 from tests.proxy.readers import Request, Unreadable, by_h11, by_llhttp, strictly
 from tests.proxy.smuggling_accepted import ACCEPTED, Accepted
 from tests.proxy.smuggling_refused import BROKEN_CHUNKS, CHUNKED, POST, REFUSED, SMUGGLED
+from tests.proxy.upstreams import Upstream
+from tests.proxy.wire import PATIENCE, Wire, until
 
 EVERY_LOOP = True
 

@@ -18,8 +18,10 @@ import pytest
 from gateway.proxy.interface import Local, ProxyLimits
 from gateway.proxy.tls import load_pair
 from tests.proxy.certificates import Pair, make_pair
-from tests.proxy.harness import PATIENCE, Rig, Upstream, Wire, echo, pages_app, parsed, until
+from tests.proxy.harness import Rig
 from tests.proxy.test_websockets import LARGE, SWITCH, UPGRADE, websocket_server
+from tests.proxy.upstreams import Upstream, echo, pages_app, parsed
+from tests.proxy.wire import PATIENCE, Wire, until
 
 GET = b"GET /x HTTP/1.1\r\nHost: h\r\n\r\n"
 EVERY_LOOP = True

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import AsyncIterator
 from pathlib import Path
 
@@ -10,7 +9,9 @@ import pytest
 
 from gateway.proxy.interface import Local
 from routes.keys import Target, parse_target
-from tests.proxy.harness import Rig, Upstream, echo, pages_app, parsed, rig, until
+from tests.proxy.harness import Rig, rig
+from tests.proxy.upstreams import UnixUpstream, pages_app, parsed
+from tests.proxy.wire import until
 
 GET = b"GET /x?a=1 HTTP/1.1\r\nHost: wiki.example.org\r\n\r\n"
 UPGRADE = (
@@ -21,23 +22,6 @@ SWITCH = (
     b"HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n"
     b"Sec-WebSocket-Accept: s3pPLMBiTxaQ9kYGzzhZRbK+xOo=\r\n\r\n"
 )
-
-
-class UnixUpstream(Upstream):
-    """An upstream on a Unix socket."""
-
-    def __init__(self, path: Path, *, echoing: bool = True) -> None:
-        super().__init__(echo if echoing else None)
-        self.path = path
-
-    async def __aenter__(self) -> UnixUpstream:
-        self.path.parent.mkdir(exist_ok=True)
-        self._server = await asyncio.start_unix_server(self._connected, self.path, limit=2**20)
-        return self
-
-    @property
-    def target(self) -> Target:
-        return Target("localhost", 80, socket=str(self.path))
 
 
 @pytest.fixture

@@ -15,7 +15,9 @@ from aiohttp import WSMsgType, web
 
 from gateway.proxy.interface import Local, ProxyLimits
 from routes.keys import Target
-from tests.proxy.harness import Rig, Upstream, Wire, rig, until
+from tests.proxy.harness import Rig, rig
+from tests.proxy.upstreams import Upstream
+from tests.proxy.wire import Wire, until
 
 UPGRADE = (
     b"GET /ws HTTP/1.1\r\nHost: h\r\nConnection: keep-alive, Upgrade\r\nUpgrade: WebSocket\r\n"

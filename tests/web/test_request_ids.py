@@ -8,7 +8,8 @@ import logging
 import pytest
 
 from gateway.web.context import Pages
-from tests.proxy.harness import Message, Rig
+from tests.proxy.harness import Rig
+from tests.proxy.wire import Message
 
 ID = b"x-request-id"
 HTML = b"Accept: text/html\r\n"
