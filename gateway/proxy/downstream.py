@@ -15,13 +15,14 @@ from gateway.proxy.context import Context
 from gateway.proxy.deadline import Deadline
 from gateway.proxy.exchange import Exchange
 from gateway.proxy.forwarded import Peer
-from gateway.proxy.framing import BadFraming, Body, request_body
+from gateway.proxy.framing import BadFraming, Body, no_trailers, request_body
 from gateway.proxy.head import (
     HEAD_END,
     BadHead,
     check_partial,
     without_empty_lines,
 )
+from gateway.proxy.interface import Local
 from gateway.proxy.messages import Framing, RequestHead
 from gateway.proxy.repeated import RequestReader
 from gateway.proxy.sockets import reset_on_close
@@ -275,11 +276,14 @@ class Downstream(asyncio.Protocol):
         self._deadline.at = None
         context.observer.request_started()
         client, forwarding = self._peer.introduce(head)
+        decision = context.gate.decide(head, client)
         if head.framing is not Framing.NONE:
-            self._body = request_body(head.framing, head.length, context.rules.request_trailers)
+            local = isinstance(decision, Local)
+            trailers = no_trailers if local else context.rules.request_trailers
+            self._body = request_body(head.framing, head.length, trailers)
         exchange = Exchange(context, self, head, client, forwarding)
         self._exchange = exchange
-        exchange.begin(context.gate.decide(head, client))
+        exchange.begin(decision)
         if self._exchange is not exchange:
             return
         if self._body is not None and self._ahead:

@@ -217,6 +217,11 @@ class ChunkedBody:
         return b"".join(b"%b: %b\r\n" % field for field in fields) + b"\r\n"
 
 
+def no_trailers(fields: Fields) -> Fields:
+    """Let no trailer pass: for a receiver that could take one for a header (RFC 9110, 6.5.1)."""
+    return []
+
+
 def request_body(framing: Framing, length: int, trailers: TrailerFilter) -> Body | None:
     """Return the tracker of a request's body; None when there is no body."""
     if framing is Framing.CHUNKED:
