@@ -26,11 +26,11 @@ _LINE_LIMIT = 4096
 _TRAILER_LIMIT = 16384
 
 
-class BadFraming(ValueError):
+class BadFraming(Exception):
     """The bytes break the framing that the head promised; the text says how."""
 
 
-class Truncated(ConnectionError):
+class Truncated(Exception):
     """The peer closed before its body was complete."""
 
 

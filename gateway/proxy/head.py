@@ -39,7 +39,6 @@ METHODS = frozenset(
 BODYLESS_STATUS = frozenset({204, 304})
 
 
-@dataclass(eq=False)
 class BadHead(Exception):
     """A head that is refused.
 
@@ -48,11 +47,10 @@ class BadHead(Exception):
         reason: one line that names the fault.
     """
 
-    status: int
-    reason: str
-
-    def __str__(self) -> str:
-        return self.reason
+    def __init__(self, status: int, reason: str) -> None:
+        super().__init__(reason)
+        self.status = status
+        self.reason = reason
 
 
 def without_empty_lines(data: bytes) -> bytes:

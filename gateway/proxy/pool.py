@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
+from typing import cast
 
 from gateway.errors import UpstreamTimeout, UpstreamUnreachable
 from gateway.proxy.interface import Clock, monotonic
@@ -132,24 +133,22 @@ class Pool:
 
     async def _open_connection(self, address: Address, slot: Slot) -> Upstream:
         loop = asyncio.get_running_loop()
+        upstream = Upstream(slot, self._heads)
+        protocol = cast("asyncio.Protocol", upstream)
         try:
             async with asyncio.timeout(self._connect_timeout):
                 if isinstance(address, str):
-                    made = await loop.create_unix_connection(
-                        lambda: Upstream(slot, self._heads), address
-                    )
+                    made = await loop.create_unix_connection(lambda: protocol, address)
                 else:
-                    made = await loop.create_connection(
-                        lambda: Upstream(slot, self._heads), *address
-                    )
+                    made = await loop.create_connection(lambda: protocol, *address)
         except TimeoutError as error:
             raise UpstreamTimeout(self._connect_timeout) from error
         except OSError as error:
             raise UpstreamUnreachable("the upstream does not accept connections") from error
         if isinstance(address, str) and address != self._pages and self._is_own(made[0]):
-            made[1].abort()
+            upstream.abort()
             raise UpstreamUnreachable("the target is one of the gateway's own sockets")
-        return made[1]
+        return upstream
 
     def _is_own(self, transport: asyncio.BaseTransport) -> bool:
         """Tell by the name that the listener bound itself to: a link cannot change that one."""

@@ -8,6 +8,7 @@ import socket
 import ssl
 from collections.abc import Sequence
 from pathlib import Path
+from typing import cast
 
 from gateway.proxy.accesslog import AccessLog
 from gateway.proxy.context import Context
@@ -157,5 +158,5 @@ class ProxyServer:
         for tunnel in tuple(self._context.tunnels):
             tunnel.abort()
 
-    def _connection(self) -> Downstream:
-        return Downstream(self._context)
+    def _connection(self) -> asyncio.Protocol:
+        return cast("asyncio.Protocol", Downstream(self._context))

@@ -7,6 +7,7 @@ a person's traffic from a ping. There is no idle cut.
 from __future__ import annotations
 
 import asyncio
+from typing import cast
 
 from gateway.proxy.accesslog import Entry
 from gateway.proxy.activity import only_control_frames
@@ -56,7 +57,7 @@ class Tunnel:
             self._activity.websockets += 1
         sides = (self._client, self._upstream)
         for side in sides:
-            side.transport.set_protocol(side)
+            side.transport.set_protocol(cast("asyncio.Protocol", side))
             side.transport.resume_reading()
         for side in sides:
             if side.congested():
@@ -112,8 +113,8 @@ class Tunnel:
         self._giving_up = asyncio.get_running_loop().call_later(seconds, self.abort)
 
 
-class _Side(asyncio.Protocol):
-    """One end of the tunnel.
+class _Side:
+    """One end of the tunnel: an asyncio.Protocol by its methods.
 
     Attributes:
         transport: its connection.

@@ -37,8 +37,8 @@ class Home(Protocol):
         ...
 
 
-class Upstream(asyncio.Protocol):
-    """A connection to an upstream.
+class Upstream:
+    """A connection to an upstream: an asyncio.Protocol by its methods.
 
     Attributes:
         free: whether it waits in the pool; kept by the pool.
