@@ -25,11 +25,12 @@ from gateway.proxy.head import (
 from gateway.proxy.interface import Local
 from gateway.proxy.messages import Framing, RequestHead
 from gateway.proxy.repeated import RequestReader
-from gateway.proxy.sockets import reset_on_close
+from gateway.proxy.sockets import has_left, reset_on_close
 from gateway.proxy.transports import adapted
 
 _LINGER_SECONDS = 5.0
 _FLUSH_SECONDS = 30.0
+_LOOK_SECONDS = 1.0
 
 
 # What the connection is doing. Plain numbers: members of an Enum cost a search at each use.
@@ -67,6 +68,7 @@ class Downstream(asyncio.Protocol):
         "_reset_to_break",
         "_transport",
         "_unsent",
+        "_watch",
         "write",
         "write_paused",
     )
@@ -83,6 +85,7 @@ class Downstream(asyncio.Protocol):
         self._pumping = False
         self._reset_to_break = False
         self._unsent = 0
+        self._watch: Deadline | None = None  # of a client that is not read from
         self.write_paused = False
 
     # -- asyncio.Protocol
@@ -131,6 +134,8 @@ class Downstream(asyncio.Protocol):
         exchange, self._exchange = self._exchange, None
         self._phase = _CLOSED
         self._deadline.close()
+        if self._watch is not None:
+            self._watch.close()
         if exchange is not None:
             exchange.cancel()
         self._context.left(self)
@@ -214,6 +219,8 @@ class Downstream(asyncio.Protocol):
         self._exchange = None
         self._phase = _CLOSED
         self._deadline.close()
+        if self._watch is not None:
+            self._watch.close()
         self._context.left(self)
         return self._transport, self._ahead
 
@@ -318,12 +325,25 @@ class Downstream(asyncio.Protocol):
     def _pause(self, why: int) -> None:
         if not self._paused:
             self._transport.pause_reading()
+            if self._watch is None:
+                self._watch = Deadline(asyncio.get_running_loop(), self._look_for_client)
+            self._watch.set(_LOOK_SECONDS)
         self._paused |= why
 
     def _resume(self, why: int) -> None:
         self._paused &= ~why
         if not self._paused:
+            if self._watch is not None:
+                self._watch.at = None
             self._transport.resume_reading()
+
+    def _look_for_client(self) -> None:
+        """Notice a client that went away while it is not read from: no EOF tells of it then."""
+        if has_left(self._transport):
+            self.eof_received()
+            self._transport.abort()
+        elif self._watch is not None:
+            self._watch.set(_LOOK_SECONDS)
 
     # -- the ends
 

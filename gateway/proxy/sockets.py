@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
+import select
 import socket
 import struct
 from collections.abc import Iterator
@@ -25,6 +26,20 @@ def reset_on_close(transport: asyncio.BaseTransport) -> None:
     if descriptor >= 0:
         with socket.socket(fileno=os.dup(descriptor)) as same:
             same.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET_ON_CLOSE)
+
+
+def has_left(transport: asyncio.BaseTransport) -> bool:
+    """Whether the peer has ended its direction, or the connection, be it behind unread bytes.
+
+    For a connection that is not read from: the loop would tell otherwise. While the kernel's
+    buffer is full, a peer's end cannot arrive, a reset can (`POLLRDHUP`, poll(2); Linux).
+    """
+    descriptor = _descriptor(transport)
+    if descriptor < 0:
+        return False  # connection_lost tells
+    poll = select.poll()
+    poll.register(descriptor, select.POLLRDHUP)
+    return bool(poll.poll(0))
 
 
 def unread(transport: asyncio.BaseTransport) -> Iterator[bytes]:
