@@ -16,6 +16,7 @@ from aiohttp import web
 from gateway.api import build_management_app
 from gateway.cli import main
 from tests.api.support import TOKEN, World, world_in
+from tests.support.waiting import PATIENCE
 
 T = TypeVar("T")
 
@@ -32,7 +33,7 @@ class Gateway:
     end: asyncio.Event = field(default_factory=asyncio.Event)
 
     def call(self, work: Coroutine[Any, Any, T]) -> T:
-        return asyncio.run_coroutine_threadsafe(work, self.loop).result(timeout=10)
+        return asyncio.run_coroutine_threadsafe(work, self.loop).result(timeout=PATIENCE)
 
     async def serve(self) -> None:
         self.loop = asyncio.get_running_loop()
@@ -81,11 +82,11 @@ def gateway(state_dir: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Gatewa
     running = Gateway(state_dir)
     thread = threading.Thread(target=asyncio.run, args=(running.serve(),), name="gateway")
     thread.start()
-    assert running.ready.wait(timeout=20)
+    assert running.ready.wait(timeout=PATIENCE)
     monkeypatch.setenv("NBGATE_MANAGEMENT_LISTEN", running.address)
     yield running
     running.loop.call_soon_threadsafe(running.end.set)
-    thread.join(timeout=20)
+    thread.join(timeout=PATIENCE)
     assert not thread.is_alive()
 
 

@@ -18,6 +18,7 @@ from gateway.cli.client import Client, token_of
 from gateway.cli.failures import CommandError, TokenUnusable
 from tests.api.support import TOKEN
 from tests.cli.conftest import Command, Gateway
+from tests.support.waiting import PATIENCE
 
 
 def free_port() -> int:
@@ -145,7 +146,7 @@ def answering(answer: bytes) -> Iterator[int]:
         thread = threading.Thread(target=serve)
         thread.start()
         yield listener.getsockname()[1]
-        thread.join(timeout=10)
+        thread.join(timeout=PATIENCE)
 
 
 @pytest.mark.parametrize(
@@ -199,7 +200,11 @@ def test_a_reader_that_goes_away_ends_the_command_quietly(gateway: Gateway, demo
     reading, writing = os.pipe()
     os.close(reading)
     ended = subprocess.run(
-        run("project", "list"), stdout=writing, stderr=subprocess.PIPE, timeout=30, check=False
+        run("project", "list"),
+        stdout=writing,
+        stderr=subprocess.PIPE,
+        timeout=PATIENCE,
+        check=False,
     )
     os.close(writing)
     assert (ended.returncode, ended.stderr) == (141, b"")
@@ -215,7 +220,7 @@ def test_interrupting_ends_the_command_in_one_line(gateway: Gateway, demo: Path)
         assert process.stderr is not None
         shown = process.stderr.readline()
         process.send_signal(signal.SIGINT)
-        _, rest = process.communicate(timeout=30)
+        _, rest = process.communicate(timeout=PATIENCE)
     finally:
         process.kill()
     assert b"queued" in shown
@@ -228,6 +233,6 @@ def test_listing_needs_neither_aiohttp_nor_docker_nor_the_database(gateway: Gate
         "print(sorted({'aiohttp', 'docker', 'sqlalchemy'} & set(sys.modules)))"
     )
     ended = subprocess.run(
-        [sys.executable, "-c", code], capture_output=True, text=True, timeout=30, check=True
+        [sys.executable, "-c", code], capture_output=True, text=True, timeout=PATIENCE, check=True
     )
     assert ended.stdout == "[]\n"

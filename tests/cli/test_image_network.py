@@ -11,6 +11,7 @@ import pytest
 
 from gateway.notebooks.identity import Identity
 from tests.cli.conftest import Command, Gateway
+from tests.support.waiting import PATIENCE
 
 
 def test_a_folder_without_dockerfile_is_named(
@@ -32,7 +33,7 @@ def test_an_engine_that_does_not_answer_is_named(state_dir: Path, tmp_path: Path
         ],
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=PATIENCE,
         check=False,
     )
     assert ended.returncode == 1

@@ -12,6 +12,7 @@ import pytest
 
 from gateway.settings import Settings
 from tests.cli.conftest import Command
+from tests.support.waiting import PATIENCE
 
 
 @pytest.fixture
@@ -83,7 +84,7 @@ def test_a_port_in_use_is_one_line_that_names_it(state_dir: Path, flag: str) -> 
             [sys.executable, "-m", "gateway", "serve", *arguments],
             capture_output=True,
             text=True,
-            timeout=60,
+            timeout=PATIENCE,
             check=False,
             env=os.environ | {"NBGATE_STATE_DIR": str(state_dir)},
         )

@@ -11,11 +11,14 @@ import urllib.request
 import docker
 
 from tests.support.gateway import GatewayProcess, ask_at_once, execute, signed_in
+from tests.support.waiting import PATIENCE
 
 
 def started(gateway: GatewayProcess) -> int:
     """Return how many starts the metrics count."""
-    with urllib.request.urlopen(f"{gateway.management_url}/gateway/metrics", timeout=10) as answer:
+    with urllib.request.urlopen(
+        f"{gateway.management_url}/gateway/metrics", timeout=PATIENCE
+    ) as answer:
         text = answer.read().decode()
     lines = [line for line in text.splitlines() if line.startswith("nbgate_starts_total{")]
     return int(sum(float(line.rsplit(" ", 1)[1]) for line in lines))
@@ -33,7 +36,7 @@ def kill_server(gateway: GatewayProcess, server_id: str) -> None:
 
 async def nobody_listens(port: int) -> None:
     """Wait until connections to a port are refused."""
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(PATIENCE):
         with contextlib.suppress(ConnectionRefusedError):
             while True:
                 _, writer = await asyncio.open_connection("127.0.0.1", port)

@@ -13,12 +13,13 @@ from aiohttp import web
 
 from routes.apachedb import ApacheDB, read
 from tests.support.gateway import GatewayProcess, free_port, running
+from tests.support.waiting import PATIENCE
 
 
 def refused(gateway: GatewayProcess) -> str:
     """Start a gateway that must refuse; return its one line."""
     process = gateway.spawn()
-    assert process.wait(30) == 1 or process.returncode > 1
+    assert process.wait(PATIENCE) == 1 or process.returncode > 1
     lines = [line for line in gateway.log.read_text().splitlines() if line.startswith("nbgate: ")]
     assert len(lines) == 1, gateway.log.read_text()
     assert "Traceback" not in gateway.log.read_text()

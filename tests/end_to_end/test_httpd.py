@@ -16,6 +16,7 @@ from tests.end_to_end.conftest import SPAWNERS, gateway_with
 from tests.front.upstream import Told, running_upstream, told
 from tests.support.front import Front, folder_for_httpd, running_front
 from tests.support.gateway import GatewayProcess, execute, free_port, running, signed_in
+from tests.support.waiting import PATIENCE
 
 AUTH = """
 AuthType Basic
@@ -74,7 +75,7 @@ async def htpasswd(name: str, password: str) -> str:
     process = await asyncio.create_subprocess_exec(
         "htpasswd", "-nb", name, password, stdout=asyncio.subprocess.PIPE
     )
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(PATIENCE):
         line, _ = await process.communicate()
     return line.decode().strip() + "\n"
 
@@ -154,7 +155,7 @@ async def test_stopped_notebook_is_not_served_by_httpd_any_more(direct: Site) ->
 
 async def logged_id(front: Front, path: str) -> str:
     """Return the id in httpd's log line of the request for `path`, once that is there."""
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(PATIENCE):
         while True:
             for line in front.log.read_text().splitlines():
                 if f" {path} " in line:

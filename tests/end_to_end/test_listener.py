@@ -20,6 +20,7 @@ import pytest
 
 from tests.proxy.certificates import Pair, make_pair
 from tests.support.gateway import GatewayProcess
+from tests.support.waiting import PATIENCE
 
 
 class _Wiki(BaseHTTPRequestHandler):
@@ -61,7 +62,7 @@ def pair(tmp_path: Path) -> Pair:
 
 def _wait_for(process: GatewayProcess) -> None:
     """Wait for the public listener, the last that is opened."""
-    deadline = time.monotonic() + 30
+    deadline = time.monotonic() + PATIENCE
     while time.monotonic() < deadline:
         with contextlib.suppress(ConnectionRefusedError):
             socket.create_connection(("127.0.0.1", process.port)).close()
@@ -76,7 +77,7 @@ def _ask(process: GatewayProcess, pair: Pair, path: str) -> str:
     _wait_for(process)
     url = f"https://127.0.0.1:{process.port}{path}"
     context = ssl.create_default_context(cafile=str(pair.cert))
-    with urllib.request.urlopen(url, timeout=20, context=context) as answer:
+    with urllib.request.urlopen(url, timeout=PATIENCE, context=context) as answer:
         return str(answer.read().decode())
 
 

@@ -14,6 +14,7 @@ import pytest
 
 from tests.support.browser import browser_page, run_first_cell, screenshot
 from tests.support.gateway import ROOT, GatewayProcess, signed_in
+from tests.support.waiting import PATIENCE
 
 _URL = re.compile(rb"http://127\.0\.0\.1:\d+/gateway/login\S+")
 
@@ -32,7 +33,7 @@ async def make_run(state: Path) -> AsyncIterator[str]:
     )
     try:
         assert process.stdout is not None
-        async with asyncio.timeout(90):
+        async with asyncio.timeout(PATIENCE):
             text = b""
             while not (found := _URL.search(text)):
                 line = await process.stdout.readline()
@@ -42,7 +43,7 @@ async def make_run(state: Path) -> AsyncIterator[str]:
     finally:
         ours.run("notebook", "stop", "--all")
         os.killpg(process.pid, signal.SIGTERM)
-        async with asyncio.timeout(30):
+        async with asyncio.timeout(PATIENCE):
             await process.wait()
 
 

@@ -12,6 +12,7 @@ import pytest
 from routes.apachedb import read
 from tests.end_to_end.conftest import SPAWNERS, gateway_with
 from tests.support.gateway import GatewayProcess, execute, signed_in
+from tests.support.waiting import PATIENCE
 
 
 @pytest.mark.parametrize("spawner", SPAWNERS)
@@ -58,7 +59,7 @@ def test_engine_that_is_down_at_the_start_is_used_once_it_is_up(
         assert f"the container engine at unix://{late} does not answer" in refused.stderr
         assert "prod mode" not in refused.stderr
         late.symlink_to(engine)
-        deadline = time.monotonic() + 60
+        deadline = time.monotonic() + PATIENCE
         while (after := gateway.show("demo-x-alice"))["phase"] != "ready":
             assert time.monotonic() < deadline, gateway.log.read_text()
         assert after["container_id"] == before["container_id"]

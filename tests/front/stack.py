@@ -9,6 +9,8 @@ from dataclasses import dataclass
 
 import docker
 
+from tests.support.waiting import PATIENCE
+
 PROJECT = "nbgate-front-test"
 PREFIX, SUBNET = "10.213.17", "10.213.32.0/24"
 BUILDS = """
@@ -65,7 +67,7 @@ def until_healthy(stack: Stack) -> None:
     }
     for service, check in checks.items():
         waiting = f"until {check}; do sleep 0.2; done 2> /dev/null"
-        stack.compose("exec", "-T", service, "timeout", "60", "bash", "-c", waiting)
+        stack.compose("exec", "-T", service, "timeout", str(PATIENCE), "bash", "-c", waiting)
 
 
 def take_down(stack: Stack) -> None:

@@ -18,9 +18,10 @@ from docker.models.containers import Container
 from tests.front.stack import BUILDS, PREFIX, PROJECT, SUBNET, Stack, take_down, until_healthy
 from tests.support.browser import browser_page, run_first_cell, screenshot
 from tests.support.engine import CACHE, ROOT, EngineHandle, Say, locked
-from tests.support.gateway import ask_at_once, execute, free_port, signed_in
+from tests.support.gateway import PATIENT, ask_at_once, execute, free_port, signed_in
 from tests.support.images import make_prometheus_image
 from tests.support.prometheus import until_up, values
+from tests.support.waiting import PATIENCE
 
 
 @pytest.fixture(scope="module")
@@ -37,6 +38,7 @@ def stack(
     port = free_port()
     clean = {name: text for name, text in os.environ.items() if not name.startswith("NBGATE_")}
     environment = clean | {
+        **PATIENT,
         "DOCKER_HOST": engine.url,
         "DOCKER_BUILDKIT": "0",
         "NBGATE_DOCKER_SOCKET": engine.url.removeprefix("unix://"),
@@ -99,7 +101,7 @@ async def until_health_is(stack: Stack, service: str, wanted: str) -> None:
     labels = [f"com.docker.compose.{key}" for key in (f"project={PROJECT}", f"service={service}")]
     health: Any = None
     try:
-        async with asyncio.timeout(90):
+        async with asyncio.timeout(PATIENCE):
             while True:
                 (container,) = stack.client.containers.list(all=True, filters={"label": labels})
                 health = container.attrs["State"]["Health"]
@@ -248,7 +250,7 @@ def admit_by_httpd(stack: Stack, folder: Path) -> None:
 
 async def until_httpd_is_on_the_notebooks_network(stack: Stack) -> None:
     labels = ["org.nbgate.role=httpd", f"com.docker.compose.project={PROJECT}"]
-    async with asyncio.timeout(60):
+    async with asyncio.timeout(PATIENCE):
         while True:
             (httpd,) = stack.client.containers.list(filters={"label": labels})
             if any(name.startswith("nbgate-") and name.count("-") == 1 for name in networks(httpd)):

@@ -14,6 +14,7 @@ import pytest
 from tests.support.engine import EngineHandle
 from tests.support.front import RouteFiles
 from tests.support.images import make_gateway_image, make_httpd_image
+from tests.support.waiting import PATIENCE
 
 # What `nbgate` is replaced by, to see how it is run.
 SHOW = b"""#!/bin/sh
@@ -64,7 +65,7 @@ def shown(client: docker.DockerClient, image: str, *command: str, user: str = ""
     try:
         container.put_archive("/opt/nbgate/bin", archive("nbgate", SHOW))
         container.start()
-        container.wait(timeout=60)
+        container.wait(timeout=PATIENCE)
         lines = container.logs().decode().splitlines()
     finally:
         container.remove(force=True, v=True)
@@ -104,7 +105,7 @@ def test_gateway_image_has_what_the_gateway_uses(
     container = client.containers.create(gateway_image, ["-c", script], entrypoint="sh")
     try:
         container.start()
-        assert container.wait(timeout=60)["StatusCode"] == 0, container.logs().decode()
+        assert container.wait(timeout=PATIENCE)["StatusCode"] == 0, container.logs().decode()
     finally:
         container.remove(force=True, v=True)
 

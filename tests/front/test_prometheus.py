@@ -14,6 +14,7 @@ import pytest
 
 from tests.support.gateway import ROOT, GatewayProcess, running
 from tests.support.prometheus import CONFIGURATION, running_prometheus, until_up, values
+from tests.support.waiting import PATIENCE
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -43,7 +44,9 @@ def test_configuration_is_valid() -> None:
 
 
 def test_promtool_has_no_objection_to_the_metrics(gateway: GatewayProcess) -> None:
-    with urllib.request.urlopen(f"{gateway.management_url}/gateway/metrics", timeout=10) as answer:
+    with urllib.request.urlopen(
+        f"{gateway.management_url}/gateway/metrics", timeout=PATIENCE
+    ) as answer:
         metrics = answer.read()
     command = ["promtool", "check", "metrics"]
     result = subprocess.run(command, input=metrics, capture_output=True, check=False)

@@ -14,6 +14,7 @@ from tests.front.conftest import StartFront
 from tests.front.test_direct import VALID_USER, basic, write_auth
 from tests.front.upstream import Upstream, told
 from tests.support.front import Front, RouteFiles
+from tests.support.waiting import PATIENCE
 
 pytestmark = pytest.mark.asyncio(loop_scope="package")
 
@@ -30,7 +31,7 @@ NOT_IDS = ["a b", 'x"y', "x'y", "<script>", "a\tb", "caf\xe9", "x" * 129, "a,b",
 
 async def logged(front: Front, path: str) -> str:
     """Return the access log's line of the request for `path`, once it is there."""
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(PATIENCE):
         while True:
             lines = [line for line in front.log.read_text().splitlines() if f" {path} " in line]
             if lines:

@@ -18,13 +18,13 @@ from routes.apachedb import ApacheDB, check, read
 from tests.httpd.conftest import Front
 from tests.httpd.upstreams import Client, upstreams
 from tests.httpd.writer import HOST, STEPS, VERSION, Job
+from tests.support.waiting import PATIENCE
 
 _SEED = 20240608
 _KILLS = 200
 _LARGE_EVERY = 20
 _LARGE = 1200
 _SMALL_SECONDS, _LARGE_SECONDS = 0.012, 0.35
-_SECONDS = 30.0
 
 
 class Writers:
@@ -59,7 +59,7 @@ class Writers:
 
     async def _tell(self) -> tuple[str, int]:
         assert self._process.stdout is not None
-        async with asyncio.timeout(_SECONDS):
+        async with asyncio.timeout(PATIENCE):
             word, number = (await self._process.stdout.readline()).split()
         return word.decode(), int(number)
 
@@ -77,7 +77,7 @@ async def writers() -> AsyncIterator[Writers]:
     yield Writers(process)
     assert process.stdin is not None
     process.stdin.close()
-    async with asyncio.timeout(_SECONDS):
+    async with asyncio.timeout(PATIENCE):
         await process.wait()
 
 

@@ -7,7 +7,7 @@ import contextlib
 from collections.abc import AsyncIterator
 from typing import Self
 
-_SECONDS = 20.0
+from tests.support.waiting import PATIENCE
 
 
 @contextlib.asynccontextmanager
@@ -46,7 +46,7 @@ class Client:
 
     async def get(self, host: str) -> tuple[int, bytes]:
         """Return status and body of `GET /` on `host`."""
-        async with asyncio.timeout(_SECONDS):
+        async with asyncio.timeout(PATIENCE):
             if self._streams is None:
                 self._streams = await asyncio.open_connection("127.0.0.1", self._port)
             reader, writer = self._streams

@@ -20,6 +20,7 @@ from gateway.errors import InvalidInput
 from gateway.notebooks import schema, sqlite
 from gateway.notebooks.database import Database, DatabaseError, parse_url
 from tests.support.postgres import Cluster
+from tests.support.waiting import PATIENCE
 
 _NOON = datetime(2026, 3, 4, 12, 0, tzinfo=UTC)
 
@@ -172,7 +173,7 @@ async def test_change_is_finished_although_its_caller_goes_away(database: Databa
     with pytest.raises(asyncio.CancelledError):
         await caller
     go_on.set()
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(PATIENCE):
         await finished.wait()
     assert await _count(database) == 1
 

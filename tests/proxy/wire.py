@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from types import TracebackType
 from typing import cast
 
-PATIENCE = 10.0
+PATIENCE = 60.0
 Headers = list[tuple[bytes, bytes]]
 
 

@@ -8,7 +8,8 @@ import subprocess
 from collections.abc import Mapping
 from pathlib import Path
 
-_SECONDS = 30
+from tests.support.waiting import PATIENCE
+
 _READ = """
 import dbm.gnu, sys
 with dbm.gnu.open(sys.argv[1], "r") as file:
@@ -50,7 +51,7 @@ def write_with_httxt2dbm(path: Path, entries: Mapping[bytes, bytes]) -> None:
     tool = shutil.which("httxt2dbm", path=f"{os.environ['PATH']}:/usr/sbin")
     assert tool is not None, "httxt2dbm is missing: apt-get install apache2-utils"
     command = [tool, "-f", "GDBM", "-i", str(text), "-o", str(path)]
-    subprocess.run(command, check=True, capture_output=True, timeout=_SECONDS)
+    subprocess.run(command, check=True, capture_output=True, timeout=PATIENCE)
     text.unlink()
 
 
@@ -70,5 +71,5 @@ def hold_with_dbm_gnu(path: Path) -> subprocess.Popen[str]:
 def _debian_python(program: str, path: Path, stdin: bytes) -> bytes:
     command = ["/usr/bin/python3", "-c", program, str(path)]
     return subprocess.run(
-        command, input=stdin, stdout=subprocess.PIPE, check=True, timeout=_SECONDS
+        command, input=stdin, stdout=subprocess.PIPE, check=True, timeout=PATIENCE
     ).stdout

@@ -16,6 +16,7 @@ from routes.errors import BuildFailed, DamagedDatabase
 from routes.keys import InvalidKey, InvalidTarget
 from tests.routes.foreign import hold_with_dbm_gnu, write_with_dbm_gnu, write_with_httxt2dbm
 from tests.routes.test_gdbm import many
+from tests.support.waiting import PATIENCE
 
 
 def version(path: Path) -> tuple[int, int]:
@@ -184,7 +185,7 @@ for count in (300, 2000):
         print("failed:", dict(database))
 """
     command = [sys.executable, "-c", program, str(tmp_path / "routes.gdbm")]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+    done = subprocess.run(command, capture_output=True, text=True, timeout=PATIENCE, check=False)
     assert done.stdout.splitlines() == ["failed: {b'/a': b'localhost:1'}"] * 2, done.stderr
     assert read(tmp_path / "routes.gdbm") == {b"/a": b"localhost:1"}
 
@@ -357,7 +358,7 @@ def test_publish_waits_for_a_program_that_writes_in_place(
         with pytest.raises(DatabaseInUse, match="writes it in place"):
             database["/a"] = "localhost:1"
     finally:
-        holder.communicate("\n", timeout=30)
+        holder.communicate("\n", timeout=PATIENCE)
     database["/a"] = "localhost:1"
     assert read(database.path) == {b"/a": b"localhost:1"}
 
@@ -369,7 +370,7 @@ def test_reading_while_a_program_writes_in_place_says_so(database: ApacheDB) -> 
             read(database.path)
         assert "writes it in place" in check(database.path)[0]
     finally:
-        holder.communicate("\n", timeout=30)
+        holder.communicate("\n", timeout=PATIENCE)
     assert read(database.path) == {}
 
 

@@ -15,6 +15,7 @@ from routes.keys import InvalidKey, InvalidTarget
 from routes.publisher import Publisher
 from tests.routes.foreign import write_with_httxt2dbm
 from tests.routes.test_gdbm import many
+from tests.support.waiting import PATIENCE
 
 
 class Gate:
@@ -29,7 +30,7 @@ class Gate:
 
     def pass_through(self, entries: Mapping[bytes, bytes]) -> None:
         self.reached.release()
-        assert self.open.wait(30)
+        assert self.open.wait(PATIENCE)
         if self.error is not None:
             raise self.error
         self.published.append(dict(entries))
@@ -43,7 +44,7 @@ class Gate:
             self.open.set()
 
     async def until_reached(self) -> None:
-        assert await asyncio.to_thread(self.reached.acquire, timeout=30)
+        assert await asyncio.to_thread(self.reached.acquire, timeout=PATIENCE)
 
 
 @pytest.fixture

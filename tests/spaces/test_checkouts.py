@@ -11,6 +11,7 @@ import pytest
 
 from gateway.spaces import Source, Spaces, checkouts, git
 from gateway.spaces.git import SourceUnavailable
+from tests.support.waiting import PATIENCE
 
 
 def _git(folder: Path, *arguments: str) -> None:
@@ -22,7 +23,7 @@ def _git(folder: Path, *arguments: str) -> None:
         env=inherited,
         check=True,
         capture_output=True,
-        timeout=60,
+        timeout=PATIENCE,
     )
 
 

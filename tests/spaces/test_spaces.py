@@ -14,6 +14,7 @@ import pytest
 from gateway.spaces import Source, Spaces
 from gateway.spaces.git import SourceUnavailable
 from gateway.spaces.spaces import SpaceError
+from tests.support.waiting import PATIENCE
 
 
 @pytest.fixture
@@ -128,7 +129,7 @@ async def test_loop_goes_on_while_files_are_copied(
     for _ in range(10):
         await asyncio.sleep(0)
         os.write(writing, b"x")
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(PATIENCE):
         await filling
     os.close(reading)
     os.close(writing)

@@ -20,6 +20,7 @@ from gateway.spawners.docker import DockerOptions, DockerSpawner
 from gateway.spawners.network import network_name
 from gateway.spawners.surroundings import ModeSetting
 from tests.support.engine import EngineHandle
+from tests.support.waiting import PATIENCE
 
 SECRET = "hop-secret-of-the-test"
 NOTEBOOK_USER = 1000
@@ -108,7 +109,7 @@ def container_of(engine: EngineHandle, image: str, **options: Any) -> Iterator[A
 
 
 async def eventually(
-    check: Callable[[], Awaitable[bool]], what: str, deadline: float = 30.0
+    check: Callable[[], Awaitable[bool]], what: str, deadline: float = PATIENCE
 ) -> None:
     """Wait until `check` holds; fail naming `what` when it does not in time."""
     loop = asyncio.get_running_loop()
@@ -123,7 +124,7 @@ async def browser() -> AsyncIterator[aiohttp.ClientSession]:
     """Give a client with cookies for addresses, as a browser keeps them."""
     jar = aiohttp.CookieJar(unsafe=True)
     async with aiohttp.ClientSession(
-        cookie_jar=jar, timeout=aiohttp.ClientTimeout(total=10)
+        cookie_jar=jar, timeout=aiohttp.ClientTimeout(total=PATIENCE)
     ) as session:
         yield session
 
@@ -140,7 +141,7 @@ def url_of(server: Server, path: str) -> str:
     return f"http://{server.target}{path}"
 
 
-async def until_ready(server: Server, path: str, deadline: float = 60.0) -> None:
+async def until_ready(server: Server, path: str, deadline: float = PATIENCE) -> None:
     """Wait until `path` answers 200 to the gateway."""
 
     async def ready() -> bool:

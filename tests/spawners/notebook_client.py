@@ -11,6 +11,7 @@ import aiohttp
 
 from gateway.spawners.base import Server
 from tests.spawners.helpers import gateway_headers, url_of
+from tests.support.waiting import PATIENCE
 
 NOTEBOOK = {
     "cells": [
@@ -47,7 +48,7 @@ def directives(policy: str) -> dict[str, str]:
 
 async def compute(server: Server, base_url: str, code: str) -> str:
     """Run `code` in a new kernel; return its result as text."""
-    timeout = aiohttp.ClientTimeout(total=60)
+    timeout = aiohttp.ClientTimeout(total=PATIENCE)
     async with aiohttp.ClientSession(headers=gateway_headers(), timeout=timeout) as session:
         async with session.post(url_of(server, f"{base_url}api/kernels")) as answer:
             assert answer.status == 201, await answer.text()

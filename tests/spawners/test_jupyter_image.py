@@ -26,6 +26,7 @@ from tests.spawners.helpers import (
 )
 from tests.spawners.notebook_client import NOTEBOOK, compute, directives, page_config
 from tests.support.engine import EngineHandle
+from tests.support.waiting import PATIENCE
 
 LMS = "https://lms.example.org"
 
@@ -230,7 +231,7 @@ async def test_terminals_open(running: Running) -> None:
             await terminal.send_json(["stdin", "expr 6 '*' 7\r"])
             seen = ""
             while "42" not in seen:
-                seen += str(await terminal.receive_json(timeout=15))
+                seen += str(await terminal.receive_json(timeout=PATIENCE))
 
 
 async def test_websockets_are_not_compressed(running: Running) -> None:
@@ -276,7 +277,7 @@ async def test_image_without_a_secret_refuses_to_run(
     with contextlib.closing(jupyter.engine.client()) as client:
         container = client.containers.run(notebook_image, detach=True)
         try:
-            ended = await asyncio.to_thread(container.wait, timeout=60)
+            ended = await asyncio.to_thread(container.wait, timeout=PATIENCE)
             assert ended["StatusCode"] == 78
             assert b"NBGATE_HOP_SECRET is not set" in container.logs()
         finally:

@@ -25,6 +25,7 @@ from gateway.spawners.process import ProcessSpawner, get_ephemeral_port, reason_
 from gateway.spawners.process_launch import child_environment
 from tests.spawners.helpers import SECRET, eventually, gateway_headers, until_ready, url_of
 from tests.spawners.notebook_client import NOTEBOOK, compute, directives, page_config
+from tests.support.waiting import PATIENCE
 
 LMS = "https://lms.example.org"
 
@@ -196,7 +197,7 @@ async def test_server_outlives_a_gateway_that_is_killed(tmp_path: Path, spec: Se
         *("-c", script, str(tmp_path / "state"), str(spec.space)),
         start_new_session=True,
     )
-    assert await asyncio.wait_for(gateway.wait(), 30) == -signal.SIGKILL
+    assert await asyncio.wait_for(gateway.wait(), PATIENCE) == -signal.SIGKILL
 
     after = ProcessSpawner(tmp_path / "state")
     server = await after.inspect("demo")

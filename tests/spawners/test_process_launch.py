@@ -10,9 +10,9 @@ import pytest
 import uvloop
 
 from gateway.spawners.process_launch import read_pipe
+from tests.support.waiting import PATIENCE
 
 _LOOPS = (asyncio.new_event_loop, uvloop.new_event_loop)
-_SECONDS = 60.0
 
 
 def is_open(descriptor: int) -> bool:
@@ -37,7 +37,7 @@ def test_pipe_is_read_to_its_end_and_closed_once(
         reader, writer = os.pipe()
         os.write(writer, b"claimed\n")
         os.close(writer)
-        assert await read_pipe(reader, _SECONDS) == b"claimed\n"
+        assert await read_pipe(reader, PATIENCE) == b"claimed\n"
         # Whoever opens a file next gets the lowest number that is free: the pipe's, if it is.
         others = [os.open(os.devnull, os.O_RDONLY) for _ in range(3)]
         await some_turns()

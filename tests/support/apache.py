@@ -13,8 +13,8 @@ import tempfile
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
-_START_SECONDS = 20.0
-_STOP_SECONDS = 20.0
+from tests.support.waiting import PATIENCE
+
 _MODULES = (
     "mpm_event",
     "authz_core",
@@ -98,7 +98,7 @@ def _preamble(folder: Path, port: int, modules: tuple[str, ...]) -> str:
 
 async def _answering(process: asyncio.subprocess.Process, port: int, log: Path) -> None:
     try:
-        async with asyncio.timeout(_START_SECONDS):
+        async with asyncio.timeout(PATIENCE):
             while process.returncode is None:
                 with contextlib.suppress(ConnectionError):
                     _, writer = await asyncio.open_connection("127.0.0.1", port)
@@ -120,7 +120,7 @@ async def _stop(process: asyncio.subprocess.Process) -> None:
         return
     process.terminate()
     try:
-        async with asyncio.timeout(_STOP_SECONDS):
+        async with asyncio.timeout(PATIENCE):
             await process.wait()
     except TimeoutError:
         process.kill()

@@ -9,6 +9,8 @@ from pathlib import Path
 
 from playwright.async_api import Page, async_playwright, expect
 
+from tests.support.waiting import PATIENCE
+
 ROOT = Path(__file__).resolve().parents[2]
 SCREENSHOTS = ROOT / "test-results"
 _FLAGS = (
@@ -20,7 +22,7 @@ _FLAGS = (
     "--disable-component-update",
     "--disable-sync",
 )
-_MILLISECONDS = 1000
+_MILLISECONDS = 1000 * PATIENCE
 
 
 @contextlib.asynccontextmanager
@@ -28,10 +30,11 @@ async def browser_page() -> AsyncIterator[Page]:
     """Yield an empty page of a fresh profile."""
     async with async_playwright() as playwright:
         browser = await playwright.chromium.launch(
-            executable_path="/usr/bin/chromium", args=list(_FLAGS)
+            executable_path="/usr/bin/chromium", args=list(_FLAGS), timeout=_MILLISECONDS
         )
         try:
             page = await browser.new_page(viewport={"width": 1280, "height": 860})
+            page.set_default_timeout(_MILLISECONDS)
             yield page
         finally:
             await browser.close()
@@ -50,9 +53,9 @@ async def run_first_cell(page: Page, result: str) -> None:
     run then; its status bar tells the truth.
     """
     cell = page.locator(".jp-CodeCell").first
-    await cell.wait_for(timeout=90 * _MILLISECONDS)
-    await page.get_by_text("Python 3 (ipykernel) | Idle").wait_for(timeout=90 * _MILLISECONDS)
+    await cell.wait_for()
+    await page.get_by_text("Python 3 (ipykernel) | Idle").wait_for()
     await cell.locator(".cm-content").click()
     await page.keyboard.press("Shift+Enter")
     output = cell.locator(".jp-OutputArea-output")
-    await expect(output).to_have_text(re.compile(re.escape(result)), timeout=60 * _MILLISECONDS)
+    await expect(output).to_have_text(re.compile(re.escape(result)), timeout=_MILLISECONDS)

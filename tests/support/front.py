@@ -14,11 +14,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from tests.support.gateway import free_port
+from tests.support.waiting import PATIENCE
 
 HTTPD = Path(__file__).resolve().parents[2] / "httpd"
-
-_START_SECONDS = 20.0
-_ANSWER_SECONDS = 20.0
 
 
 @contextlib.contextmanager
@@ -99,7 +97,7 @@ class Front:
 
     async def send(self, request: bytes) -> Answer:
         """Send the bytes of one request that closes its connection; return its answer."""
-        async with asyncio.timeout(_ANSWER_SECONDS):
+        async with asyncio.timeout(PATIENCE):
             reader, writer = await asyncio.open_connection("127.0.0.1", self.port)
             try:
                 writer.write(request)
@@ -170,12 +168,12 @@ async def running_front(
     finally:
         if process.returncode is None:
             process.terminate()
-            async with asyncio.timeout(_ANSWER_SECONDS):
+            async with asyncio.timeout(PATIENCE):
                 await process.wait()
 
 
 async def _until_answering(front: Front) -> None:
-    async with asyncio.timeout(_START_SECONDS):
+    async with asyncio.timeout(PATIENCE):
         while True:
             if front.process.returncode is not None:
                 raise RuntimeError(f"httpd ended:\n{front.log.read_text()}")

@@ -18,8 +18,14 @@ from urllib.parse import urlsplit
 
 import aiohttp
 
+from tests.support.waiting import PATIENCE
+
 ROOT = Path(__file__).resolve().parents[2]
-_UP_DEADLINE = 60.0
+# Requests are held until a start has ended, so that its failure is told, not that it takes long.
+PATIENT = {
+    "NBGATE_START_TIMEOUT": str(PATIENCE),
+    "NBGATE_HOLD_TIMEOUT": str(PATIENCE * 1.5),
+}
 
 
 def free_port() -> int:
@@ -43,6 +49,7 @@ class GatewayProcess:
         self.port, self.management_port = free_port(), free_port()
         clean = {name: text for name, text in os.environ.items() if not name.startswith("NBGATE_")}
         self.environment = clean | {
+            **PATIENT,
             "NBGATE_STATE_DIR": str(state),
             "NBGATE_LISTEN": f"127.0.0.1:{self.port}",
             "NBGATE_MANAGEMENT_LISTEN": f"127.0.0.1:{self.management_port}",
@@ -64,7 +71,7 @@ class GatewayProcess:
     def start(self) -> Self:
         """Start it and wait until its command line is answered."""
         self.spawn()
-        deadline = time.monotonic() + _UP_DEADLINE
+        deadline = time.monotonic() + PATIENCE
         while not self._listening():
             assert self.process is not None
             if self.process.poll() is not None or time.monotonic() > deadline:
@@ -101,7 +108,7 @@ class GatewayProcess:
             cwd=ROOT,
             capture_output=True,
             text=True,
-            timeout=120,
+            timeout=PATIENCE * 2,
             check=False,
         )
 
@@ -125,7 +132,7 @@ class GatewayProcess:
     def _end(self, number: signal.Signals) -> None:
         if self.process is not None and self.process.poll() is None:
             self.process.send_signal(number)
-            self.process.wait(30)
+            self.process.wait(PATIENCE)
 
     def _listening(self) -> bool:
         with socket.socket() as probe:
@@ -187,7 +194,7 @@ async def execute(client: aiohttp.ClientSession, base: str, code: str) -> str:
         base: URL of the notebook server, ending with `/`.
         code: Python, whose last expression is the result.
     """
-    async with asyncio.timeout(60):
+    async with asyncio.timeout(PATIENCE * 2):
         async with client.post(f"{base}api/kernels", json={}) as answer:
             assert answer.status == 201, await answer.text()
             kernel = (await answer.json())["id"]

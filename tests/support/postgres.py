@@ -13,8 +13,10 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+from tests.support.waiting import PATIENCE
+
 USER = "nbgate"
-_SECONDS = 60
+_SECONDS = int(PATIENCE)
 
 
 @dataclass(frozen=True, slots=True)

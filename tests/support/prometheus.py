@@ -13,10 +13,9 @@ import yaml
 
 from tests.support.engine import ROOT
 from tests.support.gateway import free_port
+from tests.support.waiting import PATIENCE
 
 CONFIGURATION = ROOT / "docs/prometheus.yml"
-_UP_SECONDS = 90.0
-_STOP_SECONDS = 20.0
 
 
 def configuration_for(target: str) -> str:
@@ -48,7 +47,7 @@ async def running_prometheus(folder: Path, target: str) -> AsyncIterator[str]:
     finally:
         with contextlib.suppress(ProcessLookupError):
             process.terminate()
-        async with asyncio.timeout(_STOP_SECONDS):
+        async with asyncio.timeout(PATIENCE):
             await process.wait()
 
 
@@ -60,7 +59,7 @@ async def until_up(origin: str) -> dict[str, Any]:
     """
     said: Any = None
     try:
-        async with asyncio.timeout(_UP_SECONDS):
+        async with asyncio.timeout(PATIENCE):
             while True:
                 try:
                     said = (await _ask(origin, "targets"))["activeTargets"]

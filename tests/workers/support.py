@@ -16,8 +16,9 @@ from urllib.request import urlopen
 from aiohttp import web
 
 from tests.support.gateway import GatewayProcess, signed_in
+from tests.support.waiting import PATIENCE
 
-DEADLINE = 30.0
+DEADLINE = PATIENCE
 
 
 def until(condition: Callable[[], Any], what: str) -> Any:

@@ -130,7 +130,7 @@ def test_one_line_and_the_code_where_control_cannot_start(tmp_path: Path) -> Non
     with fleet_running(tmp_path / "first") as first:
         taken = f"127.0.0.1:{first.management_port}"
         second = Fleet(tmp_path / "second", management_listen=taken)
-        assert second.spawn().wait(60) == 2
+        assert second.spawn().wait(DEADLINE) == 2
     said = second.log.read_text()
     lines = [line for line in said.splitlines() if line.startswith("nbgate: ")]
     assert len(lines) == 1, said
@@ -141,7 +141,7 @@ def test_one_line_and_the_code_where_control_cannot_start(tmp_path: Path) -> Non
 def test_one_line_and_the_code_where_the_port_is_taken(tmp_path: Path) -> None:
     with fleet_running(tmp_path / "first") as first:
         second = Fleet(tmp_path / "second", listen=f"127.0.0.1:{first.port}")
-        assert second.spawn().wait(60) == 2
+        assert second.spawn().wait(DEADLINE) == 2
     *_, line = second.log.read_text().splitlines()
     assert line.startswith("nbgate: cannot listen on")
     assert "Traceback" not in second.log.read_text()
@@ -172,7 +172,7 @@ async def test_workers_speak_tls_and_a_wrong_pair_is_one_line(tmp_path: Path) ->
     pair, other = make_pair(tmp_path, "one"), make_pair(tmp_path, "other")
     tls = {"tls_cert": str(pair.cert), "tls_key": str(pair.key)}
     wrong = Fleet(tmp_path / "wrong", **(tls | {"tls_key": str(other.key)}))
-    assert await asyncio.to_thread(lambda: wrong.spawn().wait(60)) == 2
+    assert await asyncio.to_thread(lambda: wrong.spawn().wait(DEADLINE)) == 2
     said = [line for line in wrong.log.read_text().splitlines() if line.startswith("nbgate: ")]
     assert len(said) == 1
     assert str(other.key) in said[0]

@@ -21,8 +21,9 @@ from gateway.workers.remote import ControlAway, Refused, Remote, Told
 from gateway.workers.replica import Replica
 from gateway.workers.tally import Reporter
 from routes.keys import Target, parse_target
+from tests.support.waiting import PATIENCE
 
-DEADLINE = 10.0
+DEADLINE = PATIENCE
 KEY, SLUG = "/nb/x", "x"
 COLD = RouteEntry(KEY, slug=SLUG, owner="alice")
 HOT = RouteEntry(KEY, parse_target("127.0.0.1:9"), SLUG, "alice", secret="s", generation=1)
