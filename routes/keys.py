@@ -16,6 +16,7 @@ LONGEST_PATH_KEY = 8000
 """Bytes. Longer request targets need not be accepted by anybody (RFC 9112, section 3)."""
 
 _LONGEST_HOST = 253
+_DEFAULT_PORTS = {"http": "80", "https": "443"}
 _UNRESERVED = frozenset(b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-._~")
 # An escape, or a byte that is no `pchar` of RFC 3986, section 3.3, and no `/`.
 _TO_NORMALISE = re.compile(rb"%([0-9A-Fa-f]{2})|[^A-Za-z0-9\-._~!$&'()*+,;=:@/]")
@@ -66,7 +67,7 @@ class Target:
     Attributes:
         host: host name, IPv4 address, or IPv6 address without brackets; `localhost` for a socket.
         port: 1–65535; 80 for a socket.
-        scheme: `http`.
+        scheme: `http`; `https` only where that was asked for.
         path: what is put before the raw request path; "" for a plain target. Has no trailing `/`.
         socket: absolute path of the Unix socket to connect to; "" for host and port.
     """
@@ -133,12 +134,16 @@ def canonical_host(raw: bytes) -> str:
     return text.removesuffix(".")
 
 
-def parse_target(item: str | bytes) -> Target:
+def parse_target(item: str | bytes, *, tls: bool = False) -> Target:
     """Return the target that `item` stands for.
 
     It is `host:port`, `http://host[:port][/path]`, or for a Unix socket
     `http+unix://%2Fpath%2Fto.sock[/path]` (`unix+http://` is the same). Without a port, an
     `http://` target has port 80. Host names are lower-cased.
+
+    Args:
+        item: the text.
+        tls: whether `https://host[:port][/path]` is a target too; its port is 443 without one.
 
     Raises:
         InvalidTarget: neither httpd nor the gateway could use it; the text says why.
@@ -149,16 +154,18 @@ def parse_target(item: str | bytes) -> Target:
     text = item if isinstance(item, str) else item.decode("ascii")
     scheme = _SCHEME.match(text)
     if scheme and scheme[1].lower() in _UNIX_SCHEMES:
-        name, slash, path = text[scheme.end() :].partition("/")
+        place, slash, path = text[scheme.end() :].partition("/")
         path = _target_path(item, slash + path)
-        return Target("localhost", 80, "http", path, _target_socket(item, name))
-    if scheme and scheme[1].lower() != "http":
-        raise InvalidTarget(item, f"has scheme {scheme[1]}: only http is spoken to notebooks")
+        return Target("localhost", 80, "http", path, _target_socket(item, place))
+    name = scheme[1].lower() if scheme else "http"
+    if name != "http" and not (tls and name == "https"):
+        raise InvalidTarget(item, f"has scheme {name}: only http is spoken to notebooks")
     authority, slash, path = text[scheme.end() if scheme else 0 :].partition("/")
     if slash and not scheme:
         raise InvalidTarget(item, "has a path but no scheme; write http://host:port/path")
-    host, port = _host_and_port(item, authority, default="80" if scheme else "")
-    return Target(host, port, "http", _target_path(item, slash + path))
+    default = _DEFAULT_PORTS[name] if scheme else ""
+    host, port = _host_and_port(item, authority, default)
+    return Target(host, port, name, _target_path(item, slash + path))
 
 
 def canonical_target(item: str | bytes) -> str:

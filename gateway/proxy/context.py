@@ -3,18 +3,38 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeAlias
 
 from gateway.proxy.accesslog import AccessLog
 from gateway.proxy.forwarded import Forwarding
 from gateway.proxy.headers import HeaderRules, RequestIds
-from gateway.proxy.interface import Clock, Gate, Observer, ProxyLimits
+from gateway.proxy.interface import Client, Clock, Gate, Observer, ProxyLimits
+from gateway.proxy.messages import RequestHead
 from gateway.proxy.pool import Pool
 
 if TYPE_CHECKING:
     from gateway.proxy.downstream import Downstream
+    from gateway.proxy.exchange import Exchange
     from gateway.proxy.tunnel import Tunnel
+
+MakeExchange: TypeAlias = "Callable[[Context, Downstream, RequestHead, Client, bytes], Exchange]"
+
+
+@dataclass(frozen=True, slots=True)
+class Manner:
+    """What another kind of gateway over the same data path does in its own way.
+
+    Attributes:
+        rules: header rules.
+        forwarding: who the client is, and what upstreams are told about it.
+        exchange: makes the exchange of a request.
+    """
+
+    rules: HeaderRules
+    forwarding: Forwarding
+    exchange: MakeExchange
 
 
 @dataclass(slots=True)
@@ -28,6 +48,7 @@ class Context:
         pool: upstream connections.
         rules: header rules.
         forwarding: which peers are proxies.
+        exchange: makes the exchange of a request.
         pages: path of the Unix socket of the gateway's own application.
         clock: monotonic seconds.
         access_log: is told of requests that ended; None when it is off.
@@ -45,6 +66,7 @@ class Context:
     pool: Pool
     rules: HeaderRules
     forwarding: Forwarding
+    exchange: MakeExchange
     pages: str
     clock: Clock
     access_log: AccessLog | None = None

@@ -288,7 +288,7 @@ class Downstream(asyncio.Protocol):
             local = isinstance(decision, Local)
             trailers = no_trailers if local else context.rules.request_trailers
             self._body = request_body(head.framing, head.length, trailers)
-        exchange = Exchange(context, self, head, client, forwarding)
+        exchange = context.exchange(context, self, head, client, forwarding)
         self._exchange = exchange
         exchange.begin(decision)
         if self._exchange is not exchange:

@@ -76,6 +76,10 @@ class Forwarding:
         host = told.host() or host
         return Client(address, scheme, host, told.port() or _port_of(host, scheme), trusted=True)
 
+    def lines(self, head: RequestHead, client: Client, peer: str) -> bytes:
+        """Return the header lines that tell an upstream who sent `head`."""
+        return forwarding_lines(client, peer)
+
     def _in_trusted(self, node: Address) -> bool:
         return any(node in network for network in self._trusted)
 
@@ -200,7 +204,7 @@ class Peer:
             self._client = self._forwarding.client(
                 head, self._address, trusted=self._trusted, scheme=self._scheme
             )
-            self._lines = forwarding_lines(self._client, self._address)
+            self._lines = self._forwarding.lines(head, self._client, self._address)
         return self._client, self._lines
 
 

@@ -85,4 +85,4 @@ def _address(context: Context, relaying: Relay | Local) -> Address | None:
     if isinstance(relaying, Local):
         return context.pages
     target = relaying.entry.target
-    return None if target is None else target.socket or (target.host, target.port)
+    return None if target is None else target.socket or (target.host, target.port, target.scheme)

@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
+import ssl
 from typing import cast
 
 from gateway.errors import UpstreamTimeout, UpstreamUnreachable
@@ -17,10 +18,15 @@ from gateway.proxy.repeated import ResponseReader
 from gateway.proxy.upstream import Upstream
 from routes.keys import Target
 
-Address = tuple[str, int] | str
-"""(host, port), or the path of a Unix socket."""
+Address = tuple[str, int, str] | str
+"""(host, port, scheme), or the path of a Unix socket."""
 
 _FRESH_SECONDS = 1.0
+
+
+def address_of(target: Target) -> Address:
+    """Return where connections to `target` go."""
+    return target.socket or (target.host, target.port, target.scheme)
 
 
 class Slot:
@@ -64,6 +70,10 @@ class Pool:
         clock: monotonic seconds.
         pages: the Unix socket of the gateway's own application. Another address that leads there,
             or to a socket beside it, is not connected to.
+
+    Attributes:
+        tls: what speaks TLS with `https` targets, at each new connection; None for the defaults,
+            with the system's certificate authorities.
     """
 
     def __init__(
@@ -76,6 +86,7 @@ class Pool:
         clock: Clock = monotonic,
         pages: str = "",
     ) -> None:
+        self.tls: ssl.SSLContext | None = None
         self._pages = pages
         self._connect_timeout = connect_timeout
         self._idle_seconds = idle_seconds
@@ -140,7 +151,9 @@ class Pool:
                 if isinstance(address, str):
                     made = await loop.create_unix_connection(lambda: protocol, address)
                 else:
-                    made = await loop.create_connection(lambda: protocol, *address)
+                    host, port, scheme = address
+                    tls = self._tls_for(scheme)
+                    made = await loop.create_connection(lambda: protocol, host, port, ssl=tls)
         except TimeoutError as error:
             raise UpstreamTimeout(self._connect_timeout) from error
         except OSError as error:
@@ -149,6 +162,11 @@ class Pool:
             upstream.abort()
             raise UpstreamUnreachable("the target is one of the gateway's own sockets")
         return upstream
+
+    def _tls_for(self, scheme: str) -> ssl.SSLContext | None:
+        if scheme == "https" and self.tls is None:
+            self.tls = ssl.create_default_context()
+        return self.tls if scheme == "https" else None
 
     def _is_own(self, transport: asyncio.BaseTransport) -> bool:
         """Tell by the name that the listener bound itself to: a link cannot change that one."""
@@ -187,7 +205,7 @@ class Pool:
 
     def forget(self, target: Target) -> None:
         """Drop what is open to `target`: free connections now, lent ones when they come back."""
-        slot = self._slots.pop(target.socket or (target.host, target.port), None)
+        slot = self._slots.pop(address_of(target), None)
         if slot is not None:
             slot.retired = True
             self._close_idle(slot, before=None)

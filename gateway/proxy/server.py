@@ -11,8 +11,9 @@ from pathlib import Path
 from typing import cast
 
 from gateway.proxy.accesslog import AccessLog
-from gateway.proxy.context import Context
+from gateway.proxy.context import Context, Manner
 from gateway.proxy.downstream import Downstream
+from gateway.proxy.exchange import Exchange
 from gateway.proxy.forwarded import Forwarding, Network
 from gateway.proxy.headers import HeaderRules
 from gateway.proxy.interface import Clock, Gate, Observer, ProxyLimits, monotonic
@@ -32,38 +33,43 @@ class ProxyServer:
     Args:
         gate: decides about each request.
         limits: bounds.
-        pages_socket: Unix socket of the gateway's own application.
+        pages_socket: Unix socket of the gateway's own application; None where the gate never
+            hands anything to one.
         observer: is told of requests and WebSockets.
         trusted: networks of proxies in front whose X-Forwarded-* are believed.
         gateway_cookies: names of cookies that no upstream but the application sees.
         clock: monotonic seconds; the clock of `Activity.last`.
         access_log: is told of requests that ended; None for no log.
+        manner: of another kind of gateway; it replaces `trusted` and `gateway_cookies`.
     """
 
     def __init__(
         self,
         gate: Gate,
         limits: ProxyLimits,
-        pages_socket: Path,
+        pages_socket: Path | None,
         observer: Observer,
         *,
         trusted: Sequence[Network] = (),
         gateway_cookies: frozenset[bytes] = frozenset(),
         clock: Clock = monotonic,
         access_log: AccessLog | None = None,
+        manner: Manner | None = None,
     ) -> None:
-        self.pool = Pool(
-            limits.connect_timeout, limits.upstream_idle, clock=clock, pages=str(pages_socket)
-        )
+        pages = "" if pages_socket is None else str(pages_socket)
+        if manner is None:
+            manner = Manner(HeaderRules(gateway_cookies), Forwarding(trusted), Exchange)
+        self.pool = Pool(limits.connect_timeout, limits.upstream_idle, clock=clock, pages=pages)
         self._server: asyncio.Server | None = None
         self._context = Context(
             gate=gate,
             limits=limits,
             observer=observer,
             pool=self.pool,
-            rules=HeaderRules(gateway_cookies),
-            forwarding=Forwarding(trusted),
-            pages=str(pages_socket),
+            rules=manner.rules,
+            forwarding=manner.forwarding,
+            exchange=manner.exchange,
+            pages=pages,
             clock=clock,
             access_log=access_log,
         )
@@ -96,7 +102,16 @@ class ProxyServer:
         loop = asyncio.get_running_loop()
         handshake = None if tls is None else self._context.limits.head_timeout
         closing = None if tls is None else _TLS_CLOSE_SECONDS
-        if sock is not None:
+        if sock is not None and sock.family == socket.AF_UNIX:
+            self._server = await loop.create_unix_server(
+                self._connection,
+                sock=sock,
+                backlog=_BACKLOG,
+                ssl=tls,
+                ssl_handshake_timeout=handshake,
+                ssl_shutdown_timeout=closing,
+            )
+        elif sock is not None:
             self._server = await loop.create_server(
                 self._connection,
                 sock=sock,

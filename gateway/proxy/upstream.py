@@ -14,6 +14,7 @@ from gateway.proxy.head import HEAD_END, BadHead, check_partial
 from gateway.proxy.messages import COUNTED, ResponseHead
 from gateway.proxy.repeated import ResponseReader
 from gateway.proxy.sockets import unread
+from gateway.proxy.transports import adapted
 
 if TYPE_CHECKING:
     from gateway.proxy.exchange import Exchange
@@ -132,7 +133,7 @@ class Upstream:
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """See asyncio."""
-        self._transport = cast("asyncio.Transport", transport)
+        self._transport = adapted(cast("asyncio.Transport", transport), counted=False)
         self.closing = self._transport.is_closing
         self._home.opened(self)
 
