@@ -312,7 +312,8 @@ class Exchange:
         error = task.exception()
         if error is not None:
             if problem_of(error).code == "internal":
-                logger.error("request failed", exc_info=error)
+                told = self._request_id.decode()
+                logger.error("request failed request_id=%s", told, exc_info=error)
             self.fail(error)
 
     async def _obtain(self, decision: Relay | Hold | Local, *, fresh: bool) -> None:

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from gateway.proxy.interface import Local, ProxyLimits, Refuse, RouteEntry
+from gateway.proxy.interface import Hold, Local, ProxyLimits, Refuse, RouteEntry
 from tests.proxy.harness import Rig, rig
 from tests.proxy.upstreams import Upstream, echo, pages_app, parsed
 from tests.proxy.wire import Message
@@ -154,3 +154,16 @@ async def test_answer_to_an_unreadable_head_has_a_new_id(
         answer = await proxy.ask(sent)
     assert answer.status == status
     assert MADE.fullmatch(answer.one(ID) or b"")
+
+
+async def test_id_is_in_the_log_line_of_a_defect(
+    proxy: Rig, caplog: pytest.LogCaptureFixture
+) -> None:
+    entry = proxy.notebook()
+    proxy.gate.rule = lambda head, client: Hold(entry)
+    proxy.gate.awake.set_exception(RuntimeError("a defect"))
+    answer = await proxy.ask(get(ID + b": mine-1\r\n"))
+    assert answer.status == 500
+    (record,) = [one for one in caplog.records if one.levelno == logging.ERROR]
+    assert record.getMessage() == "request failed request_id=mine-1"
+    assert record.exc_info is not None
