@@ -208,6 +208,14 @@ class AccessGate:
             return Refuse(problem.status, problem.code, problem.detail, problem.retry_after)
         return Relay(entry, hold.user)
 
+    def stands(self, relay: Relay) -> bool:
+        """Whether the relay's notebook is still behind its target; see Gate.stands."""
+        entry = relay.entry
+        if entry.slug is None:
+            return True
+        now = self._table.get(entry.key)
+        return now is not None and (now.target, now.generation) == (entry.target, entry.generation)
+
     def suspect(self, relay: Relay) -> Hold | None:
         """Mark the relay's target as suspect; see Gate.suspect."""
         replaced = self._suspected(relay.entry)

@@ -150,6 +150,10 @@ class Gate(Protocol):
         """
         ...
 
+    def stands(self, relay: Relay) -> bool:
+        """Whether `relay`'s target is still the one to send to; plain routes' always are."""
+        ...
+
     def suspect(self, relay: Relay) -> Hold | None:
         """A connection to `relay`'s target was refused: no byte of the request was sent.
 

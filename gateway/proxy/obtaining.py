@@ -30,7 +30,9 @@ async def obtain(
 ) -> tuple[Upstream, Relay | Local] | Refuse:
     """Return a connection and what it leads to, or a refusal.
 
-    A target that does not accept is reported as suspect, and what comes of that is tried once.
+    A target that does not accept is reported as suspect, and what comes of that is tried once. So
+    is what became of a notebook that was stopped since the gate decided: its address may be
+    another's by now.
 
     Args:
         context: shared.
@@ -47,8 +49,9 @@ async def obtain(
         relaying = await context.gate.awaken(decision) if isinstance(decision, Hold) else decision
         if isinstance(relaying, Refuse):
             return relaying
-        upstream = None if fresh else from_pool(context, relaying, replayable=replayable)
         try:
+            _check_stands(context, relaying)
+            upstream = None if fresh else from_pool(context, relaying, replayable=replayable)
             return upstream or await _connect(context, relaying), relaying
         except (UpstreamUnreachable, UpstreamTimeout) as error:
             blamed = may_suspect and _is_the_targets_fault(error)
@@ -63,11 +66,23 @@ async def _connect(context: Context, relaying: Relay | Local) -> Upstream:
     if address is None:
         raise UpstreamUnreachable("the notebook is not running")
     try:
-        return await context.pool.connect(address)
+        upstream = await context.pool.connect(address)
     except UpstreamUnreachable as error:
         if isinstance(relaying, Local):
             raise PagesUnavailable from error
         raise
+    try:
+        _check_stands(context, relaying)
+    except UpstreamUnreachable:
+        upstream.abort()
+        raise
+    return upstream
+
+
+def _check_stands(context: Context, relaying: Relay | Local) -> None:
+    """Raise UpstreamUnreachable where a stop took the target out of use meanwhile."""
+    if isinstance(relaying, Relay) and not context.gate.stands(relaying):
+        raise UpstreamUnreachable("the notebook was stopped meanwhile")
 
 
 def _is_the_targets_fault(error: Exception) -> bool:

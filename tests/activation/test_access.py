@@ -64,6 +64,14 @@ def test_owner_is_relayed_to_a_hot_notebook() -> None:
     assert gate_with(HOT).decide(head("/nb/hers/lab", COOKIE), CLIENT) == Relay(HOT, "alice")
 
 
+def test_target_stands_until_its_notebook_is_stopped_or_started_again() -> None:
+    assert gate_with(HOT).stands(Relay(HOT, "alice"))
+    for now in (replace(HOT, target=None), replace(HOT, generation=HOT.generation + 1)):
+        assert not gate_with(now).stands(Relay(HOT, "alice"))
+    assert not gate_with().stands(Relay(HOT, "alice"))
+    assert gate_with().stands(Relay(PLAIN)), "nothing is stopped behind a plain route"
+
+
 def test_plain_route_is_open() -> None:
     assert gate_with(PLAIN).decide(head("/wiki/x"), CLIENT) == Relay(PLAIN)
 

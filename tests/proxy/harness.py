@@ -39,6 +39,7 @@ class ScriptedGate:
         awake: what awaken returns or raises, once set.
         awaiting: how many awaken calls wait now; `cancelled` how many were cancelled.
         suspects: entries reported; `replacement` is what suspect returns for the first.
+        stopped: entries whose notebooks were stopped: their targets do not stand.
     """
 
     def __init__(self, rule: Callable[[RequestHead, Client], Decision]) -> None:
@@ -49,6 +50,7 @@ class ScriptedGate:
         self.cancelled = 0
         self.suspects: list[RouteEntry] = []
         self.replacement: Hold | None = None
+        self.stopped: list[RouteEntry] = []
 
     def decide(self, head: RequestHead, client: Client) -> Decision:
         self.seen.append((head, client))
@@ -63,6 +65,9 @@ class ScriptedGate:
             raise
         finally:
             self.awaiting -= 1
+
+    def stands(self, relay: Relay) -> bool:
+        return relay.entry not in self.stopped
 
     def suspect(self, relay: Relay) -> Hold | None:
         self.suspects.append(relay.entry)
