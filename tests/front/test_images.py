@@ -22,6 +22,16 @@ grep -E '^(Uid|Gid|Groups|CapPrm|CapEff|CapBnd|NoNewPrivs):' /proc/self/status |
 echo "home $HOME"
 echo "arguments $*"
 """
+# What answers in the gateway's place, and tells whose user id asks.
+LISTENER = b"""
+import socket, sys
+server = socket.create_server(("127.0.0.1", 8001))
+connection, (_, port) = server.accept()
+lines = [line.split() for line in open("/proc/net/tcp")][1:]
+print(*(line[7] for line in lines if int(line[1].split(":")[1], 16) == port))
+connection.sendall(b"HTTP/1.1 %b \\r\\n" % sys.argv[1].encode())
+connection.close()
+"""
 # As in compose.yaml.
 RIGHTS = ["CHOWN", "DAC_OVERRIDE", "SETGID", "SETPCAP", "SETUID"]
 HARDENED = ["no-new-privileges:true"]
@@ -92,6 +102,37 @@ def test_gateway_image_can_be_run_as_another_user(
     client: docker.DockerClient, gateway_image: str
 ) -> None:
     assert shown(client, gateway_image, user="1234:1234")["Uid"].split()[0] == "1234"
+
+
+@pytest.mark.parametrize(("user", "uid"), [("", "1000"), ("1234:1234", "1234")])
+@pytest.mark.parametrize(("answer", "code"), [("200", 0), ("503", 1)])
+def test_health_check_asks_the_gateway_without_root(
+    client: docker.DockerClient, gateway_image: str, user: str, uid: str, answer: str, code: int
+) -> None:
+    container = client.containers.create(
+        gateway_image,
+        ["/tmp/listener", answer],
+        entrypoint=["python3", "-u"],
+        user=user,
+        cap_drop=["ALL"],
+        cap_add=RIGHTS,
+        security_opt=HARDENED,
+        # Nobody else asks meanwhile.
+        healthcheck={"test": ["NONE"]},
+        network_mode="none",
+    )
+    check = client.images.get(gateway_image).attrs["Config"]["Healthcheck"]["Test"]
+    assert check[0] == "CMD"
+    try:
+        container.put_archive("/tmp", archive("listener", LISTENER))
+        container.start()
+        listening = "until grep -q :1F41 /proc/net/tcp; do sleep 0.1; done"
+        assert container.exec_run(["timeout", str(PATIENCE), "sh", "-c", listening])[0] == 0
+        assert container.exec_run(check[1:])[0] == code
+        container.wait(timeout=PATIENCE)
+        assert container.logs().decode().split() == [uid]
+    finally:
+        container.remove(force=True, v=True)
 
 
 def test_gateway_image_has_what_the_gateway_uses(
