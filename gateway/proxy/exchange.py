@@ -38,6 +38,7 @@ class Exchange:
 
     Attributes:
         request_complete: whether all of the request was read from the client.
+        settled: whether it is over: answered, broken off or turned into a tunnel.
         write: sends response bytes to the client.
     """
 
@@ -55,11 +56,11 @@ class Exchange:
         "_relaying",
         "_replayable",
         "_request_id",
-        "_settled",
         "_status",
         "_task",
         "_upstream",
         "request_complete",
+        "settled",
         "write",
     )
 
@@ -90,7 +91,7 @@ class Exchange:
         self._held_bytes = 0
         self._status = 0
         self._keep_alive = False
-        self._settled = False
+        self.settled = False
         log = context.access_log
         self._entry = (
             None
@@ -249,9 +250,9 @@ class Exchange:
             activity.last = self._context.clock()
 
     def _settle(self, outcome: str, status: int) -> None:
-        if self._settled:
+        if self.settled:
             return
-        self._settled = True
+        self.settled = True
         if self._activity is not None:
             self._activity.requests -= 1
         self._context.observer.request_finished(outcome)
