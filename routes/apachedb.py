@@ -13,6 +13,8 @@ from pathlib import Path
 from typing import Self
 
 from routes import publishing, secretmap
+from routes.builder import Builder
+from routes.content import Changes, Content
 from routes.errors import DamagedDatabase, DatabaseInUse, GdbmMissing
 from routes.files import (
     check,
@@ -49,6 +51,10 @@ class ApacheDB(MutableMapping[str | bytes, bytes]):
     To be used from one thread at a time; `entries` and lookups are safe from any thread while
     another one publishes.
 
+    Attributes:
+        path: the file.
+        builder: makes its content when it is large.
+
     Args:
         path: the file; made, with nothing in it, where there is none.
         mode: permission bits of the file.
@@ -76,9 +82,12 @@ class ApacheDB(MutableMapping[str | bytes, bytes]):
         self._batch: dict[bytes, bytes] | None = None
         self._entries: dict[bytes, bytes] = {}
         self._others: dict[bytes, bytes] = {}
-        # What the file holds as far as known, by its raw keys, and which version of it that is.
-        self._known: frozenset[bytes] = frozenset()
+        # Keys of the file that are in neither, for they were in another form; a name of what is
+        # in both, and which version of the file that is.
+        self._respelt: frozenset[bytes] = frozenset()
+        self._content = object()
         self._stamp: publishing.Stamp | None = None
+        self.builder = Builder()
         self._lock = lock_for_writing(self.path)
         try:
             publishing.remove_leftovers(self.path)
@@ -136,16 +145,16 @@ class ApacheDB(MutableMapping[str | bytes, bytes]):
         if self._batch is not None:
             self._batch[stored] = checked
         else:
-            self.publish({**self._entries, stored: checked})
+            self.change({stored: checked})
 
     def __delitem__(self, key: str | bytes) -> None:
         stored = self.key(key)
         if self._batch is not None:
             del self._batch[stored]
         else:
-            left = dict(self._entries)
-            del left[stored]
-            self.publish(left)
+            if stored not in self._entries:
+                raise KeyError(stored)
+            self.change({stored: None})
 
     def __iter__(self) -> Iterator[bytes]:
         return iter(tuple(self._current))
@@ -188,6 +197,27 @@ class ApacheDB(MutableMapping[str | bytes, bytes]):
             added, others = _split(self._added_by_others())
             self._write({**added, **entries}, {**self._others, **others})
 
+    def change(self, changes: Changes) -> None:
+        """Publish the file with some changes, in stored form; see `publish`."""
+        with publishing.settled(self.path):
+            added, others = _split(self._added_by_others())
+            wanted = {**added, **changes}
+            content = Content(
+                (self._others, self._entries), {**others, **wanted}, before=self._content
+            )
+            self._put_in_place(content)
+        # One by one: nobody may be kept waiting while a large table is copied.
+        for key, value in wanted.items():
+            if value is None:
+                self._entries.pop(key, None)
+            else:
+                self._entries[key] = value
+        self._others.update(others)
+
+    def pending(self, changes: Changes) -> Changes:
+        """Return those of some changes, in stored form, that have not been made."""
+        return {key: new for key, new in changes.items() if self._entries.get(key) != new}
+
     def rebuild(self, entries: Mapping[bytes, bytes]) -> Path | None:
         """Write a fresh file with `entries`, and what only the present file has, if usable.
 
@@ -199,7 +229,7 @@ class ApacheDB(MutableMapping[str | bytes, bytes]):
                 return self._write_afresh(entries)
             kept = keep_damaged(self.path)
             present = salvage(self.path).items() if self.path.exists() else ()
-            added, _ = _split({key: value for key, value in present if key not in self._known})
+            added, _ = _split({key: value for key, value in present if not self._knows(key)})
             self._write({**added, **entries}, {})
         return kept
 
@@ -212,20 +242,26 @@ class ApacheDB(MutableMapping[str | bytes, bytes]):
         stamp = publishing.stamp_of(self.path)
         raw = read(self.path)
         self._entries, self._others = _split(raw)
-        self._known, self._stamp = frozenset(raw), stamp
+        self._respelt = frozenset(raw) - self._entries.keys() - self._others.keys()
+        self._content, self._stamp = object(), stamp
 
     def close(self) -> None:
         """Let another writer have the file."""
         if self._lock >= 0:
             os.close(self._lock)
             self._lock = -1
+        self.builder.close()
 
     def _write(self, usable: dict[bytes, bytes], others: dict[bytes, bytes]) -> None:
+        self._put_in_place(Content((others, usable)))
+        self._entries, self._others = usable, others
+
+    def _put_in_place(self, content: Content) -> None:
         if self._lock < 0:
             raise ValueError(f"{self!r} is closed")
-        whole = {**others, **usable}
-        self._stamp = publishing.publish(self.path, whole, self._mode, self._stamp)
-        self._entries, self._others, self._known = usable, others, frozenset(whole)
+        path, mode = self.path, self._mode
+        self._stamp = publishing.publish(path, content, mode, self._stamp, self.builder)
+        self._content, self._respelt = content.after, frozenset()
 
     def _write_afresh(self, entries: Mapping[bytes, bytes]) -> Path | None:
         kept = None
@@ -239,7 +275,11 @@ class ApacheDB(MutableMapping[str | bytes, bytes]):
         stamp = publishing.stamp_of(self.path)
         if stamp is None or stamp == self._stamp:
             return {}
-        return {key: value for key, value in read(self.path).items() if key not in self._known}
+        return {key: value for key, value in read(self.path).items() if not self._knows(key)}
+
+    def _knows(self, key: bytes) -> bool:
+        """Whether a raw key was in the file when it was last read or written."""
+        return key in self._entries or key in self._others or key in self._respelt
 
 
 def _split(raw: Mapping[bytes, bytes]) -> tuple[dict[bytes, bytes], dict[bytes, bytes]]:

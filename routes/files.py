@@ -5,6 +5,7 @@ Nothing here needs the writer's lock, except `mend`, which takes it.
 
 from __future__ import annotations
 
+import contextlib
 import fcntl
 import os
 import shutil
@@ -13,6 +14,8 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from routes import gdbm, helper, publishing
+from routes.builder import Builder
+from routes.content import Content
 from routes.errors import DamagedDatabase, DatabaseInUse
 from routes.keys import InvalidKey, InvalidTarget, canonical_key, canonical_target
 from routes.seal import SEAL, fault, mark_of, marks_of
@@ -108,7 +111,9 @@ def mend(path: Path) -> Path | None:
         kept = keep_damaged(path)
         if kept is not None:
             mode = path.stat().st_mode & 0o777
-            publishing.publish(path, salvage(path), mode, publishing.stamp_of(path))
+            content = Content((salvage(path),))
+            with contextlib.closing(Builder()) as builder:
+                publishing.publish(path, content, mode, publishing.stamp_of(path), builder)
     finally:
         os.close(lock)
     return kept

@@ -22,7 +22,7 @@ Entry = tuple[bytes, bytes]
 
 _SONAME = "libgdbm.so.6"
 # Values of gdbm.h.
-_READER, _NEWDB = 0, 3
+_READER, _WRITER, _NEWDB = 0, 1, 3
 _NOLOCK, _NOMMAP, _CLOEXEC, _XVERIFY = 0x40, 0x80, 0x100, 0x800
 _INSERT = 0
 _ITEM_NOT_FOUND = 15
@@ -67,6 +67,7 @@ class Library:
         self.open = _prototype(gdbm.gdbm_open, handle, text, number, number, number, handle)
         self.fd_open = _prototype(gdbm.gdbm_fd_open, handle, number, text, number, number, handle)
         self.close = _prototype(gdbm.gdbm_close, None, handle)
+        self.sync = _prototype(gdbm.gdbm_sync, number, handle)
         self.store = _prototype(gdbm.gdbm_store, number, handle, datum, datum, number)
         self.fetch = _prototype(gdbm.gdbm_fetch, datum, handle, datum)
         self.first = _prototype(gdbm.gdbm_firstkey, datum, handle)
@@ -140,6 +141,49 @@ class Reader:
         return self._library.taken(self._library.fetch(self._handle, _datum(key)))
 
 
+class Growing:
+    """A new file in memory that is added to, and of which complete files are made.
+
+    Raises:
+        GdbmMissing: no library.
+        GdbmError: libgdbm refuses.
+    """
+
+    def __init__(self) -> None:
+        self._library = Library()
+        self._memory = _in_memory()
+        try:
+            self._handle = _opened(self._library, os.dup(self._memory), _NEWDB)
+        except BaseException:
+            os.close(self._memory)
+            raise
+
+    def add(self, key: bytes, value: bytes) -> None:
+        """Add an entry. Raises GdbmError: the key is there, or libgdbm refuses."""
+        _store(self._library, self._handle, key, value)
+
+    def with_more(self, key: bytes, value: bytes) -> memoryview:
+        """Return a file with one more entry, as bytes; this one stays without it."""
+        if self._library.sync(self._handle) != 0:
+            raise self._library.error()
+        descriptor = _in_memory()
+        try:
+            _copy(self._memory, descriptor)
+            handle = _opened(self._library, os.dup(descriptor), _WRITER)
+            try:
+                _store(self._library, handle, key, value)
+            finally:
+                self._library.close(handle)
+            return _bytes_of(descriptor)
+        finally:
+            os.close(descriptor)
+
+    def close(self) -> None:
+        """Give the memory back."""
+        self._library.close(self._handle)
+        os.close(self._memory)
+
+
 def build(entries: Iterable[Entry]) -> memoryview:
     """Return a new GDBM file with `entries`, as bytes.
 
@@ -147,11 +191,15 @@ def build(entries: Iterable[Entry]) -> memoryview:
         GdbmMissing: no library.
         GdbmError: a key comes twice, or libgdbm refuses.
     """
-    descriptor = os.memfd_create("nbgate-routes", os.MFD_CLOEXEC)
+    library, descriptor = Library(), _in_memory()
     try:
-        _fill(Library(), os.dup(descriptor), entries)
-        size = os.fstat(descriptor).st_size
-        return memoryview(os.pread(descriptor, size, 0))
+        handle = _opened(library, os.dup(descriptor), _NEWDB)
+        try:
+            for key, value in entries:
+                _store(library, handle, key, value)
+        finally:
+            library.close(handle)
+        return _bytes_of(descriptor)
     finally:
         os.close(descriptor)
 
@@ -183,18 +231,34 @@ def _datum(item: bytes) -> _Datum:
     return _Datum(ctypes.cast(ctypes.c_char_p(item), ctypes.c_void_p), len(item))
 
 
-def _fill(library: Library, descriptor: int, entries: Iterable[Entry]) -> None:
-    handle = library.fd_open(descriptor, b"routes", 0, _NEWDB | _NOLOCK | _CLOEXEC, None)
+def _in_memory() -> int:
+    return os.memfd_create("nbgate-routes", os.MFD_CLOEXEC)
+
+
+def _opened(library: Library, descriptor: int, mode: int) -> Any:
+    """Return a handle of a file, which owns the descriptor from now on."""
+    handle = library.fd_open(descriptor, b"routes", 0, mode | _NOLOCK | _CLOEXEC, None)
     if not handle:
         error = library.error()
         os.close(descriptor)
         raise error
-    try:
-        for key, value in entries:
-            if library.store(handle, _datum(key), _datum(value), _INSERT) != 0:
-                raise GdbmError(0, f"key {key!a} could not be stored, or comes twice")
-    finally:
-        library.close(handle)
+    return handle
+
+
+def _store(library: Library, handle: Any, key: bytes, value: bytes) -> None:
+    if library.store(handle, _datum(key), _datum(value), _INSERT) != 0:
+        raise GdbmError(0, f"key {key!a} could not be stored, or comes twice")
+
+
+def _copy(source: int, target: int) -> None:
+    position, size = 0, os.fstat(source).st_size
+    while position < size:
+        position += os.sendfile(target, source, position, size - position)
+    os.lseek(target, 0, os.SEEK_SET)  # libgdbm reads from where a descriptor is
+
+
+def _bytes_of(descriptor: int) -> memoryview:
+    return memoryview(os.pread(descriptor, os.fstat(descriptor).st_size, 0))
 
 
 def _hash(key: bytes) -> int:

@@ -1,39 +1,42 @@
 """The helper process: what must not happen in the gateway's own happens here.
 
 Reading a file that nobody vouches for can crash or hang libgdbm, and building a large file holds
-the interpreter. `read PATH` writes the entries to standard output; `build` takes them from
-standard input and writes the file's content to standard output. The helper never touches the
-published file: one whose gateway was killed can do no harm. An entry on the wire is two
-big-endian 32-bit lengths, the key, the value; `_END` ends it.
+the interpreter. `read PATH` writes the entries to standard output; `build` is told over a socket,
+its standard input, what changes, and writes the content of files to descriptors that come with it
+(builder.py, mirror.py). The helper never touches the published file: one whose gateway was killed
+can do no harm. An entry on the wire is two big-endian 32-bit lengths, the key, the value; a value
+of `_GONE` bytes says that the key goes, `_END` ends it.
 """
 
 from __future__ import annotations
 
-import contextlib
 import resource
+import socket
 import stat
 import struct
 import subprocess
 import sys
-import threading
 import time
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import BinaryIO
 
 from routes import gdbm
-from routes.errors import BuildFailed, DamagedDatabase, DatabaseInUse, GdbmMissing
+from routes.errors import DamagedDatabase, DatabaseInUse, GdbmMissing
 from routes.seal import SEAL, seal_of
 
+ALL, CHANGES = b"A", b"C"
+"""What comes: every entry, or changes of those that came before."""
+
 _LENGTHS = struct.Struct(">II")
-_END = _LENGTHS.pack(0xFFFFFFFF, 0xFFFFFFFF)
-_BUILD_SECONDS = 300.0
+_GONE = 0xFFFFFFFF
+_END = _LENGTHS.pack(_GONE, _GONE)
 _READ_SECONDS = 10.0
 _READ_BYTES_PER_SECOND = 500_000
 _READ_MEMORY = 2**29
 _WRITER_SECONDS = 2.0
 _LONGEST_COMPLAINT = 200
-_CHUNK = 1000
+_CHUNK = 300
 
 _EXIT_FAILED, _EXIT_IN_USE = 1, 3
 
@@ -49,9 +52,9 @@ def read(path: Path) -> list[gdbm.Entry]:
     """
     gdbm.Library()
     seconds = _READ_SECONDS + _readable_size(path) / _READ_BYTES_PER_SECOND
-    command = _command("read", str(path), str(round(seconds)))
+    words = command("read", str(path), str(round(seconds)))
     try:
-        result = subprocess.run(command, capture_output=True, timeout=seconds, check=False)
+        result = subprocess.run(words, capture_output=True, timeout=seconds, check=False)
     except subprocess.TimeoutExpired:
         raise DamagedDatabase(path, "reading it does not come to an end") from None
     if result.returncode == _EXIT_IN_USE:
@@ -64,49 +67,33 @@ def read(path: Path) -> list[gdbm.Entry]:
         raise DamagedDatabase(path, "reading it ended half-way") from None
 
 
-def build(path: Path, entries: Mapping[bytes, bytes], file: BinaryIO) -> None:
-    """Write the content of a sealed file with `entries` to `file`.
-
-    Raises:
-        BuildFailed: it could not be made. `path` is only named in it.
-        GdbmMissing: libgdbm is not installed.
-    """
-    gdbm.Library()
-    with subprocess.Popen(
-        _command("build"), stdin=subprocess.PIPE, stdout=file, stderr=subprocess.PIPE
-    ) as process:
-        assert process.stdin is not None
-        assert process.stderr is not None
-        guard = threading.Timer(_BUILD_SECONDS, process.kill)
-        guard.start()
-        try:
-            with contextlib.suppress(BrokenPipeError):
-                process.stdin.writelines(packed(entries.items()))
-                process.stdin.close()
-            complaint = process.stderr.read()
-        except BaseException:
-            process.kill()
-            raise
-        finally:
-            guard.cancel()
-    if process.returncode != 0:
-        raise BuildFailed(path, _complaint(process.returncode, complaint))
-
-
 def content(entries: Mapping[bytes, bytes]) -> memoryview:
     """Return a sealed file with `entries`, as bytes. Raises GdbmMissing, GdbmError."""
     return gdbm.build([*entries.items(), (SEAL, seal_of(entries))])
 
 
-def packed(entries: Iterable[gdbm.Entry]) -> Iterator[bytes]:
-    """Yield entries in their form on the wire, piece by piece."""
+def packed(entries: Iterable[tuple[bytes, bytes | None]]) -> Iterator[bytes]:
+    """Yield entries in their form on the wire, in pieces that are soon made."""
     parts: list[bytes] = []
     for key, value in entries:
-        parts += (_LENGTHS.pack(len(key), len(value)), key, value)
+        if value is None:
+            parts += (_LENGTHS.pack(len(key), _GONE), key)
+        else:
+            parts += (_LENGTHS.pack(len(key), len(value)), key, value)
         if len(parts) >= _CHUNK:
             yield b"".join(parts)
             parts.clear()
     yield b"".join(parts) + _END
+
+
+def read_changes(pieces: BinaryIO) -> Iterator[tuple[bytes, bytes | None]]:
+    """Yield what `packed` made, read from a stream. Raises EOFError where it is cut off."""
+    while True:
+        key_size, value_size = _LENGTHS.unpack(_exactly(pieces, _LENGTHS.size))
+        if key_size == _GONE:
+            return
+        key = _exactly(pieces, key_size)
+        yield key, None if value_size == _GONE else _exactly(pieces, value_size)
 
 
 def unpack(data: bytes) -> Iterator[gdbm.Entry]:
@@ -131,10 +118,11 @@ def main(words: list[str]) -> int:
             _bound_yourself(Path(words[1]), int(words[2]))
             sys.stdout.buffer.writelines(packed(_read_all(Path(words[1]))))
         else:
-            entries = dict(unpack(sys.stdin.buffer.read()))
-            sys.stdout.buffer.write(content(entries))
+            from routes.mirror import serve  # noqa: PLC0415 - it needs this module
+
+            serve(socket.socket(fileno=0))
         sys.stdout.buffer.flush()
-    except (gdbm.GdbmError, GdbmMissing, OSError, ValueError, MemoryError) as error:
+    except (gdbm.GdbmError, GdbmMissing, OSError, EOFError, MemoryError) as error:
         sys.stderr.write(f"{error or type(error).__name__}\n")
         in_use = isinstance(error, gdbm.GdbmError) and error.code == gdbm.CANT_BE_READER
         return _EXIT_IN_USE if in_use else _EXIT_FAILED
@@ -155,11 +143,19 @@ def _readable_size(path: Path) -> int:
         return status.st_size
 
 
-def _command(*words: str) -> list[str]:
+def command(*words: str) -> list[str]:
+    """Return the command line of a helper."""
     # -I -S: a short start, and nothing but the standard library and this package in sight.
     root = str(Path(__file__).resolve().parent.parent)
     program = f"import sys; sys.path.insert(0, {root!r}); from routes.helper import main; "
     return [sys.executable, "-I", "-S", "-c", program + "sys.exit(main(sys.argv[1:]))", *words]
+
+
+def _exactly(pieces: BinaryIO, size: int) -> bytes:
+    data = pieces.read(size)
+    if len(data) < size:
+        raise EOFError("entries end half-way")
+    return data
 
 
 def _complaint(status: int, stderr: bytes) -> str:

@@ -5,19 +5,19 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
+from collections import deque
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TypeVar
 
 from routes.apachedb import ApacheDB
+from routes.content import Changes
 from routes.errors import RouteFileError
 
 logger = logging.getLogger(__name__)
 
-Entries = dict[bytes, bytes]
-Change = Callable[[Entries], None]
-Request = tuple[Change, asyncio.Future[None]]
+Request = tuple[Changes, asyncio.Future[None]]
 T = TypeVar("T")
 
 _DEADLINE = 330.0
@@ -70,14 +70,9 @@ class Publisher:
                 for it.
             TimeoutError: the disk is stuck; whether the change is published is not known.
         """
-        stored, gone = self._stored(puts), [self._database.key(key) for key in deletes]
-
-        def change(entries: Entries) -> None:
-            for key in gone:
-                entries.pop(key, None)
-            entries.update(stored)
-
-        await self._request(change)
+        changes: dict[bytes, bytes | None] = {self._database.key(key): None for key in deletes}
+        changes.update(self._stored(puts))
+        await self._request(changes)
 
     async def replace(self, puts: Mapping[str, str]) -> Path | None:
         """Write a fresh file with these routes, and what only the present file has, if usable.
@@ -99,17 +94,17 @@ class Publisher:
             await asyncio.wait([self._worker], timeout=_DEADLINE)
         self._thread.shutdown(wait=False)
 
-    def _stored(self, puts: Mapping[str, str]) -> Entries:
+    def _stored(self, puts: Mapping[str, str]) -> dict[bytes, bytes]:
         database = self._database
         return {database.key(key): database.value(target) for key, target in puts.items()}
 
-    async def _request(self, change: Change) -> None:
+    async def _request(self, changes: Changes) -> None:
         if self._closed:
             raise RuntimeError("the publisher is closed")
         done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         # A caller that was cancelled does not look at its result.
         done.add_done_callback(lambda future: future.cancelled() or future.exception())
-        self._waiting.append((change, done))
+        self._waiting.append((changes, done))
         if self._worker is None:
             self._worker = asyncio.create_task(self._work(), name="publish")
         async with asyncio.timeout(_DEADLINE):
@@ -141,25 +136,36 @@ class Publisher:
             logger.exception("publish failed file=%s", self._database.path)
             _fail(batch, error)
             return
-        for _, done in batch:
-            done.set_result(None)
         if seconds is not None and self._on_publish is not None:
             self._on_publish(seconds)
+        await _succeed(batch)
 
-    def _apply(self, changes: Iterable[Change]) -> float | None:
+    def _apply(self, changes: Iterable[Changes]) -> float | None:
         """Publish `changes`, in the thread; return the seconds, None if there was none to do."""
-        before = self._database.entries
-        entries = dict(before)
+        wanted: dict[bytes, bytes | None] = {}
         for change in changes:
-            change(entries)
-        if entries == before:
+            wanted.update(change)
+        pending = self._database.pending(wanted)
+        if not pending:
             return None
         began = time.perf_counter()
-        self._database.publish(entries)
+        self._database.change(pending)
         return time.perf_counter() - began
 
     async def _in_thread(self, work: Callable[[], T]) -> T:
         return await asyncio.get_running_loop().run_in_executor(self._thread, work)
+
+
+async def _succeed(batch: Iterable[Request]) -> None:
+    """Tell the callers one after the other: what they do next is done between requests."""
+    left = deque(done for _, done in batch)
+    try:
+        while left:
+            left.popleft().set_result(None)
+            await asyncio.sleep(0)
+    finally:
+        for done in left:
+            done.set_result(None)
 
 
 def _fail(batch: Iterable[Request], error: Exception) -> None:

@@ -14,19 +14,21 @@ import os
 import re
 import tempfile
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
 
 from routes import gdbm, helper
+from routes.builder import Builder
+from routes.content import Content
 from routes.errors import BuildFailed, DatabaseInUse
 
 logger = logging.getLogger(__name__)
 
 _PREFIX, _SUFFIX = ".", ".nbgate-new"
-_IN_PROCESS = 1000
-"""Entries. Building a larger file holds the interpreter for more than some ten milliseconds."""
+_IN_PROCESS = 100
+"""Entries. Building a larger file holds the interpreter for more than a millisecond or two."""
 
 _SETTLE_SECONDS = 5.0
 
@@ -55,14 +57,15 @@ def stamp_of(path: Path) -> Stamp | None:
     return Stamp(status.st_ino, status.st_size, status.st_mtime_ns)
 
 
-def publish(path: Path, entries: Mapping[bytes, bytes], mode: int, last: Stamp | None) -> Stamp:
-    """Put a new, sealed file with `entries` in the place of `path`, atomically and durably.
+def publish(path: Path, content: Content, mode: int, last: Stamp | None, builder: Builder) -> Stamp:
+    """Put a new, sealed file with `content` in the place of `path`, atomically and durably.
 
     Args:
         path: the file; its folder exists.
-        entries: all of them, without the seal.
+        content: all entries, without the seal.
         mode: permission bits of the file.
         last: the version published before; None when there is none.
+        builder: makes it when it is large.
 
     Returns:
         The new file's stamp.
@@ -72,7 +75,7 @@ def publish(path: Path, entries: Mapping[bytes, bytes], mode: int, last: Stamp |
     """
     try:
         with _new_file(path) as file:
-            _write(path, file, entries)
+            _write(path, file, content, builder)
             _adorn(file, path, mode)
             _date(file.fileno(), max(_modified(last), _modified(stamp_of(path))))
             os.fsync(file.fileno())
@@ -128,12 +131,12 @@ def _new_file(path: Path) -> Iterator[BinaryIO]:
         raise
 
 
-def _write(path: Path, file: BinaryIO, entries: Mapping[bytes, bytes]) -> None:
-    if len(entries) <= _IN_PROCESS:
-        file.write(helper.content(entries))
+def _write(path: Path, file: BinaryIO, content: Content, builder: Builder) -> None:
+    if len(content) <= _IN_PROCESS:
+        file.write(helper.content(dict(content.pairs())))
         file.flush()
     else:
-        helper.build(path, entries, file)
+        builder.build(path, content, file)
 
 
 def _adorn(file: BinaryIO, path: Path, mode: int) -> None:

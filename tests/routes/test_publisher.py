@@ -5,11 +5,13 @@ import threading
 from collections.abc import AsyncIterator, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from routes import publishing
 from routes.apachedb import ApacheDB, read
+from routes.content import Content
 from routes.errors import BuildFailed, DamagedDatabase
 from routes.keys import InvalidKey, InvalidTarget
 from routes.publisher import Publisher
@@ -52,11 +54,9 @@ def gate(monkeypatch: pytest.MonkeyPatch) -> Gate:
     """The gate before the real publish."""
     gate, original = Gate(), publishing.publish
 
-    def gated(
-        path: Path, entries: Mapping[bytes, bytes], mode: int, last: publishing.Stamp | None
-    ) -> publishing.Stamp:
-        gate.pass_through(entries)
-        return original(path, entries, mode, last)
+    def gated(path: Path, content: Content, *rest: Any) -> publishing.Stamp:
+        gate.pass_through(content)
+        return original(path, content, *rest)
 
     monkeypatch.setattr(publishing, "publish", gated)
     return gate
