@@ -1,11 +1,14 @@
 from __future__ import annotations
 
+import os
 import signal
 
 pytest_plugins = ["tests.support.engine"]
 
 
 def pytest_configure() -> None:
-    """Let child processes be interrupted, also where the tests run as a background job."""
+    """Make children what they are for a user: to be interrupted, and with byte code."""
     # Shells have background jobs ignore SIGINT, and children inherit that.
     signal.signal(signal.SIGINT, signal.default_int_handler)
+    # Hundreds of commands are started, and each would compile all that it imports.
+    os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
