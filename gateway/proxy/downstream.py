@@ -25,10 +25,13 @@ from gateway.proxy.head import (
 from gateway.proxy.interface import Local
 from gateway.proxy.messages import Framing, RequestHead
 from gateway.proxy.repeated import RequestReader
-from gateway.proxy.sockets import has_left, reset_on_close
+from gateway.proxy.sockets import has_left, readable, reset_on_close
 from gateway.proxy.transports import adapted
 
 _LINGER_SECONDS = 5.0
+_DRAINING_LINGER_SECONDS = 1.0
+_QUIET_SECONDS = 1.0
+_QUIET_LOOKS = 5
 _FLUSH_SECONDS = 30.0
 _LOOK_SECONDS = 1.0
 
@@ -61,6 +64,8 @@ class Downstream(asyncio.Protocol):
         "_deadline",
         "_exchange",
         "_heads",
+        "_heard",
+        "_looks",
         "_paused",
         "_peer",
         "_phase",
@@ -80,6 +85,8 @@ class Downstream(asyncio.Protocol):
         self._checked = 0  # so much of it is known to hold no whole head
         self._body: Body | None = None
         self._heads = RequestReader()
+        self._heard = False  # something that is dropped
+        self._looks = 0  # so often yet, at most, is quiet waited for
         self._exchange: Exchange | None = None
         self._paused = 0
         self._pumping = False
@@ -115,6 +122,8 @@ class Downstream(asyncio.Protocol):
         elif self._phase <= _HEAD:
             self._ahead = self._ahead + data if self._ahead else data
             self._pump()
+        else:
+            self._heard = True
 
     def eof_received(self) -> None:
         """See asyncio; the transport closes itself.
@@ -187,12 +196,12 @@ class Downstream(asyncio.Protocol):
     def response_complete(self, *, keep_alive: bool) -> None:
         """The response was written; go on with the next request or close."""
         self._exchange = None
-        if self._body is not None or (self._ahead and not keep_alive):
-            self._linger()
-        elif not keep_alive:
-            self._close()
-        else:
+        if keep_alive and self._body is None:
             self._next()
+        elif self._ahead or self._body is not None or self._may_say_more():
+            self._linger()
+        else:
+            self._close()
 
     def answer(self, problem: Problem, head: RequestHead, request_id: bytes) -> bool:
         """Give the data path's own answer to the request in flight.
@@ -230,6 +239,8 @@ class Downstream(asyncio.Protocol):
         """Close as soon as no request is in flight."""
         if self._phase is _IDLE:
             self._close()
+        elif self._phase is _LINGER and not self._looks:
+            self._close_within(self._linger_seconds())
 
     def abort(self) -> None:
         """Close at once."""
@@ -367,15 +378,41 @@ class Downstream(asyncio.Protocol):
             )
         self._linger()
 
+    def _may_say_more(self) -> bool:
+        """Whether closing at once could meet bytes of the client, and so end in a reset.
+
+        Where one direction can be closed alone, waiting for the client's end costs next to
+        nothing. TLS says both ends at once; there only what has come already is heeded.
+        """
+        return self._transport.can_write_eof() or readable(self._transport)
+
     def _linger(self) -> None:
         """Close without a reset that could overtake the answer (RFC 9112, 9.6)."""
         self._phase = _LINGER
         self._ahead, self._body = b"", None
         if self._paused:
             self._resume(_AHEAD | _FOR_UPSTREAM)
-        if self._transport.can_write_eof() and not self._transport.is_closing():
+        if not self._transport.can_write_eof():
+            self._looks = _QUIET_LOOKS
+            self._deadline.set(_QUIET_SECONDS)
+            return
+        if not self._transport.is_closing():
             self._transport.write_eof()
-        self._close_within(_LINGER_SECONDS)
+        self._close_within(self._linger_seconds())
+
+    def _linger_seconds(self) -> float:
+        if self._transport.get_write_buffer_size():
+            return _FLUSH_SECONDS
+        return _DRAINING_LINGER_SECONDS if self._context.draining else _LINGER_SECONDS
+
+    def _look_for_quiet(self) -> None:
+        """Close TLS when nothing came for a while: what came behind our end would reset it."""
+        self._looks -= 1
+        if self._heard and self._looks:
+            self._heard = False
+            self._deadline.set(_QUIET_SECONDS)
+        else:
+            self._close()
 
     def _close(self) -> None:
         self._phase = _CLOSED
@@ -393,6 +430,8 @@ class Downstream(asyncio.Protocol):
             self._refuse(408, "the head of the request was not complete in time")
         elif self._phase is _IDLE:
             self._close()
+        elif self._phase is _LINGER and self._looks:
+            self._look_for_quiet()
         elif 0 < self._transport.get_write_buffer_size() < self._unsent:
             self._close_within(_FLUSH_SECONDS)  # slow, but it reads
         else:

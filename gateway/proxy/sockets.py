@@ -34,11 +34,21 @@ def has_left(transport: asyncio.BaseTransport) -> bool:
     For a connection that is not read from: the loop would tell otherwise. While the kernel's
     buffer is full, a peer's end cannot arrive, a reset can (`POLLRDHUP`, poll(2); Linux).
     """
+    return _polled(transport, select.POLLRDHUP)
+
+
+def readable(transport: asyncio.BaseTransport) -> bool:
+    """Whether there is something to read that the loop has not read yet, or the peer's end."""
+    return _polled(transport, select.POLLIN)
+
+
+def _polled(transport: asyncio.BaseTransport, event: int) -> bool:
+    """Whether `event`, an error or a reset is there; False when the descriptor is closed."""
     descriptor = _descriptor(transport)
     if descriptor < 0:
-        return False  # connection_lost tells
+        return False
     poll = select.poll()
-    poll.register(descriptor, select.POLLRDHUP)
+    poll.register(descriptor, event)
     return bool(poll.poll(0))
 
 

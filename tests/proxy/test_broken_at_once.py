@@ -8,6 +8,8 @@ import pytest
 
 from tests.proxy.test_smuggled_responses import CUT_OFF, Liar, both_asked
 
+EVERY_LOOP = True
+
 
 @pytest.mark.parametrize("name", CUT_OFF)
 async def test_head_of_a_broken_answer_is_shown(tmp_path: Path, name: str) -> None:

@@ -1,0 +1,117 @@
+"""How connections are closed behind an answer: it arrives whole, and the end comes soon."""
+
+from __future__ import annotations
+
+import asyncio
+from pathlib import Path
+
+import pytest
+
+from gateway.proxy import downstream
+from gateway.proxy.interface import Refuse
+from tests.proxy.harness import Rig
+from tests.proxy.upstreams import Upstream
+from tests.proxy.wire import PATIENCE, Wire, until
+
+EVERY_LOOP = True
+
+GET = b"GET / HTTP/1.1\r\nHost: h\r\n\r\n"
+OLD = b"GET / HTTP/1.0\r\n\r\n"
+LAST = b"GET / HTTP/1.1\r\nHost: h\r\nConnection: close\r\n\r\n"
+LARGE = b"x" * 1_000_000
+ANSWER = b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n"
+
+
+async def answered(server: Wire, body: bytes) -> None:
+    """Answer the request under way."""
+    await server.request()
+    await server.send(ANSWER % len(body) + body)
+
+
+@pytest.mark.parametrize("request_bytes", [OLD, LAST])
+async def test_last_answer_is_whole_though_the_client_says_more(
+    proxy: Rig, upstream: Upstream, request_bytes: bytes
+) -> None:
+    async with await proxy.connect() as client:
+        client.pause()
+        await client.send(request_bytes)
+        await answered(await upstream.take(), LARGE)
+        await until(lambda: proxy.observer.outcomes == ["2xx"])
+        for _ in range(10):
+            await client.send(b"GET /more HTTP/1.1\r\n\r\n")
+        client.resume()
+        assert (await client.response()).body == LARGE
+        assert await client.rest() == b""
+    assert len(proxy.gate.seen) == 1
+
+
+async def test_refusal_is_whole_though_the_client_says_more(proxy: Rig) -> None:
+    proxy.gate.rule = lambda head, client: Refuse(424, "cold", "x" * 500_000)
+    async with await proxy.connect() as client:
+        client.pause()
+        await client.send(LAST)
+        await until(lambda: proxy.observer.outcomes == ["4xx"])
+        await client.send(LAST)
+        client.resume()
+        assert len((await client.response()).body) > 500_000
+        assert await client.rest() == b""
+
+
+async def test_slow_client_has_time_for_its_last_answer(
+    proxy: Rig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(downstream, "_LINGER_SECONDS", 0.0)
+    proxy.gate.rule = lambda head, client: Refuse(424, "cold", "x" * 20_000_000)
+    async with await proxy.connect() as client:
+        client.pause()
+        await client.send(LAST)
+        await until(lambda: proxy.observer.outcomes == ["4xx"])
+        proxy.gate.rule = lambda head, client: Refuse(424, "cold", "")
+        assert (await proxy.ask(LAST)).status == 424
+        client.resume()
+        assert len((await client.response()).body) > 20_000_000
+
+
+async def test_answer_in_a_drain_is_whole_though_the_client_says_more(
+    proxy: Rig, upstream: Upstream
+) -> None:
+    async with await proxy.connect() as client, await proxy.connect() as idle:
+        client.pause()
+        await client.send(GET)
+        server = await upstream.take()
+        await server.head()
+        stopping = asyncio.create_task(proxy.proxy.stop(grace=PATIENCE), name="stop")
+        assert await idle.gone()
+        await server.send(ANSWER % len(LARGE) + LARGE)
+        await until(lambda: proxy.observer.outcomes == ["2xx"])
+        await client.send(GET)
+        client.resume()
+        answer = await client.response()
+        assert (answer.body, answer.one(b"connection")) == (LARGE, b"close")
+        assert await client.rest() == b""
+    await stopping
+    assert len(proxy.gate.seen) == 1
+
+
+def descriptors() -> int:
+    """Return how many descriptors this process has."""
+    return sum(1 for _ in Path("/proc/self/fd").iterdir())
+
+
+async def test_connection_is_gone_as_soon_as_the_client_closes(
+    proxy: Rig, upstream: Upstream, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(downstream, "_LINGER_SECONDS", 3600.0)
+    async with await proxy.connect() as client:
+        await client.send(GET)
+        server = await upstream.take()
+        await answered(server, b"ok")
+        await client.response()
+        before = descriptors()
+        for request in (OLD, LAST):
+            async with await proxy.connect() as other:
+                await other.send(request)
+                await answered(server, b"ok")
+                assert (await other.response()).body == b"ok"
+                assert await other.rest() == b""
+            await until(lambda: descriptors() == before)
