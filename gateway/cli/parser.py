@@ -19,6 +19,7 @@ runs it; the other commands talk to the running gateway over its management API.
 
 _NOUNS = {
     "serve": "run the gateway",
+    "proxy": "run the proxy of a JupyterHub",
     "notebook": "make, start, stop, lock and open notebooks",
     "project": "add and change projects and courses",
     "route": "look at and change routes, check and rebuild the route file",

@@ -1,0 +1,105 @@
+"""The metrics in Prometheus' text format: CHP's names, and nbgate's beside them.
+
+Rendered by hand: its counters have no `_total`, and the library would cost every proxy memory.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator, Mapping
+
+from aiohttp import web
+
+from gateway.chp.tally import Tally
+from gateway.traffic import Traffic
+
+TEXT = "text/plain; version=0.0.4; charset=utf-8"
+_PAGE = os.sysconf("SC_PAGE_SIZE")
+_TICKS = os.sysconf("SC_CLK_TCK")
+
+
+class Exposition:
+    """What is shown at a scrape.
+
+    Args:
+        tally: this mode's counts.
+        traffic: the data path's.
+        routes: returns how many there are.
+    """
+
+    def __init__(self, tally: Tally, traffic: Traffic, routes: Callable[[], int]) -> None:
+        self._tally = tally
+        self._traffic = traffic
+        self._routes = routes
+
+    def application(self) -> web.Application:
+        """Return the aiohttp application."""
+        app = web.Application()
+        app.router.add_get("/metrics", self._show)
+        return app
+
+    def render(self) -> str:
+        """Return all of it."""
+        return "".join(f"{line}\n" for part in self._parts() for line in part)
+
+    async def _show(self, request: web.Request) -> web.Response:
+        return web.Response(body=self.render().encode(), headers={"Content-Type": TEXT})
+
+    def _parts(self) -> Iterator[Iterator[str]]:
+        tally, traffic = self._tally, self._traffic
+        yield _one("api_route_get", "counter", "Listings of all routes", tally.listed)
+        yield _one("api_route_add", "counter", "Routes set through the API", tally.added)
+        yield _one("api_route_delete", "counter", "Routes removed through the API", tally.deleted)
+        yield _summary(
+            "find_target_for_req", "Seconds to find a route", tally.lookups, tally.lookup_seconds
+        )
+        # One number is stored: it takes no time that could be measured.
+        yield _summary("last_activity_updating", "Answers that were activity", tally.activity, 0.0)
+        yield _one("requests_ws", "counter", "Requests for a WebSocket", tally.websockets)
+        yield _one("requests_web", "counter", "Other requests", tally.requests)
+        yield _many("requests_proxy", "Answers by status", "status", tally.statuses)
+        yield _many("requests_api", "Answers of the API by status", "status", tally.api_statuses)
+        yield _one("nbgate_routes", "gauge", "Routes in the table", self._routes())
+        yield _many("nbgate_requests_total", "Requests by outcome", "outcome", traffic.outcomes)
+        yield _one(
+            "nbgate_requests_in_flight", "gauge", "Requests being answered", traffic.in_flight
+        )
+        yield _one("nbgate_websockets_open", "gauge", "Open WebSockets", traffic.websockets)
+        yield from _process()
+
+
+def _one(name: str, kind: str, text: str, value: float) -> Iterator[str]:
+    yield f"# HELP {name} {text}"
+    yield f"# TYPE {name} {kind}"
+    yield f"{name} {value}"
+
+
+def _many(
+    name: str, text: str, label: str, values: Mapping[int, int] | Mapping[str, int]
+) -> Iterator[str]:
+    yield f"# HELP {name} {text}"
+    yield f"# TYPE {name} counter"
+    for key, value in sorted(values.items()):
+        yield f'{name}{{{label}="{key}"}} {value}'
+
+
+def _summary(name: str, text: str, count: int, total: float) -> Iterator[str]:
+    yield f"# HELP {name} {text}"
+    yield f"# TYPE {name} summary"
+    yield f"{name}_sum {total}"
+    yield f"{name}_count {count}"
+
+
+def _process() -> Iterator[Iterator[str]]:
+    """What /proc says of this process, under the names that every client library has."""
+    try:
+        with open("/proc/self/stat", encoding="ascii") as file:  # noqa: PTH123
+            fields = file.read().rpartition(")")[2].split()
+        descriptors = len(os.listdir("/proc/self/fd"))  # noqa: PTH208
+    except OSError:
+        return
+    cpu = (int(fields[11]) + int(fields[12])) / _TICKS
+    memory = int(fields[21]) * _PAGE
+    yield _one("process_cpu_seconds_total", "counter", "CPU time used", cpu)
+    yield _one("process_resident_memory_bytes", "gauge", "Resident memory", memory)
+    yield _one("process_open_fds", "gauge", "Open file descriptors", descriptors)

@@ -1,0 +1,384 @@
+"""The command line and the environment, as configurable-http-proxy has them. No I/O but one file.
+
+Numbers of time are milliseconds there; in Options they are seconds. What cannot be meant here
+fails with one line.
+"""
+
+from __future__ import annotations
+
+import argparse
+import ipaddress
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from gateway.errors import InvalidInput
+from gateway.proxy.headers import Field
+
+Namespace = argparse.Namespace
+Group = argparse._ArgumentGroup
+_NAME = re.compile(rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]+")
+_CONTROL = re.compile(rb"[\x00-\x08\x0a-\x1f\x7f]")
+LEVELS = ("debug", "info", "warn", "error")
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where to listen.
+
+    Attributes:
+        host: "" for all addresses.
+        port: 0 for none of its own: any free one.
+        path: of a Unix socket; "" for host and port.
+    """
+
+    host: str = ""
+    port: int = 0
+    path: str = ""
+
+    def __str__(self) -> str:
+        if self.path:
+            return self.path
+        host = f"[{self.host}]" if ":" in self.host else self.host or "*"
+        return f"{host}:{self.port}"
+
+
+@dataclass(frozen=True, slots=True)
+class TlsFiles:
+    """PEM files, and how they are used.
+
+    Attributes:
+        flags: the prefix of the flags that named them, for messages.
+        key, cert, ca: paths; "" for none.
+        passphrase: of the key; "" for none.
+        ask: clients must have a certificate that `ca` vouches for.
+        protocol, ciphers, dhparam: as OpenSSL names them; "" for the defaults.
+        verify: the other side's certificate is checked.
+    """
+
+    flags: str
+    key: str = ""
+    cert: str = ""
+    ca: str = ""
+    passphrase: str = field(default="", repr=False)
+    ask: bool = False
+    protocol: str = ""
+    ciphers: str = ""
+    dhparam: str = ""
+    verify: bool = True
+
+    @property
+    def given(self) -> bool:
+        """Whether a certificate or a key was named."""
+        return bool(self.key or self.cert)
+
+
+@dataclass(frozen=True, slots=True)
+class Options:
+    """What the proxy was told; times in seconds, None for no bound."""
+
+    public: Place
+    api: Place
+    metrics: Place | None
+    token: str = field(repr=False)
+    tls: TlsFiles
+    api_tls: TlsFiles
+    client_tls: TlsFiles
+    default_target: str
+    error_target: str
+    error_path: str
+    redirect_port: int | None
+    redirect_to: int
+    pid_file: str
+    x_forward: bool
+    prepend_path: bool
+    include_prefix: bool
+    auto_rewrite: bool
+    change_origin: bool
+    protocol_rewrite: str
+    custom_headers: tuple[Field, ...]
+    host_routing: bool
+    log_level: str
+    timeout: float | None
+    proxy_timeout: float | None
+    keep_alive_timeout: float
+
+
+def add_options(parser: argparse.ArgumentParser) -> None:
+    """Add every option to `parser`."""
+    _add_listening(parser)
+    _add_tls(parser)
+    _add_routing(parser)
+    _add_running(parser)
+
+
+def _add_listening(parser: argparse.ArgumentParser) -> None:
+    group = parser.add_argument_group("where to listen")
+    _value(group, "--ip", "address or name to listen on; default: all addresses")
+    _value(group, "--port", "port to listen on; default: 8000", of=_port)
+    _value(group, "--socket", "Unix socket to listen on, in place of --ip and --port")
+    _value(group, "--api-ip", "address of the REST API; default: localhost")
+    _value(group, "--api-port", "port of the REST API; default: --port plus one", of=_port)
+    _value(
+        group, "--api-socket", "Unix socket of the REST API, in place of --api-ip and --api-port"
+    )
+    _value(group, "--metrics-ip", "address of the metrics; default: all addresses")
+    _value(group, "--metrics-port", "port of the metrics; default: no metrics", of=_port)
+    _value(group, "--metrics-socket", "Unix socket of the metrics, in place of ip and port")
+    _value(group, "--redirect-port", "port for HTTP that sends clients on to HTTPS", of=_port)
+    _value(group, "--redirect-to", "port that they are sent to; default: --port", of=_port)
+
+
+def _add_tls(parser: argparse.ArgumentParser) -> None:
+    for prefix, title in (("", "TLS"), ("api-", "TLS of the REST API")):
+        group = parser.add_argument_group(title)
+        _value(group, f"--{prefix}ssl-key", "PEM file with the private key")
+        _value(group, f"--{prefix}ssl-cert", "PEM file with the certificate and its chain")
+        _value(group, f"--{prefix}ssl-ca", "PEM file with the authorities of clients' certificates")
+        _flag(group, f"--{prefix}ssl-request-cert", "ask clients for a certificate")
+        _flag(
+            group,
+            f"--{prefix}ssl-reject-unauthorized",
+            "turn clients without a valid one away; asking does so by itself",
+        )
+        if not prefix:
+            _value(group, "--ssl-protocol", "the one version to speak, e.g. TLSv1_2; default: any")
+            _value(group, "--ssl-ciphers", "cipher list for TLS 1.2; default: OpenSSL's")
+            _value(group, "--ssl-dhparam", "PEM file with Diffie-Hellman parameters")
+    group = parser.add_argument_group("TLS towards targets")
+    _value(group, "--client-ssl-key", "PEM file with the key of this proxy as a client")
+    _value(group, "--client-ssl-cert", "PEM file with its certificate")
+    _value(group, "--client-ssl-ca", "PEM file with the authorities of targets' certificates")
+    _flag(group, "--client-ssl-request-cert", "accepted, and without effect: targets have one")
+    _flag(group, "--client-ssl-reject-unauthorized", "accepted, and always so but for --insecure")
+    _flag(group, "--insecure", "do not check the certificates of targets")
+
+
+def _add_routing(parser: argparse.ArgumentParser) -> None:
+    group = parser.add_argument_group("where requests go, and what is changed on the way")
+    _value(group, "--default-target", "URL for what no other route is for")
+    _value(group, "--error-target", "URL that has a page for each error status")
+    _value(group, "--error-path", "folder with error pages: 404.html, 503.html, error.html")
+    _flag(group, "--host-routing", "the first segment of a route is the host")
+    _off(group, "--no-include-prefix", "cut the prefix of the route off the path")
+    _off(group, "--no-prepend-path", "do not put the path of the target before the path")
+    _off(group, "--no-x-forward", "leave the X-Forwarded-* headers alone")
+    _flag(group, "--change-origin", "send the target's name as Host")
+    _flag(group, "--auto-rewrite", "put the client's host into a Location that names the target")
+    _value(group, "--protocol-rewrite", "and this scheme: http or https")
+    group.add_argument(
+        "--custom-header",
+        metavar="NAME:VALUE",
+        action="append",
+        default=[],
+        help="a header for targets; repeat it for more",
+    )
+
+
+def _add_running(parser: argparse.ArgumentParser) -> None:
+    group = parser.add_argument_group("how it runs")
+    _value(group, "--timeout", "ms until a request is given up; default: never", of=_millis)
+    _value(
+        group,
+        "--proxy-timeout",
+        "ms that a target has until its answer begins; default: no bound",
+        of=_millis,
+    )
+    _value(
+        group,
+        "--keep-alive-timeout",
+        "ms that an idle connection is kept; default: 5000",
+        of=_millis,
+    )
+    _value(group, "--pid-file", "file to write the process id to")
+    _value(group, "--log-level", "debug, info, warn or error; default: info")
+    group.add_argument(
+        "--storage-backend",
+        metavar="VALUE",
+        help="refused: it names a Node.js module; routes are kept in memory here",
+    )
+
+
+def _value(group: Group, flag: str, text: str, of: Callable[[str], object] = str) -> None:
+    group.add_argument(flag, metavar="VALUE", type=of, help=text)
+
+
+def _flag(group: Group, flag: str, text: str) -> None:
+    group.add_argument(flag, action="store_true", help=text)
+
+
+def _off(group: Group, flag: str, text: str) -> None:
+    name = flag.removeprefix("--no-").replace("-", "_")
+    group.add_argument(flag, dest=name, action="store_false", help=text)
+
+
+def options_of(args: Namespace, environ: Mapping[str, str]) -> Options:
+    """Return what was asked for.
+
+    Args:
+        args: what a parser with add_options made of the command line.
+        environ: CONFIGPROXY_AUTH_TOKEN and its kin.
+
+    Raises:
+        InvalidInput: options that contradict each other, or make no sense here.
+    """
+    _check(args)
+    public = Place(path=args.socket) if args.socket else Place(_address(args.ip), args.port or 8000)
+    token = _token(environ)
+    tls = _tls_of(args, "ssl", environ.get("CONFIGPROXY_SSL_KEY_PASSPHRASE", ""))
+    if args.redirect_port is not None and not tls.given:
+        raise InvalidInput(
+            "--redirect-port sends clients on to HTTPS, for which there is no certificate; "
+            "name one with --ssl-key and --ssl-cert"
+        )
+    return Options(
+        public=public,
+        api=_api_of(args, public, token),
+        metrics=_metrics_of(args),
+        token=token,
+        tls=tls,
+        api_tls=_tls_of(args, "api_ssl", environ.get("CONFIGPROXY_API_SSL_KEY_PASSPHRASE", "")),
+        client_tls=TlsFiles(
+            "--client-ssl",
+            args.client_ssl_key or "",
+            args.client_ssl_cert or "",
+            args.client_ssl_ca or "",
+            verify=not args.insecure,
+        ),
+        default_target=args.default_target or "",
+        error_target=args.error_target or "",
+        error_path=args.error_path or "",
+        redirect_port=args.redirect_port,
+        redirect_to=args.redirect_to or public.port,
+        pid_file=args.pid_file or "",
+        x_forward=args.x_forward,
+        prepend_path=args.prepend_path,
+        include_prefix=args.include_prefix,
+        auto_rewrite=args.auto_rewrite,
+        change_origin=args.change_origin,
+        protocol_rewrite=(args.protocol_rewrite or "").removesuffix(":"),
+        custom_headers=tuple(_custom(text) for text in args.custom_header),
+        host_routing=args.host_routing,
+        log_level=args.log_level or "info",
+        timeout=args.timeout,
+        proxy_timeout=args.proxy_timeout,
+        keep_alive_timeout=5.0 if args.keep_alive_timeout is None else args.keep_alive_timeout,
+    )
+
+
+def _check(args: Namespace) -> None:
+    if args.storage_backend is not None:
+        raise InvalidInput(
+            "--storage-backend names a Node.js module, which cannot run here; routes are kept in "
+            "memory, and JupyterHub sets them again after a restart"
+        )
+    if args.error_target and args.error_path:
+        raise InvalidInput("--error-target and --error-path exclude each other; give one of them")
+    for prefix in ("", "api_", "metrics_"):
+        socket, ip, port = (getattr(args, prefix + name) for name in ("socket", "ip", "port"))
+        if socket and (ip is not None or port is not None):
+            flag = "--" + prefix.replace("_", "-")
+            raise InvalidInput(
+                f"{flag}socket is in place of {flag}ip and {flag}port; give either it or them"
+            )
+    if (args.log_level or "info").lower() not in LEVELS:
+        raise InvalidInput(f"--log-level {args.log_level!r} is none of {', '.join(LEVELS)}")
+    if (args.protocol_rewrite or "http").removesuffix(":") not in ("http", "https"):
+        raise InvalidInput("--protocol-rewrite is http or https")
+
+
+def _api_of(args: Namespace, public: Place, token: str) -> Place:
+    if args.api_socket:
+        return Place(path=args.api_socket)
+    host = "localhost" if args.api_ip is None else _address(args.api_ip)
+    if not token and not _on_loopback(host):
+        raise InvalidInput(
+            f"the REST API would listen on {host or 'all addresses'} without a token, open to "
+            f"everybody; set CONFIGPROXY_AUTH_TOKEN, or leave --api-ip at localhost"
+        )
+    return Place(host, args.api_port or (public.port + 1 if public.port else 8001))
+
+
+def _metrics_of(args: Namespace) -> Place | None:
+    if args.metrics_socket:
+        return Place(path=args.metrics_socket)
+    if args.metrics_port is None:
+        return None
+    return Place(_address(args.metrics_ip), args.metrics_port)
+
+
+def _tls_of(args: Namespace, prefix: str, passphrase: str) -> TlsFiles:
+    def named(name: str) -> str:
+        return getattr(args, f"{prefix}_{name}") or ""
+
+    flags = "--" + prefix.replace("_", "-")
+    files = TlsFiles(
+        flags,
+        named("key"),
+        named("cert"),
+        named("ca"),
+        passphrase,
+        getattr(args, f"{prefix}_request_cert"),
+        args.ssl_protocol or "",
+        args.ssl_ciphers or "",
+        args.ssl_dhparam or "",
+    )
+    if bool(files.key) != bool(files.cert):
+        raise InvalidInput(f"{flags}-key and {flags}-cert go together; give both")
+    if files.ask and not files.ca:
+        raise InvalidInput(
+            f"{flags}-request-cert needs {flags}-ca, the authorities of clients' certificates"
+        )
+    return files
+
+
+def _token(environ: Mapping[str, str]) -> str:
+    token, path = environ.get("CONFIGPROXY_AUTH_TOKEN", ""), ""
+    if not token:
+        path = environ.get("CONFIGPROXY_AUTH_TOKEN_FILE", "")
+    if path:
+        try:
+            token = Path(path).read_text(encoding="utf-8").strip()
+        except (OSError, UnicodeDecodeError) as error:
+            raise InvalidInput(
+                f"cannot read {path}, which CONFIGPROXY_AUTH_TOKEN_FILE names: {error}"
+            ) from error
+        if not token:
+            raise InvalidInput(f"{path}, which CONFIGPROXY_AUTH_TOKEN_FILE names, is empty")
+    return token
+
+
+def _custom(text: str) -> Field:
+    name, colon, value = text.strip().partition(":")
+    field = (name.strip().encode(), value.strip().encode("utf-8"))
+    if not colon or not field[0]:
+        raise InvalidInput(f"A colon was expected in custom header: {text.strip()}")
+    if not _NAME.fullmatch(field[0]) or _CONTROL.search(field[1]):
+        raise InvalidInput(f"--custom-header {text.strip()!r} is no header field; write NAME:VALUE")
+    return field
+
+
+def _address(text: str | None) -> str:
+    return "" if text in (None, "*") else str(text)
+
+
+def _on_loopback(host: str) -> bool:
+    if host == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
+
+
+def _port(text: str) -> int:
+    if not (text.isascii() and text.isdigit() and 0 < int(text) < 65536):
+        raise argparse.ArgumentTypeError(f"{text!r} is no port from 1 to 65535")
+    return int(text)
+
+
+def _millis(text: str) -> float | None:
+    if not (text.isascii() and text.isdigit() and len(text) < 13):
+        raise argparse.ArgumentTypeError(f"{text!r} is no number of milliseconds")
+    return int(text) / 1000 or None

@@ -1,0 +1,268 @@
+"""The composition root of this mode: Options → a running proxy."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import os
+import signal
+import ssl
+import time
+from collections.abc import AsyncIterator, Callable
+from pathlib import Path
+
+from aiohttp import web
+
+from gateway.chp import logs
+from gateway.chp.api import RoutesApi
+from gateway.chp.book import RouteBook
+from gateway.chp.errorpages import ErrorPages
+from gateway.chp.exchange import exchanges
+from gateway.chp.gate import HostGate, OpenGate, TimedGate
+from gateway.chp.headers import Appending, PlainRules, Rewriting
+from gateway.chp.metrics import Exposition
+from gateway.chp.options import Options, Place, TlsFiles
+from gateway.chp.redirect import serve_redirect
+from gateway.chp.sockets import remove, told, unix_socket
+from gateway.chp.tally import Tally
+from gateway.chp.tls import Renewed, client_context, server_context, watch
+from gateway.errors import InvalidInput
+from gateway.loop import run as run_loop
+from gateway.proxy.context import Manner
+from gateway.proxy.interface import Gate, ProxyLimits
+from gateway.proxy.server import ProxyServer
+from gateway.traffic import Traffic
+from routes.keys import InvalidTarget, Target, parse_target
+
+logger = logging.getLogger(__name__)
+
+STOPPED = 2
+"""The exit code after SIGTERM or SIGINT, as callers of configurable-http-proxy know it."""
+
+_CONNECT_SECONDS = 10.0
+_DRAIN_SECONDS = 5.0
+_API_GRACE_SECONDS = 1.0
+
+
+def run(options: Options) -> int:
+    """Serve until SIGTERM or SIGINT; return the exit code.
+
+    Raises:
+        InvalidInput: the proxy cannot start; one line for people.
+    """
+    logs.configure(options.log_level)
+    run_loop(_serve(options))
+    return STOPPED
+
+
+async def _serve(options: Options) -> None:
+    stopping = asyncio.Event()
+    loop = asyncio.get_running_loop()
+
+    def stop(number: signal.Signals) -> None:
+        logger.warning("Interrupted" if number is signal.SIGINT else "Terminated")
+        if stopping.is_set():
+            os._exit(STOPPED)  # told twice: at once
+        stopping.set()
+
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stop, number)
+    async with running(options):
+        await stopping.wait()
+
+
+class Proxy:
+    """The parts of a running proxy.
+
+    Args:
+        options: what it was told.
+
+    Attributes:
+        book: the routes.
+        server: the data path.
+
+    Raises:
+        InvalidInput: an option cannot be used.
+    """
+
+    def __init__(self, options: Options) -> None:
+        self.options = options
+        self.tally, self.traffic = Tally(), Traffic()
+        self.upstream_tls = _renewed(options.client_tls, client_context)
+        self.book = RouteBook(
+            by_host=options.host_routing,
+            prepend_path=options.prepend_path,
+            retired=self._forget,
+        )
+        self.pages = ErrorPages(
+            _target(options.error_target, "--error-target") if options.error_target else None,
+            Path(options.error_path) if options.error_path else None,
+            lambda: self.server.pool.tls,
+        )
+        rules = PlainRules(_rewriting(options))
+        self.server = ProxyServer(
+            self._gate(),
+            _limits(options),
+            None,
+            self.traffic,
+            manner=Manner(
+                rules,
+                Appending(enabled=options.x_forward),
+                exchanges(rules, self.pages, self.tally),
+            ),
+        )
+        self.renew()
+        if options.default_target:
+            _target(options.default_target, "--default-target")
+            self.book.put("/", {"target": options.default_target})
+            logger.info("Route added / -> %s", options.default_target)
+
+    def renew(self) -> None:
+        """Speak TLS with targets by the files as they are now."""
+        if self.upstream_tls is not None:
+            self.server.pool.tls = self.upstream_tls.current
+
+    def _gate(self) -> Gate:
+        kind = HostGate if self.options.host_routing else OpenGate
+        gate = kind(self.book.table)
+        if self.options.metrics is None:
+            return gate
+        return TimedGate(gate, time.perf_counter, self.tally.looked_up)
+
+    def _forget(self, target: Target) -> None:
+        self.server.forget(target)
+
+
+@contextlib.asynccontextmanager
+async def running(options: Options) -> AsyncIterator[Proxy]:
+    """Run a proxy: it listens when entered, and is drained and closed when left.
+
+    Raises:
+        InvalidInput: it cannot start.
+    """
+    async with contextlib.AsyncExitStack() as stack:
+        proxy = Proxy(options)
+        stack.push_async_callback(proxy.pages.close)
+        if proxy.upstream_tls is not None:
+            _watch(proxy.upstream_tls, stack, proxy.renew)
+        if not options.token:
+            logger.warning("REST API is not authenticated.")
+        if options.pid_file:
+            _write_pid(options.pid_file, stack)
+        await _serve_api(proxy, stack)
+        if options.metrics is not None:
+            shown = Exposition(proxy.tally, proxy.traffic, lambda: len(proxy.book))
+            await _serve_app(shown.application(), options.metrics, None, stack)
+            logger.info("Serve metrics at http://%s/metrics", options.metrics)
+        await _serve_public(proxy, stack)
+        if options.redirect_port is not None:
+            await serve_redirect(options, stack)
+        yield proxy
+
+
+async def _serve_public(proxy: Proxy, stack: contextlib.AsyncExitStack) -> None:
+    options, place = proxy.options, proxy.options.public
+    tls = _listening(options.tls, stack)
+    if place.path:
+        listener = unix_socket(place.path)
+        stack.callback(remove, place.path)
+        await proxy.server.start(sock=listener, tls=tls)
+    else:
+        with told(place):
+            await proxy.server.start(place.host or None, place.port, tls=tls)
+    stack.push_async_callback(proxy.server.stop, _DRAIN_SECONDS)
+    scheme = "https" if tls else "http"
+    goal = options.default_target or "(no default)"
+    logger.info("Proxying %s://%s to %s", scheme, place, goal)
+
+
+async def _serve_api(proxy: Proxy, stack: contextlib.AsyncExitStack) -> None:
+    options = proxy.options
+    app = RoutesApi(proxy.book, proxy.tally, options.token).application()
+    tls = _listening(options.api_tls, stack)
+    await _serve_app(app, options.api, tls, stack, private=not options.token)
+    logger.info("Proxy API at %s://%s/api/routes", "https" if tls else "http", options.api)
+
+
+async def _serve_app(
+    app: web.Application,
+    place: Place,
+    tls: ssl.SSLContext | None,
+    stack: contextlib.AsyncExitStack,
+    *,
+    private: bool = False,
+) -> None:
+    runner = web.AppRunner(app, access_log=None, shutdown_timeout=_API_GRACE_SECONDS)
+    await runner.setup()
+    stack.push_async_callback(runner.cleanup)
+    if place.path:
+        listener = unix_socket(place.path, private=private)
+        stack.callback(remove, place.path)
+        await web.SockSite(runner, listener, ssl_context=tls).start()
+    else:
+        with told(place):
+            await web.TCPSite(runner, place.host or None, place.port, ssl_context=tls).start()
+
+
+def _listening(files: TlsFiles, stack: contextlib.AsyncExitStack) -> ssl.SSLContext | None:
+    if not files.given:
+        return None
+    renewed = Renewed(files, server_context)
+    _watch(renewed, stack, lambda: None)
+    return renewed.listening
+
+
+def _watch(renewed: Renewed, stack: contextlib.AsyncExitStack, then: Callable[[], None]) -> None:
+    chore = asyncio.get_running_loop().create_task(watch(renewed, then), name="watch TLS files")
+    stack.push_async_callback(_ended, chore)
+
+
+async def _ended(chore: asyncio.Task[None]) -> None:
+    chore.cancel()
+    with contextlib.suppress(asyncio.CancelledError):
+        await chore
+
+
+def _renewed(files: TlsFiles, make: Callable[[TlsFiles], ssl.SSLContext]) -> Renewed | None:
+    """Return a context for targets; None where the defaults do, which are costly to load."""
+    wanted = files.given or files.ca or not files.verify
+    return Renewed(files, make) if wanted else None
+
+
+def _rewriting(options: Options) -> Rewriting:
+    return Rewriting(
+        x_forward=options.x_forward,
+        include_prefix=options.include_prefix,
+        by_host=options.host_routing,
+        change_origin=options.change_origin,
+        custom=options.custom_headers,
+        auto_rewrite=options.auto_rewrite,
+        protocol=options.protocol_rewrite,
+    )
+
+
+def _limits(options: Options) -> ProxyLimits:
+    bounds = [bound for bound in (options.timeout, options.proxy_timeout) if bound is not None]
+    return ProxyLimits(
+        keepalive_timeout=options.keep_alive_timeout,
+        connect_timeout=min([_CONNECT_SECONDS, *bounds]),
+        response_timeout=min(bounds, default=None),
+    )
+
+
+def _target(text: str, flag: str) -> Target:
+    try:
+        return parse_target(text, tls=True)
+    except InvalidTarget as error:
+        raise InvalidInput(f"{flag}: {error}") from error
+
+
+def _write_pid(path: str, stack: contextlib.AsyncExitStack) -> None:
+    file = Path(path)
+    try:
+        file.write_text(str(os.getpid()), encoding="ascii")
+    except OSError as error:
+        raise InvalidInput(f"--pid-file: cannot write {path}: {error.strerror}") from error
+    logger.info("Writing pid %s to %s", os.getpid(), path)
+    stack.callback(file.unlink, missing_ok=True)

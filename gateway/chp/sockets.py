@@ -1,0 +1,73 @@
+"""Listening sockets for places that the command line named."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import socket
+import stat
+from collections.abc import Iterator
+
+from gateway.chp.options import Place
+from gateway.errors import InvalidInput
+
+
+def unix_socket(path: str, *, private: bool = False) -> socket.socket:
+    """Return a Unix socket bound at `path`; one that nobody listens on any more is replaced.
+
+    Args:
+        path: where.
+        private: for this user alone.
+
+    Raises:
+        InvalidInput: somebody listens there, or it cannot be had.
+    """
+    with told(Place(path=path)):
+        _remove_stale(path)
+        listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        try:
+            before = os.umask(0o177) if private else None
+            try:
+                listener.bind(path)
+            finally:
+                if before is not None:
+                    os.umask(before)
+        except OSError:
+            listener.close()
+            raise
+    listener.setblocking(False)
+    return listener
+
+
+@contextlib.contextmanager
+def told(place: Place) -> Iterator[None]:
+    """Turn an OSError into one line about `place`."""
+    try:
+        yield
+    except OSError as error:
+        raise InvalidInput(f"cannot listen on {place}: {error.strerror or error}") from error
+
+
+def remove(path: str) -> None:
+    """Remove a socket that was ours."""
+    with contextlib.suppress(OSError):
+        os.unlink(path)  # noqa: PTH108
+
+
+def _remove_stale(path: str) -> None:
+    try:
+        found = os.stat(path)  # noqa: PTH116
+    except FileNotFoundError:
+        return
+    if not stat.S_ISSOCK(found.st_mode):
+        raise FileExistsError(0, "there is something else than a socket")
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:
+        probe.setblocking(False)
+        try:
+            probe.connect(path)
+        except ConnectionRefusedError:
+            os.unlink(path)  # noqa: PTH108
+            return
+        except BlockingIOError:
+            pass
+    raise FileExistsError(0, "another process listens there")

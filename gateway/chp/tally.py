@@ -1,0 +1,37 @@
+"""What this mode counts besides gateway.traffic: plain numbers, since it counts each request."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from dataclasses import dataclass, field
+
+
+@dataclass(slots=True)
+class Tally:
+    """Counts since the start.
+
+    Attributes:
+        requests: that ask for no upgrade.
+        websockets: that do.
+        statuses: answers to clients, by status; upgrades that succeeded are not among them.
+        api_statuses: answers of the API, by status.
+        listed, added, deleted: operations of the API: all routes told, one set, one removed.
+        lookups: routes looked up for requests; `lookup_seconds` what they took together.
+        activity: answers that counted as activity.
+    """
+
+    requests: int = 0
+    websockets: int = 0
+    statuses: defaultdict[int, int] = field(default_factory=lambda: defaultdict(int))
+    api_statuses: defaultdict[int, int] = field(default_factory=lambda: defaultdict(int))
+    listed: int = 0
+    added: int = 0
+    deleted: int = 0
+    lookups: int = 0
+    lookup_seconds: float = 0.0
+    activity: int = 0
+
+    def looked_up(self, seconds: float) -> None:
+        """Count a lookup."""
+        self.lookups += 1
+        self.lookup_seconds += seconds
