@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from tests.support.engine import ROOT
+from tests.support.waiting import PATIENCE
 
 SCRIPTS = ROOT / "tests/support/system"
 TOOLS = (
@@ -47,16 +48,18 @@ class Machine:
         path.write_text(f'#!/bin/bash\necho "{name} $*" >> {self.tree}/calls\n{script}\n')
         path.chmod(0o755)
 
-    def run(self, script: str, **environment: str) -> subprocess.CompletedProcess[str]:
-        """Run one of the scripts."""
+    def run(
+        self, script: str, *before: str, **environment: str
+    ) -> subprocess.CompletedProcess[str]:
+        """Run one of the scripts; `before` is a command that runs another, with its arguments."""
         return subprocess.run(
-            ["bash", str(self.tree / "tests/support/system" / script)],
+            [*before, "bash", str(self.tree / "tests/support/system" / script)],
             env={"PATH": str(self.commands), "HOME": str(self.tree), **environment},
             stdin=subprocess.DEVNULL,
             capture_output=True,
             text=True,
             check=False,
-            timeout=60,
+            timeout=PATIENCE,
         )
 
     def calls(self) -> list[str]:
@@ -166,15 +169,18 @@ def test_in_ci_an_engine_that_is_missing_fails(ready: Machine) -> None:
     assert ready.calls()[-1] == ".venv/bin/python -m pytest -m engine or browser"
 
 
-def test_interrupted_run_stops_the_engine_that_is_being_prepared(ready: Machine) -> None:
+@pytest.mark.parametrize("before", [(), ("env", "--ignore-signal=INT")], ids=["", "background"])
+def test_ended_run_stops_the_engine_that_is_being_prepared(
+    ready: Machine, before: tuple[str, ...]
+) -> None:
     allow_sudo(ready)
     ready.stand_in(
         ".venv/bin/python",
-        "trap 'echo interrupted >> calls; kill $!; exit 1' INT\nsleep 600 &\n: > preparing\nwait",
+        "trap 'echo ended >> calls; kill $!; exit 1' TERM\nsleep 600 &\n: > preparing\nwait",
     )
     ready.stand_in("make", "until [ -e preparing ]; do sleep 0.05; done\nkill -TERM $PPID")
-    assert ready.run("test.sh").returncode != 0
-    assert "interrupted" in ready.calls()
+    assert ready.run("test.sh", *before).returncode != 0
+    assert "ended" in ready.calls()
     assert not [call for call in ready.calls() if "pytest" in call]
 
 

@@ -20,7 +20,7 @@ run() {
     "$@" < /dev/null || failed+=("$name")
 }
 clean_up() {
-    if [ -n "$engine" ] && "${as_root[@]}" kill -INT -- "-$engine" 2> /dev/null; then
+    if [ -n "$engine" ] && "${as_root[@]}" kill -TERM -- "-$engine" 2> /dev/null; then
         wait "$engine" || true
     fi
     # What root made in this folder would be in the user's way from then on.
@@ -41,7 +41,8 @@ fi
 
 begin 'the tests'"'"' Docker Engine and base image are prepared in the background'
 engine_log=$results/engine.log
-# As a group of its own, which an interrupt from the keyboard does not reach and clean_up does. Not
+# As a group of its own, which an interrupt from the keyboard does not reach and clean_up does (by
+# SIGTERM: in a background job children ignore SIGINT). Not
 # without the terminal: sudo would ask for its password once more.
 set -m
 nice -n 5 "${as_root[@]}" "$python" -m tests.support.engine prepare > "$engine_log" 2>&1 < /dev/null &
