@@ -11,6 +11,7 @@ import ssl
 import time
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
+from typing import Any
 
 from aiohttp import web
 
@@ -81,6 +82,7 @@ class Proxy:
     Attributes:
         book: the routes.
         server: the data path.
+        api_addresses, metrics_addresses: where those listen, once they do.
 
     Raises:
         InvalidInput: an option cannot be used.
@@ -89,6 +91,8 @@ class Proxy:
     def __init__(self, options: Options) -> None:
         self.options = options
         self.tally, self.traffic = Tally(), Traffic()
+        self.api_addresses: list[Any] = []
+        self.metrics_addresses: list[Any] = []
         self.upstream_tls = _renewed(options.client_tls, client_context)
         self.book = RouteBook(
             by_host=options.host_routing,
@@ -153,7 +157,8 @@ async def running(options: Options) -> AsyncIterator[Proxy]:
         await _serve_api(proxy, stack)
         if options.metrics is not None:
             shown = Exposition(proxy.tally, proxy.traffic, lambda: len(proxy.book))
-            await _serve_app(shown.application(), options.metrics, None, stack)
+            app = shown.application()
+            proxy.metrics_addresses = await _serve_app(app, options.metrics, None, stack)
             logger.info("Serve metrics at http://%s/metrics", options.metrics)
         await _serve_public(proxy, stack)
         if options.redirect_port is not None:
@@ -181,7 +186,7 @@ async def _serve_api(proxy: Proxy, stack: contextlib.AsyncExitStack) -> None:
     options = proxy.options
     app = RoutesApi(proxy.book, proxy.tally, options.token).application()
     tls = _listening(options.api_tls, stack)
-    await _serve_app(app, options.api, tls, stack, private=not options.token)
+    proxy.api_addresses = await _serve_app(app, options.api, tls, stack, private=not options.token)
     logger.info("Proxy API at %s://%s/api/routes", "https" if tls else "http", options.api)
 
 
@@ -192,7 +197,8 @@ async def _serve_app(
     stack: contextlib.AsyncExitStack,
     *,
     private: bool = False,
-) -> None:
+) -> list[Any]:
+    """Serve until `stack` is left; return where it listens."""
     runner = web.AppRunner(app, access_log=None, shutdown_timeout=_API_GRACE_SECONDS)
     await runner.setup()
     stack.push_async_callback(runner.cleanup)
@@ -203,6 +209,7 @@ async def _serve_app(
     else:
         with told(place):
             await web.TCPSite(runner, place.host or None, place.port, ssl_context=tls).start()
+    return runner.addresses
 
 
 def _listening(files: TlsFiles, stack: contextlib.AsyncExitStack) -> ssl.SSLContext | None:
