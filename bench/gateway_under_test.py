@@ -1,6 +1,6 @@
 """A real gateway for measurements: `python -m bench.gateway_under_test --web P --sink P serve …`.
 
-What follows the ports is an `nbgate` command line, and it is run by nbgate's own command, with
+What follows the ports is `nbgate serve`'s command line, and it is run as that command does, with
 `--workers` too: settings, database, sessions, Gate, metrics, activity and all listeners are the
 real ones. Added is what happens once it serves: two notebooks are made hot although no engine made
 them, by telling the life cycle of servers at the benchmark's upstream as it is told after a start;
@@ -11,23 +11,21 @@ of JSON is printed.
 from __future__ import annotations
 
 import argparse
-import contextlib
 import json
 import sys
-from collections.abc import AsyncIterator, Callable
-from dataclasses import dataclass, replace
-from typing import Any
+from dataclasses import dataclass
 
 from gateway import app
+from gateway.app import fleet as control_of_fleet
 from gateway.app.control import Control
 from gateway.cli import fleet
-from gateway.cli.main import main as nbgate
+from gateway.cli.parser import build_parser
+from gateway.cli.serve import settings_of
 from gateway.launch.cookies import cookie_name
 from gateway.notebooks.model import Notebook
 from gateway.notebooks.projects import utc_now
-from gateway.settings import Settings
+from gateway.settings import Settings, load_settings
 from gateway.spawners.base import Server, ServerState
-from gateway.workers.supervisor import Plan
 from routes.keys import Target
 
 _OWNER = "ada"
@@ -47,51 +45,19 @@ class Ports:
     sink: int
 
 
-def prepare(ports: Ports) -> None:
-    """Have the gateway of this process, or the control that its supervisor starts, be heated."""
-    really_running, real_plan = app.running, fleet._plan
-
-    @contextlib.asynccontextmanager
-    async def running(settings: Settings, *args: Any, **options: Any) -> AsyncIterator[Control]:
-        async with really_running(settings, *args, **options) as control:
-            facts = await _heat(control, settings, ports)
-            sys.stdout.write(json.dumps(facts) + "\n")
-            sys.stdout.flush()
-            yield control
-
-    def plan(settings: Settings) -> Plan:
-        made = real_plan(settings)
-        return replace(made, control_command=_heated(made.control_command, ports))
-
-    app.running = running
-    fleet._plan = plan
-
-
-def _heated(
-    command: Callable[[int, bool], list[str]], ports: Ports
-) -> Callable[[int, bool], list[str]]:
-    """Return the command of a control that this program runs."""
-
-    def control(lifeline: int, again: bool) -> list[str]:
-        words = command(lifeline, again)
-        ours = [sys.executable, "-m", "bench.gateway_under_test"]
-        ours += ["--web", str(ports.web), "--sink", str(ports.sink)]
-        return [*ours, *words[words.index("control") :]]
-
-    return control
-
-
-async def _heat(control: Control, settings: Settings, ports: Ports) -> dict[str, str]:
-    """Make the routes and the session; return what the load needs to know."""
+async def heat(settings: Settings, control: Control, ports: Ports) -> None:
+    """Make the routes and the session; print what the load needs to know."""
     await control.catalogue.add_project(_PROJECT)
     for slug, port in (("bench", ports.web), ("echo", ports.sink)):
         await _make_hot(control, slug, port)
         await control.routes.set(f"/plain/{slug}", f"127.0.0.1:{port}")
     token = await control.sessions.create(_OWNER, settings.listen)
-    return {
+    facts = {
         "cookie": f"{cookie_name(https=False)}={token}",
         "management_token": settings.token_file.read_text().strip(),
     }
+    sys.stdout.write(json.dumps(facts) + "\n")
+    sys.stdout.flush()
 
 
 async def _make_hot(control: Control, slug: str, port: int) -> None:
@@ -117,8 +83,23 @@ def main() -> int:
     parser.add_argument("--sink", type=int, required=True, help="port of the uploads and sockets")
     parser.add_argument("words", nargs=argparse.REMAINDER, help="serve, and its flags")
     args = parser.parse_args()
-    prepare(Ports(args.web, args.sink))
-    return nbgate(args.words)
+    return run(Ports(args.web, args.sink), args.words)
+
+
+def run(ports: Ports, words: list[str]) -> int:
+    """Run `serve`, or the `control` of its supervisor, with what is prepared."""
+
+    async def prepare(settings: Settings, control: Control) -> None:
+        await heat(settings, control, ports)
+
+    if words[0] == "control":
+        place = control_of_fleet.Place(**json.loads(words[1]))
+        return control_of_fleet.run(load_settings(), place, prepare)
+    settings = settings_of(build_parser(words).parse_args(words))
+    if settings.workers == 1:
+        return app.run(settings, prepare)
+    sockets = ("--web", str(ports.web), "--sink", str(ports.sink))
+    return fleet.run(settings, ("bench.gateway_under_test", *sockets))
 
 
 if __name__ == "__main__":

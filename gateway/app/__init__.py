@@ -24,6 +24,9 @@ from routes.errors import RouteFileError
 
 logger = logging.getLogger(__name__)
 
+Prepare = Callable[[Settings, Control], Awaitable[None]]
+"""Is done once the gateway listens; for programs that put something into it, e.g. a benchmark."""
+
 ServeDataPath = Callable[[Settings, Control, contextlib.AsyncExitStack], Awaitable[None]]
 
 _HOUSEKEEPING_SECONDS = 600.0
@@ -31,14 +34,22 @@ _HTTPD_SECONDS = 10.0
 _ENGINE_SECONDS = 3.0
 
 
-def run(settings: Settings) -> int:
+async def nothing(settings: Settings, control: Control) -> None:
+    """Prepare nothing."""
+
+
+def run(settings: Settings, prepare: Prepare = nothing) -> int:
     """Serve until SIGTERM or SIGINT; return the exit code.
+
+    Args:
+        settings: in force.
+        prepare: see Prepare.
 
     Raises:
         GatewayError, RouteFileError: the gateway cannot start; one line for people.
     """
     logs.configure(settings.log_level, settings.log_format)
-    run_loop(_serve(settings))
+    run_loop(_serve(settings, prepare))
     return 0
 
 
@@ -59,12 +70,13 @@ async def _rebuild(settings: Settings) -> str:
         return await control.routes.rebuild(kept)
 
 
-async def _serve(settings: Settings) -> None:
+async def _serve(settings: Settings, prepare: Prepare) -> None:
     stopping = asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stopping.set)
-    async with running(settings):
+    async with running(settings) as control:
+        await prepare(settings, control)
         await stopping.wait()
         logger.info("stopping; notebooks go on running")
 

@@ -18,6 +18,7 @@ from gateway.workers.feed import FedSessions, FedTable, Feed
 from gateway.workers.hub import Hub
 from gateway.workers.lifeline import Lifeline
 from gateway.workers.link import Source
+from gateway.workers.roll import Roll
 
 logger = logging.getLogger(__name__)
 
@@ -28,15 +29,15 @@ class Place:
 
     Attributes:
         fleet: names the supervisor's run.
-        workers: how many there are.
         lifeline: descriptor of the lifeline.
         again: whether there was a control before, whose workers may still serve.
+        before: process ids of the workers that were started before it.
     """
 
     fleet: str
-    workers: int
     lifeline: int
     again: bool
+    before: list[int]
 
 
 class _Workers:
@@ -53,31 +54,38 @@ class _Workers:
         await self._hub.drained()
 
 
-def run(settings: Settings, place: Place) -> int:
+def run(settings: Settings, place: Place, prepare: app.Prepare = app.nothing) -> int:
     """Be control until SIGTERM, or until the supervisor is gone; return the exit code.
+
+    Args:
+        settings: in force.
+        place: where it stands.
+        prepare: see app.Prepare.
 
     Raises:
         GatewayError, RouteFileError: it cannot start; one line for people.
     """
     logs.configure(settings.log_level, settings.log_format)
-    run_loop(_serve(settings, place))
+    run_loop(_serve(settings, place, prepare))
     return 0
 
 
-async def _serve(settings: Settings, place: Place) -> None:
+async def _serve(settings: Settings, place: Place, prepare: app.Prepare) -> None:
     stopping = asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stopping.set)
-    lifeline = await Lifeline.open(place.lifeline, stopping.set)
+    roll = Roll(place.before)
+    lifeline = await Lifeline.open(place.lifeline, stopping.set, roll.ended)
     feed = Feed()
     tables = Tables(FedTable(feed), FedSessions(feed))
 
     async def serve(settings: Settings, control: Control, stack: contextlib.AsyncExitStack) -> None:
-        await _serve_workers(settings, control, stack, place, feed, lifeline)
+        await _serve_workers(settings, control, stack, place.fleet, roll, feed, lifeline)
 
     try:
-        async with app.running(settings, tables, serve, wait_for_engine=place.again):
+        async with app.running(settings, tables, serve, wait_for_engine=place.again) as control:
+            await prepare(settings, control)
             lifeline.ready()
             await stopping.wait()
             logger.info("control stops; notebooks go on running")
@@ -89,7 +97,8 @@ async def _serve_workers(
     settings: Settings,
     control: Control,
     stack: contextlib.AsyncExitStack,
-    place: Place,
+    fleet: str,
+    roll: Roll,
     feed: Feed,
     lifeline: Lifeline,
 ) -> None:
@@ -107,7 +116,7 @@ async def _serve_workers(
         traffic=control.metrics.traffic,
         clock=time.monotonic,
     )
-    hub = Hub(source, place.fleet, place.workers, lifeline.keep_only)
+    hub = Hub(source, fleet, roll, lifeline.keep_only)
     await hub.start(settings.state_dir / "run" / "control.sock")
     stack.push_async_callback(hub.close)
     control.attach(_Workers(hub))

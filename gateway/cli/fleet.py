@@ -11,6 +11,8 @@ import os
 import secrets
 import socket
 import sys
+from collections.abc import Sequence
+from dataclasses import asdict
 from urllib.parse import urlsplit
 
 from gateway import logs
@@ -18,14 +20,18 @@ from gateway.errors import InvalidInput
 from gateway.proxy.tls import load_pair
 from gateway.settings import Settings, parse_address
 from gateway.workers.options import WorkerOptions
-from gateway.workers.supervisor import Plan, Supervisor
+from gateway.workers.supervisor import ControlSeat, Plan, Supervisor, WorkerSeat
 
 _BACKLOG = 1024
 _DRAIN_SECONDS = 10.0
 
 
-def run(settings: Settings) -> int:
+def run(settings: Settings, program: Sequence[str] = ("gateway",)) -> int:
     """Run the supervisor; return the exit code.
+
+    Args:
+        settings: in force.
+        program: the module, and arguments of its own, that has the command `control`.
 
     Raises:
         InvalidInput: the public address cannot be had, or the certificate not be used.
@@ -34,11 +40,11 @@ def run(settings: Settings) -> int:
     if settings.tls_cert is not None and settings.tls_key is not None:
         load_pair(settings.tls_cert, settings.tls_key)  # here it is one line, not one per worker
     listener = _listener(settings.listen)
-    return asyncio.run(_supervise(settings, listener))
+    return asyncio.run(_supervise(_plan(settings, program), listener))
 
 
-async def _supervise(settings: Settings, listener: socket.socket) -> int:
-    return await Supervisor(_plan(settings), listener).run()
+async def _supervise(plan: Plan, listener: socket.socket) -> int:
+    return await Supervisor(plan, listener).run()
 
 
 def _listener(address: str) -> socket.socket:
@@ -61,21 +67,16 @@ def _listener(address: str) -> socket.socket:
     return listener
 
 
-def _plan(settings: Settings) -> Plan:
+def _plan(settings: Settings, program: Sequence[str]) -> Plan:
     fleet = secrets.token_hex(8)
     clean = {name: text for name, text in os.environ.items() if not name.startswith("NBGATE_")}
 
-    def control_command(lifeline: int, again: bool) -> list[str]:
-        place = {
-            "fleet": fleet,
-            "workers": settings.workers,
-            "lifeline": lifeline,
-            "again": again,
-        }
-        return [sys.executable, "-m", "gateway", "control", json.dumps(place)]
+    def control_command(seat: ControlSeat) -> list[str]:
+        place = json.dumps({"fleet": fleet, **asdict(seat)})
+        return [sys.executable, "-m", *program, "control", place]
 
-    def worker_command(listener: int, lifeline: int) -> list[str]:
-        options = _worker_options(settings, fleet, listener, lifeline)
+    def worker_command(seat: WorkerSeat) -> list[str]:
+        options = _worker_options(settings, fleet, seat)
         return [sys.executable, "-m", "gateway.workers.worker", options.dump()]
 
     return Plan(
@@ -93,13 +94,13 @@ def _as_environment(settings: Settings) -> dict[str, str]:
     return {f"NBGATE_{name.upper()}": str(v) for name, v in values.items() if v is not None}
 
 
-def _worker_options(settings: Settings, fleet: str, listener: int, lifeline: int) -> WorkerOptions:
+def _worker_options(settings: Settings, fleet: str, seat: WorkerSeat) -> WorkerOptions:
     origin = urlsplit(settings.origin)
     by_host = settings.routing == "host"
     return WorkerOptions(
         fleet=fleet,
-        listener=listener,
-        lifeline=lifeline,
+        **asdict(seat),
+        workers=settings.workers,
         control_socket=str(settings.state_dir / "run" / "control.sock"),
         pages_socket=str(settings.state_dir / "run" / "pages.sock"),
         base_domain=settings.base_domain if by_host else "",

@@ -60,9 +60,14 @@ def _shown_default(field: FieldInfo) -> str:
     return f"{default:.15g}" if isinstance(default, float) else str(default)
 
 
-def _serve(args: argparse.Namespace) -> int:
+def settings_of(args: argparse.Namespace) -> Settings:
+    """Return the settings in force, with the flags of `nbgate serve`. Raises UsageError."""
     names = {name: flag_of(name) for name in Settings.model_fields}
-    settings = load({name: getattr(args, name) for name in names}, names)
+    return load({name: getattr(args, name) for name in names}, names)
+
+
+def _serve(args: argparse.Namespace) -> int:
+    settings = settings_of(args)
     if settings.workers > 1:
         from gateway.cli.fleet import run as run_fleet
 

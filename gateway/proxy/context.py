@@ -55,6 +55,7 @@ class Context:
         connections: client connections that are not tunnels.
         tunnels: what became of the others.
         request_ids: names requests.
+        told_left: called when a client's connection was struck out; None for nobody.
         draining: no request after the present one is taken.
         drained: set when draining and `connections` is empty.
         tunnels_closed: set when the last tunnel closes.
@@ -72,6 +73,7 @@ class Context:
     access_log: AccessLog | None = None
     connections: set[Downstream] = field(default_factory=set)
     tunnels: set[Tunnel] = field(default_factory=set)
+    told_left: Callable[[], None] | None = None
     draining: bool = False
     request_ids: RequestIds = field(default_factory=RequestIds)
     drained: asyncio.Event = field(default_factory=asyncio.Event)
@@ -80,11 +82,15 @@ class Context:
     def left(self, connection: Downstream) -> None:
         """Strike out a client connection that is closed or became a tunnel."""
         self.connections.discard(connection)
+        if self.told_left is not None:
+            self.told_left()
         if self.draining and not self.connections:
             self.drained.set()
 
     def ended(self, tunnel: Tunnel) -> None:
         """Strike out a tunnel whose connections are both closed."""
         self.tunnels.discard(tunnel)
+        if self.told_left is not None:
+            self.told_left()
         if not self.tunnels:
             self.tunnels_closed.set()

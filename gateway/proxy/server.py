@@ -6,7 +6,7 @@ import asyncio
 import contextlib
 import socket
 import ssl
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import cast
 
@@ -131,6 +131,33 @@ class ProxyServer:
                 ssl_handshake_timeout=handshake,
                 ssl_shutdown_timeout=closing,
             )
+
+    @property
+    def connections(self) -> int:
+        """How many clients are connected, tunnels counted."""
+        return len(self._context.connections) + len(self._context.tunnels)
+
+    def on_left(self, told: Callable[[], None]) -> None:
+        """Call `told` when a client's connection has ended, or became a tunnel."""
+        self._context.told_left = told
+
+    async def take(self, connection: socket.socket, tls: ssl.SSLContext | None) -> None:
+        """Serve a connection that somebody else accepted; return when it is set up.
+
+        Args:
+            connection: the accepted socket; it belongs to the server from now on.
+            tls: what speaks TLS with clients; None for plain HTTP.
+
+        Raises:
+            OSError: it broke, or the handshake failed.
+        """
+        await asyncio.get_running_loop().connect_accepted_socket(
+            self._connection,
+            connection,
+            ssl=tls,
+            ssl_handshake_timeout=None if tls is None else self._context.limits.head_timeout,
+            ssl_shutdown_timeout=None if tls is None else _TLS_CLOSE_SECONDS,
+        )
 
     def forget(self, target: Target) -> None:
         """Use no open connection to `target` again: what listens there is another now."""

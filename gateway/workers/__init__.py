@@ -10,5 +10,7 @@
 - replica.py: a worker's copy, and what is out of step with it. Pure.
 - remote.py: a worker's end: connects again and again, asks for starts, reports.
 - tally.py: counts and activity, on both ends. Pure.
+- acceptor.py and board.py: how workers share the connections of one socket.
+- roll.py: the workers that control has to wait for. Pure.
 - worker.py: a worker process; supervisor.py: the process that owns them all.
 """

@@ -1,8 +1,9 @@
 """Control's end of the control socket: who is connected, and whether all know of a change.
 
 A stop is fenced here. The change that makes a route cold is numbered like any other; the stop goes
-on when every worker has said that this number is in force there. A worker that does not say so in
-time, or that is not connected at all, could still use the old target: it is ended.
+on when every worker that could use the old target has said that this number is in force there. One
+that does not say so in time, or that lives and is not connected, is ended. Not waited for is one
+that cannot: it has ended, or its first snapshot is younger than the change (roll.py, Link.follows).
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ from pathlib import Path
 from gateway.workers.channel import Channel
 from gateway.workers.frames import VERSION, BadFrame, Message
 from gateway.workers.link import Link, Source
+from gateway.workers.roll import Roll
 
 logger = logging.getLogger(__name__)
 
@@ -34,7 +36,7 @@ class Hub:
     Args:
         source: what workers are to know.
         fleet: names the supervisor's run; a worker of another one is sent away.
-        workers: how many there are.
+        roll: the workers that may serve.
         keep_only: ends the others.
         patience: seconds without a sign of life after which a worker counts as stuck.
         settle: seconds that a change is held up for workers that have not got it yet.
@@ -44,20 +46,21 @@ class Hub:
         self,
         source: Source,
         fleet: str,
-        workers: int,
+        roll: Roll,
         keep_only: KeepOnly,
         patience: float = _PATIENCE_SECONDS,
         settle: float = _SETTLE_SECONDS,
     ) -> None:
         self._source = source
         self._fleet = fleet
-        self._workers = workers
+        self._roll = roll
         self._keep_only = keep_only
         self._patience = patience
         self._settle = settle
         self._links: set[Link] = set()
         self._serving: dict[asyncio.Task[None], Channel] = {}
         self._moved = asyncio.Event()
+        roll.on_change(self._moved.set)
         self._server: asyncio.Server | None = None
 
     async def start(self, path: Path) -> None:
@@ -97,12 +100,12 @@ class Hub:
                 link.lagging = True
 
     async def drained(self) -> None:
-        """Return when no worker is left that does not have the changes so far in force."""
+        """Return when no worker is left that could use what the changes so far took away."""
         seq = self._source.feed.seq
         clock = self._source.clock
         began = clock()
         while not self._all_have(seq):
-            late = [link.progress for link in self._links if link.applied < seq]
+            late = [link.progress for link in self._links if not link.follows(seq)]
             patience = max([began, *late]) + self._patience - clock()
             if patience <= 0:
                 await self._end_those_without(seq)
@@ -115,13 +118,14 @@ class Hub:
         return [one for one in self._links if 0 < one.applied < seq and not one.lagging]
 
     def _all_have(self, seq: int) -> bool:
-        pids = {link.pid for link in self._links if link.applied >= seq}
-        return len(pids) >= self._workers and all(link.applied >= seq for link in self._links)
+        follow = {link.pid for link in self._links if link.follows(seq)}
+        return self._roll.pids <= follow and all(link.follows(seq) for link in self._links)
 
     async def _end_those_without(self, seq: int) -> None:
-        pids = {link.pid for link in self._links if link.applied >= seq}
+        pids = {link.pid for link in self._links if link.follows(seq)}
         logger.error("workers do not follow, ending them kept=%s", sorted(pids))
         await self._keep_only(pids)
+        self._roll.only(pids)
 
     async def _next_move(self) -> None:
         self._moved.clear()
@@ -148,8 +152,10 @@ class Hub:
             channel.send({"t": "refused", "reason": reason})
             await channel.sent()
             return
-        link = Link(channel, self._source, self._moved.set)
+        fresh = bool(hello and hello.get("fresh"))
+        link = Link(channel, self._source, self._moved.set, fresh=fresh)
         self._links.add(link)
+        self._roll.add(link.pid)
         try:
             await link.serve(messages)
         finally:

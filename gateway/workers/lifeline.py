@@ -2,7 +2,8 @@
 
 An inherited socket is closed by the kernel however the supervisor ends, on every system and
 whichever thread started the child. Control also speaks through it, in lines: `ready`, once it
-serves, and `keep <pid> …`, which is answered with `kept` when all other workers have ended.
+serves, and `keep <pid> …`, which is answered with `kept` when all other workers have ended. It is
+told `ended <pid>` of each worker that has ended.
 """
 
 from __future__ import annotations
@@ -19,6 +20,10 @@ logger = logging.getLogger(__name__)
 _KEEP_SECONDS = 10.0
 
 
+def _nothing(pid: int) -> None:
+    """Workers are not told of each other."""
+
+
 class Lifeline:
     """A child's end.
 
@@ -26,6 +31,7 @@ class Lifeline:
         reader: from the supervisor.
         writer: to it.
         ended: called when the supervisor is gone.
+        worker_ended: called with the process id of each worker that has ended.
     """
 
     def __init__(
@@ -33,20 +39,27 @@ class Lifeline:
         reader: asyncio.StreamReader,
         writer: asyncio.StreamWriter,
         ended: Callable[[], None],
+        worker_ended: Callable[[int], None],
     ) -> None:
         self._reader = reader
         self._writer = writer
         self._ended = ended
+        self._worker_ended = worker_ended
         self._kept = asyncio.Event()
         self._turn = asyncio.Lock()
         self._task = asyncio.create_task(self._listen(), name="lifeline")
 
     @classmethod
-    async def open(cls, descriptor: int, ended: Callable[[], None]) -> Self:
+    async def open(
+        cls,
+        descriptor: int,
+        ended: Callable[[], None],
+        worker_ended: Callable[[int], None] = _nothing,
+    ) -> Self:
         """Take over an inherited descriptor; children of this process must not inherit it."""
         os.set_inheritable(descriptor, False)
         end = socket.socket(fileno=descriptor)
-        return cls(*await asyncio.open_unix_connection(sock=end), ended)
+        return cls(*await asyncio.open_unix_connection(sock=end), ended, worker_ended)
 
     def ready(self) -> None:
         """Say that this child serves."""
@@ -73,6 +86,8 @@ class Lifeline:
             while line := await self._reader.readline():
                 if line == b"kept\n":
                     self._kept.set()
+                elif line.startswith(b"ended "):
+                    self._worker_ended(int(line.split()[1]))
         except OSError as error:
             logger.debug("lifeline broke reason=%s", error)
         logger.warning("the supervisor is gone")

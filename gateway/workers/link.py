@@ -59,9 +59,12 @@ class Link:
         channel: to the worker, which has said hello.
         source: what it is to know.
         moved: called when `applied` grew.
+        fresh: whether it had no snapshot in force when it said hello, so that it serves nobody.
     """
 
-    def __init__(self, channel: Channel, source: Source, moved: Callable[[], None]) -> None:
+    def __init__(
+        self, channel: Channel, source: Source, moved: Callable[[], None], *, fresh: bool
+    ) -> None:
         self.pid = channel.peer
         self.applied = 0
         self.progress = source.clock()
@@ -69,11 +72,20 @@ class Link:
         self._channel = channel
         self._source = source
         self._moved = moved
+        self._fresh = fresh
+        self._first_snapshot: int | None = None
         self._contribution = Contribution(source.traffic, source.activity_of)
         self._waits: dict[str, asyncio.Task[None]] = {}
         self._wake = asyncio.Event()
         self._epoch = ""
         self._sent = -1
+
+    def follows(self, seq: int) -> bool:
+        """Whether nothing that change `seq` took away is in use there, nor will be."""
+        if self.applied >= seq:
+            return True
+        began = self._first_snapshot
+        return self._fresh and not self.applied and (began is None or began >= seq)
 
     async def serve(self, messages: AsyncIterator[Message]) -> None:
         """Serve the worker until its connection ends; raises nothing of the connection's."""
@@ -144,6 +156,8 @@ class Link:
         source = self._source
         snapshot = Snapshot(source.feed, source.table, source.sessions)
         self._epoch, self._sent = snapshot.epoch, snapshot.seq
+        if self._first_snapshot is None:
+            self._first_snapshot = snapshot.seq
         self._channel.send({"t": "begin", "epoch": snapshot.epoch, "seq": snapshot.seq})
         for part in snapshot.parts():
             self._channel.send({"t": "part", **part})

@@ -20,6 +20,9 @@ class WorkerOptions:
     Attributes:
         fleet: names the supervisor's run.
         listener: descriptor of the listening socket.
+        board: descriptor of the board of all workers' numbers of connections.
+        slot: this worker's place on it.
+        workers: how many there are.
         lifeline: descriptor of the lifeline.
         control_socket: path of the control socket.
         pages_socket: path of the pages' socket.
@@ -44,6 +47,9 @@ class WorkerOptions:
 
     fleet: str
     listener: int
+    board: int
+    slot: int
+    workers: int
     lifeline: int
     control_socket: str
     pages_socket: str

@@ -169,7 +169,15 @@ class Remote:
             return None
 
     async def _follow(self, channel: Channel) -> None:
-        channel.send({"t": "hello", "version": VERSION, "pid": os.getpid(), "fleet": self._fleet})
+        channel.send(
+            {
+                "t": "hello",
+                "version": VERSION,
+                "pid": os.getpid(),
+                "fleet": self._fleet,
+                "fresh": not self._replica.epoch,
+            }
+        )
         reporting: asyncio.Task[None] | None = None
         try:
             async for message in channel.messages():

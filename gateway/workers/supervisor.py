@@ -15,6 +15,8 @@ from asyncio.subprocess import Process
 from collections.abc import AsyncIterator, Callable, Mapping
 from dataclasses import dataclass
 
+from gateway.workers.board import Board
+
 logger = logging.getLogger(__name__)
 
 _FIRST_BACK_OFF = 0.1
@@ -25,21 +27,52 @@ _CONTROL_STOP_SECONDS = 30.0
 
 
 @dataclass(frozen=True, slots=True)
+class ControlSeat:
+    """What a control needs to know of its start.
+
+    Attributes:
+        lifeline: descriptor of its lifeline.
+        again: whether a control before it got so far that it served.
+        before: process ids of the workers that were started before it, and may serve.
+    """
+
+    lifeline: int
+    again: bool
+    before: list[int]
+
+
+@dataclass(frozen=True, slots=True)
+class WorkerSeat:
+    """What a worker needs to know of its start.
+
+    Attributes:
+        lifeline: descriptor of its lifeline.
+        listener: descriptor of the listening socket.
+        board: descriptor of the board.
+        slot: its place on it.
+    """
+
+    lifeline: int
+    listener: int
+    board: int
+    slot: int
+
+
+@dataclass(frozen=True, slots=True)
 class Plan:
     """What to start.
 
     Attributes:
         workers: how many data workers.
-        control_command: control's command, of the descriptor of its lifeline and whether there
-            was a control before it.
-        worker_command: a worker's, of the descriptors of the listening socket and its lifeline.
+        control_command: control's command.
+        worker_command: a worker's.
         control_environment: control's environment.
         worker_environment: a worker's.
     """
 
     workers: int
-    control_command: Callable[[int, bool], list[str]]
-    worker_command: Callable[[int, int], list[str]]
+    control_command: Callable[[ControlSeat], list[str]]
+    worker_command: Callable[[WorkerSeat], list[str]]
     control_environment: Mapping[str, str]
     worker_environment: Mapping[str, str]
 
@@ -62,9 +95,12 @@ class Supervisor:
     def __init__(self, plan: Plan, listener: socket.socket) -> None:
         self._plan = plan
         self._listener = listener
+        self._board = Board.create(plan.workers)
+        self._starting = asyncio.Lock()
         self._stopping = asyncio.Event()
         self._workers: dict[int, Process] = {}
-        self._control: Process | None = None
+        self._control: _Child | None = None
+        self._told: list[int] = []
         self._was_ready = False
         self._code = 0
 
@@ -75,13 +111,14 @@ class Supervisor:
             loop.add_signal_handler(number, self._stopping.set)
         control = asyncio.create_task(self._keep_control(), name="keep control")
         workers = [
-            asyncio.create_task(self._keep_worker(), name=f"keep worker {number}")
+            asyncio.create_task(self._keep_worker(number), name=f"keep worker {number}")
             for number in range(self._plan.workers)
         ]
         await self._stopping.wait()
         self._listener.close()
         await self._stop(list(self._workers.values()), workers, _WORKER_STOP_SECONDS)
-        await self._stop([self._control] if self._control else [], [control], _CONTROL_STOP_SECONDS)
+        ending = [self._control.process] if self._control else []
+        await self._stop(ending, [control], _CONTROL_STOP_SECONDS)
         return self._code
 
     async def _stop(
@@ -100,10 +137,11 @@ class Supervisor:
     async def _keep_control(self) -> None:
         async for _ in self._rounds("control"):
             async with self._started(
-                lambda end: self._plan.control_command(end, self._was_ready),
-                self._plan.control_environment,
+                self._control_command, self._plan.control_environment
             ) as child:
-                self._control = child.process
+                self._control = child
+                for pid in set(self._told).difference(self._workers):  # while it was started
+                    self._tell_ended(child, pid)
                 heeding = asyncio.create_task(self._heed(child), name="heed control")
                 code = await child.process.wait()
                 heeding.cancel()
@@ -113,20 +151,33 @@ class Supervisor:
                 self._code = code  # it said why itself
                 self._stopping.set()
 
-    async def _keep_worker(self) -> None:
-        listener = self._listener.fileno()
+    async def _keep_worker(self, slot: int) -> None:
+        listener, board = self._listener.fileno(), self._board.descriptor
         async for _ in self._rounds("worker"):
             async with self._started(
-                lambda end: self._plan.worker_command(listener, end),
+                lambda end: self._plan.worker_command(WorkerSeat(end, listener, board, slot)),
                 self._plan.worker_environment,
                 listener,
+                board,
+                worker=True,
             ) as child:
-                pid = child.process.pid
-                self._workers[pid] = child.process
                 if self._stopping.is_set():  # since this start began
                     _signal(child.process, signal.SIGTERM)
                 await child.process.wait()
-                del self._workers[pid]
+                self._worker_ended(child.process.pid, slot)
+
+    def _control_command(self, lifeline: int) -> list[str]:
+        self._told = sorted(self._workers)
+        return self._plan.control_command(ControlSeat(lifeline, self._was_ready, self._told))
+
+    def _worker_ended(self, pid: int, slot: int) -> None:
+        del self._workers[pid]
+        self._board.leave(slot)
+        if self._control is not None:
+            self._tell_ended(self._control, pid)
+
+    def _tell_ended(self, control: _Child, pid: int) -> None:
+        control.writer.write(b"ended %d\n" % pid)
 
     async def _rounds(self, name: str) -> AsyncIterator[None]:
         """Yield for each start of a child, after a growing pause if it does not live long."""
@@ -151,19 +202,24 @@ class Supervisor:
         command: Callable[[int], list[str]],
         environment: Mapping[str, str],
         *descriptors: int,
+        worker: bool = False,
     ) -> AsyncIterator[_Child]:
         """Start a child with a lifeline, in a process group of its own.
 
         A Ctrl-C at the terminal reaches the supervisor alone, which stops its children in order.
+        One after the other, so that control is told of every worker that was started before it.
         """
         ours, theirs = socket.socketpair()
-        with theirs:
-            process = await asyncio.create_subprocess_exec(
-                *command(theirs.fileno()),
-                env=environment,
-                pass_fds=(theirs.fileno(), *descriptors),
-                process_group=0,
-            )
+        async with self._starting:
+            with theirs:
+                process = await asyncio.create_subprocess_exec(
+                    *command(theirs.fileno()),
+                    env=environment,
+                    pass_fds=(theirs.fileno(), *descriptors),
+                    process_group=0,
+                )
+            if worker:
+                self._workers[process.pid] = process
         reader, writer = await asyncio.open_unix_connection(sock=ours)
         try:
             yield _Child(process, reader, writer)

@@ -22,6 +22,8 @@ from gateway.proxy.accesslog import open_access_log
 from gateway.proxy.server import ProxyServer
 from gateway.proxy.tls import open_tls
 from gateway.traffic import Traffic
+from gateway.workers.acceptor import Acceptor
+from gateway.workers.board import Board
 from gateway.workers.lifeline import Lifeline
 from gateway.workers.options import WorkerOptions
 from gateway.workers.remote import Refused, Remote
@@ -44,6 +46,7 @@ class Worker:
 
     def __init__(self, options: WorkerOptions, stack: contextlib.AsyncExitStack) -> None:
         self._options = options
+        self._board = Board(options.board, options.workers)
         self._stopping = asyncio.Event()
         self._grace = options.drain_seconds
         traffic = Traffic()
@@ -85,7 +88,7 @@ class Worker:
             # Before the first snapshot every route would be unknown.
             if await self._first(self._remote.ready):
                 async with contextlib.AsyncExitStack() as stack:
-                    await self._listen(stack)
+                    await self._accept(stack)
                     await self._stopping.wait()
             await self._server.stop(self._grace)
             await self._remote.report()
@@ -96,12 +99,23 @@ class Worker:
         if not following.cancelled() and (error := following.exception()) is not None:
             raise error
 
-    async def _listen(self, stack: contextlib.AsyncExitStack) -> None:
-        tls = await open_tls(*self._options.tls, stack)
-        os.set_inheritable(self._options.listener, False)
-        listener = socket.socket(fileno=self._options.listener)
+    async def _accept(self, stack: contextlib.AsyncExitStack) -> None:
+        options, server = self._options, self._server
+        tls = await open_tls(*options.tls, stack)
+        for descriptor in (options.listener, options.board):
+            os.set_inheritable(descriptor, False)
+        listener = socket.socket(fileno=options.listener)
         listener.setblocking(False)
-        await self._server.start(sock=listener, tls=tls)
+        acceptor = Acceptor(
+            listener,
+            lambda connection: server.take(connection, tls),
+            lambda: server.connections,
+            self._board,
+            options.slot,
+        )
+        server.on_left(acceptor.show)
+        stack.push_async_callback(acceptor.close)
+        acceptor.start()
         logger.info("worker serves")
 
     async def _first(self, event: asyncio.Event) -> bool:

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import time
-from collections.abc import AsyncIterator, Callable
+import json
+from collections.abc import AsyncIterator, Callable, Coroutine
 from pathlib import Path
 from random import Random
+from typing import Any
 
 import pytest
 
@@ -19,12 +20,15 @@ from gateway.workers.hub import Hub
 from gateway.workers.link import Source
 from gateway.workers.remote import ControlAway, Refused, Remote, Told
 from gateway.workers.replica import Replica
+from gateway.workers.roll import Roll
 from gateway.workers.tally import Reporter
 from routes.keys import Target, parse_target
 from tests.support.waiting import PATIENCE
 
 DEADLINE = PATIENCE
 KEY, SLUG = "/nb/x", "x"
+PATIENCE_OF_HUB = 3.0
+SOMEBODY = 2**22  # no process id is as large
 COLD = RouteEntry(KEY, slug=SLUG, owner="alice")
 HOT = RouteEntry(KEY, parse_target("127.0.0.1:9"), SLUG, "alice", secret="s", generation=1)
 
@@ -32,7 +36,8 @@ HOT = RouteEntry(KEY, parse_target("127.0.0.1:9"), SLUG, "alice", secret="s", ge
 class Control:
     """A hub over tables of its own; starts and stops are the test's."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, before: tuple[int, ...] = ()) -> None:
+        self.now = 0.0
         self.path = folder / "control.sock"
         self.feed = Feed()
         self.table, self.sessions = FedTable(self.feed), FedSessions(self.feed)
@@ -50,10 +55,13 @@ class Control:
             self._suspect,
             {SLUG: self.activity}.get,
             Traffic(),
-            time.monotonic,
+            lambda: self.now,
         )
-        # All workers are in this process, so they have one process id: one is expected.
-        self.hub = Hub(source, "f", 1, self._keep_only, patience=0.2, settle=0.2)
+        # All workers are in this process, so they have one process id.
+        self.roll = Roll(before)
+        self.hub = Hub(
+            source, "f", self.roll, self._keep_only, patience=PATIENCE_OF_HUB, settle=0.2
+        )
 
     async def _ensure(self, slug: str) -> RouteEntry:
         self.asked.append(slug)
@@ -70,6 +78,38 @@ class Control:
 
     async def _keep_only(self, pids: set[int]) -> None:
         self.kept.append(pids)
+
+
+@contextlib.asynccontextmanager
+async def running(control: Control) -> AsyncIterator[Control]:
+    """Serve `control`'s socket."""
+    control.table.put(KEY, COLD)
+    await control.hub.start(control.path)
+    try:
+        yield control
+    finally:
+        await control.hub.close()
+
+
+async def waiting_for(coming: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
+    """Return the task of a stop that has begun to wait."""
+    task = asyncio.create_task(coming)
+    for _ in range(5):
+        await asyncio.sleep(0)
+    assert not task.done()
+    return task
+
+
+@contextlib.asynccontextmanager
+async def silent(control: Control, *, fresh: bool) -> AsyncIterator[None]:
+    """Be a worker that gets its snapshot and never says a word again."""
+    reader, writer = await asyncio.open_unix_connection(control.path)
+    writer.write(_hello("f", fresh=fresh))
+    await asyncio.wait_for(reader.readexactly(4), DEADLINE)
+    try:
+        yield
+    finally:
+        writer.transport.abort()
 
 
 class Worker:
@@ -89,11 +129,8 @@ class Worker:
 
 @pytest.fixture
 async def control(tmp_path: Path) -> AsyncIterator[Control]:
-    control = Control(tmp_path)
-    control.table.put(KEY, COLD)
-    await control.hub.start(control.path)
-    yield control
-    await control.hub.close()
+    async with running(Control(tmp_path)) as control:
+        yield control
 
 
 @pytest.fixture
@@ -199,20 +236,48 @@ async def test_drained_means_that_the_target_is_forgotten(control: Control, work
     assert control.kept == []
 
 
-async def test_stop_does_not_wait_for_ever_for_who_is_not_there(control: Control) -> None:
-    await asyncio.wait_for(control.hub.drained(), DEADLINE)
-    assert control.kept == [set()], "whoever is not connected may not go on"
+async def test_stop_does_not_wait_for_ever_for_who_is_not_there(tmp_path: Path) -> None:
+    async with running(Control(tmp_path, before=(SOMEBODY,))) as control:
+        stop = await waiting_for(control.hub.drained())
+        control.now += PATIENCE_OF_HUB
+        control.roll.ended(SOMEBODY + 1)
+        await asyncio.wait_for(stop, DEADLINE)
+        assert control.kept == [set()], "whoever is not connected may not go on"
+        await asyncio.wait_for(control.hub.drained(), DEADLINE)
+        assert len(control.kept) == 1, "and is not waited for again"
 
 
-async def test_silent_worker_is_ended_and_delays_changes_once(
-    control: Control, worker: Worker
-) -> None:
-    reader, writer = await asyncio.open_unix_connection(control.path)
-    writer.write(_hello("f"))
-    await reader.readexactly(4)
-    await asyncio.wait_for(control.hub.drained(), DEADLINE)
+async def test_stop_does_not_wait_for_a_worker_that_has_ended(tmp_path: Path) -> None:
+    async with running(Control(tmp_path, before=(SOMEBODY,))) as control:
+        stop = await waiting_for(control.hub.drained())
+        control.roll.ended(SOMEBODY)
+        await asyncio.wait_for(stop, DEADLINE)
+        await asyncio.wait_for(control.hub.drained(), DEADLINE)
+    assert (control.kept, control.now) == ([], 0.0)
+
+
+async def test_stop_does_not_wait_for_a_worker_that_has_just_started(control: Control) -> None:
+    await asyncio.wait_for(control.hub.drained(), DEADLINE)  # none has come yet
+    control.table.put(KEY, HOT)
+    control.table.put(KEY, COLD)
+    async with silent(control, fresh=True):
+        await asyncio.wait_for(control.hub.drained(), DEADLINE)  # its first snapshot has it cold
+        control.table.put(KEY, HOT)
+        control.table.put(KEY, COLD)
+        stop = await waiting_for(control.hub.drained())
+        control.now += PATIENCE_OF_HUB
+        control.roll.ended(SOMEBODY)
+        await asyncio.wait_for(stop, DEADLINE)
+    assert len(control.kept) == 1, "the snapshot was older than this change"
+
+
+async def test_silent_worker_is_ended(control: Control, worker: Worker) -> None:
+    async with silent(control, fresh=False):
+        stop = await waiting_for(control.hub.drained())
+        control.now += PATIENCE_OF_HUB
+        control.roll.ended(SOMEBODY)
+        await asyncio.wait_for(stop, DEADLINE)
     assert len(control.kept) == 1
-    writer.transport.abort()
 
 
 @pytest.mark.parametrize("fleet", ["another"])
@@ -250,8 +315,9 @@ async def test_who_says_nothing_sensible_is_let_go(control: Control, worker: Wor
     await _until(lambda: worker.replica.table.get("/still") is not None)
 
 
-def _hello(fleet: str) -> bytes:
-    body = b'{"t":"hello","version":1,"pid":1,"fleet":"%b"}' % fleet.encode()
+def _hello(fleet: str, *, fresh: bool = False) -> bytes:
+    hello = {"t": "hello", "version": 1, "pid": 1, "fleet": fleet, "fresh": fresh}
+    body = json.dumps(hello).encode()
     return len(body).to_bytes(4, "big") + body
 
 
