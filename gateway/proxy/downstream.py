@@ -382,9 +382,11 @@ class Downstream(asyncio.Protocol):
         """Whether closing at once could meet bytes of the client, and so end in a reset.
 
         Where one direction can be closed alone, waiting for the client's end costs next to
-        nothing. TLS says both ends at once; there only what has come already is heeded.
+        nothing. TLS closes both at once: there a client that has announced its end is believed
+        unless something has come, and one that is cut off by our stop is not.
         """
-        return self._transport.can_write_eof() or readable(self._transport)
+        transport = self._transport
+        return transport.can_write_eof() or self._context.draining or readable(transport)
 
     def _linger(self) -> None:
         """Close without a reset that could overtake the answer (RFC 9112, 9.6)."""

@@ -5,9 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import hashlib
-import logging
 import random
-import socket
 import ssl
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -16,12 +14,12 @@ import aiohttp
 import pytest
 
 from gateway.proxy.interface import Local, ProxyLimits
-from gateway.proxy.tls import load_pair
 from tests.proxy.certificates import Pair, make_pair
 from tests.proxy.harness import Rig
+from tests.proxy.secure import ask, connect, loud, secure
 from tests.proxy.test_websockets import LARGE, SWITCH, UPGRADE, websocket_server
 from tests.proxy.upstreams import Upstream, echo, pages_app, parsed
-from tests.proxy.wire import PATIENCE, Wire, until
+from tests.proxy.wire import Wire, until
 
 GET = b"GET /x HTTP/1.1\r\nHost: h\r\n\r\n"
 EVERY_LOOP = True
@@ -33,70 +31,9 @@ def pair(tmp_path_factory: pytest.TempPathFactory) -> Pair:
     return make_pair(tmp_path_factory.mktemp("pair"), "nb")
 
 
-def loud(caplog: pytest.LogCaptureFixture) -> list[str]:
-    """Return what the log has of warnings and tracebacks."""
-    return [
-        record.getMessage()
-        for record in caplog.records
-        if record.levelno >= logging.WARNING or record.exc_info
-    ]
-
-
-@contextlib.asynccontextmanager
-async def secure(
-    folder: Path, pair: Pair, upstream: Upstream, limits: ProxyLimits | None = None
-) -> AsyncIterator[Rig]:
-    """Run a data path behind TLS."""
-    made = Rig(folder, upstream.target, limits or ProxyLimits(), ())
-    await made.proxy.start("127.0.0.1", 0, tls=load_pair(pair.cert, pair.key))
-    try:
-        yield made
-    finally:
-        await made.proxy.stop(grace=0.0)
-        for client in made.clients:
-            await client.close()
-
-
-class SecureWire(Wire):
-    """A client's end over TLS."""
-
-    async def stall(self, block: bytes = b"x" * 65536, limit: int = 64 * 2**20) -> int:
-        sent = 0
-        while sent < limit:
-            self.writer.write(block)
-            sent += len(block)
-            try:
-                async with asyncio.timeout(0.5):
-                    await self.writer.drain()
-            except TimeoutError:
-                return sent
-        raise AssertionError(f"the peer took {sent} bytes without a pause")
-
-    async def close(self) -> None:
-        # asyncio's transport cannot be asked anything once it is closed twice.
-        self.writer.transport.abort()
-        with contextlib.suppress(ConnectionError, TimeoutError, ssl.SSLError):
-            async with asyncio.timeout(PATIENCE):
-                await self.writer.wait_closed()
-
-
-async def connect(rig: Rig, pair: Pair) -> Wire:
-    """Return a client's TLS connection."""
-    opened = await asyncio.open_connection("127.0.0.1", rig.port, limit=2**20, ssl=pair.client())
-    wire = SecureWire(*opened)
-    rig.clients.append(wire)
-    return wire
-
-
 @pytest.fixture
 async def echoing(tmp_path: Path, pair: Pair) -> AsyncIterator[Rig]:
     async with Upstream(echo) as upstream, secure(tmp_path, pair, upstream) as made:
-        yield made
-
-
-@pytest.fixture
-async def upstream() -> AsyncIterator[Upstream]:
-    async with Upstream() as made:
         yield made
 
 
@@ -141,13 +78,6 @@ async def test_old_protocols_are_refused(echoing: Rig, pair: Pair) -> None:
     with pytest.raises((ssl.SSLError, ConnectionError)):
         await asyncio.open_connection("127.0.0.1", echoing.port, ssl=old)
     assert (await ask(echoing, pair, GET)) == 200
-
-
-async def ask(rig: Rig, pair: Pair, data: bytes) -> int:
-    """Send a request over a connection of its own; return the status."""
-    async with await connect(rig, pair) as client:
-        await client.send(data)
-        return (await client.response()).status
 
 
 async def test_a_large_download_arrives_whole_at_a_client_that_reads_slowly(
@@ -216,53 +146,6 @@ async def test_a_large_upload_arrives_whole_at_an_upstream_that_reads_slowly(
     await server.send(b"HTTP/1.1 204 No Content\r\n\r\n")
     assert (await client.response()).status == 204
     assert loud(caplog) == []
-
-
-async def test_an_early_answer_reaches_a_client_that_uploads(
-    proxy: Rig, upstream: Upstream, pair: Pair
-) -> None:
-    client = await connect(proxy, pair)
-    await client.send(b"PUT / HTTP/1.1\r\nHost: h\r\nContent-Length: %d\r\n\r\n" % BULK)
-    server = await upstream.take()
-    await server.head()
-    await server.send(b"HTTP/1.1 413 Too Large\r\nContent-Length: 3\r\n\r\nbig")
-    server.reset()
-    answer = await client.response()
-    assert (answer.status, answer.body) == (413, b"big")
-
-
-@pytest.mark.parametrize(
-    ("version", "head"),
-    [
-        (b"1.1", b"HTTP/1.1 200 OK\r\nContent-Length: 99\r\n\r\n"),
-        (b"1.1", b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n63\r\n"),
-        (b"1.0", b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n63\r\n"),
-    ],
-)
-async def test_a_response_that_is_cut_off_has_no_clean_end(
-    proxy: Rig, upstream: Upstream, pair: Pair, version: bytes, head: bytes
-) -> None:
-    asking = asyncio.create_task(asyncio.to_thread(_read_all, proxy.port, pair, version))
-    server = await upstream.take()
-    await server.head()
-    await server.send(head + b"half")
-    await until(lambda: bool(proxy.observer.started))
-    await server.close()
-    with pytest.raises((ssl.SSLError, ConnectionError)):
-        await asking
-
-
-def _read_all(port: int, pair: Pair, version: bytes) -> bytes:
-    """Return all that the gateway sends; raises where TLS was not closed as it should."""
-    raw = socket.create_connection(("127.0.0.1", port), PATIENCE)
-    with pair.client().wrap_socket(
-        raw, server_hostname="127.0.0.1", suppress_ragged_eofs=False
-    ) as client:
-        client.sendall(b"GET / HTTP/%b\r\nHost: h\r\n\r\n" % version)
-        got = b""
-        while piece := client.recv(65536):
-            got += piece
-        return got
 
 
 async def test_websocket_messages_of_any_size_pass(
@@ -379,7 +262,3 @@ async def test_a_handshake_that_does_not_end_is_ended(
         await client.send(b"GET / HT")
         assert (await client.response()).status == 408
     assert loud(caplog) == []
-
-
-async def test_a_bad_head_is_answered_over_tls(echoing: Rig, pair: Pair) -> None:
-    assert await ask(echoing, pair, b"GET / HTTP/1.1\r\nHost: a\r\nHost: b\r\n\r\n") == 400

@@ -16,11 +16,12 @@ from gateway.proxy.interface import ProxyLimits
 from gateway.proxy.tls import Certificate, load_pair, open_tls, watch
 from tests.proxy.certificates import Pair, make_pair
 from tests.proxy.harness import Rig
-from tests.proxy.test_tls import GET, connect
+from tests.proxy.secure import connect
 from tests.proxy.test_websockets import SWITCH, UPGRADE
 from tests.proxy.upstreams import Upstream, echo
 
 EVERY_LOOP = True
+GET = b"GET /x HTTP/1.1\r\nHost: h\r\n\r\n"
 
 
 @pytest.fixture(scope="module")

@@ -174,13 +174,17 @@ class Wire:
         """Undo pause."""
         cast("asyncio.ReadTransport", self.writer.transport).resume_reading()
 
+    def buffer_nothing(self) -> None:
+        """Let drain wait until the kernel has taken everything."""
+        self.writer.transport.set_write_buffer_limits(high=0)
+
     async def stall(self, block: bytes = b"x" * 65536, limit: int = 64 * 2**20) -> int:
         """Send `block` until the peer takes no more; return how many bytes went out.
 
         Raises:
             AssertionError: it took `limit` bytes.
         """
-        self.writer.transport.set_write_buffer_limits(high=0)
+        self.buffer_nothing()
         sent = 0
         while sent < limit:
             self.writer.write(block)
