@@ -22,6 +22,8 @@ _UNRESERVED = frozenset(b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz01
 _TO_NORMALISE = re.compile(rb"%([0-9A-Fa-f]{2})|[^A-Za-z0-9\-._~!$&'()*+,;=:@/]")
 _BROKEN_ESCAPE = re.compile(rb"%(?![0-9A-Fa-f]{2})")
 _HOST = re.compile(r"[a-z0-9_](?:[a-z0-9_-]*[a-z0-9_])?(?:\.[a-z0-9_](?:[a-z0-9_-]*[a-z0-9_])?)*")
+_OCTET = "(?:25[0-5]|2[0-4][0-9]|1[0-9][0-9]|[1-9]?[0-9])"
+_IPV4 = re.compile(rf"(?:{_OCTET}\.){{3}}{_OCTET}")
 _PORT = re.compile(r":[0-9]*\Z")
 _SCHEME = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*)://")
 _UNIX_SCHEMES = frozenset({"http+unix", "unix+http"})
@@ -281,13 +283,7 @@ def _target_host(item: str | bytes, host: str) -> str:
 
 def _numbers_fit(host: str) -> bool:
     """Return False for what resolvers take for an IPv4 address, but is none."""
-    if not host.rpartition(".")[2].isdigit():
-        return True
-    try:
-        ipaddress.IPv4Address(host)
-    except ValueError:
-        return False
-    return True
+    return not host.rpartition(".")[2].isdigit() or _IPV4.fullmatch(host) is not None
 
 
 def _target_socket(item: str | bytes, name: str) -> str:

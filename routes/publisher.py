@@ -55,6 +55,10 @@ class Publisher:
         """Set one route; see `update`."""
         await self.update({key: target}, ())
 
+    async def put_stored(self, key: str, target: str) -> None:
+        """Do what `put` does; both are in the form in which they are stored, and not checked."""
+        await self._request({key.encode("ascii"): target.encode("ascii")})
+
     async def delete(self, key: str) -> None:
         """Delete one route, if it is there; see `update`."""
         await self.update({}, (key,))

@@ -7,21 +7,25 @@ neither the number of routes nor the length of the request's path counts.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Generic, TypeVar
+from typing import Any, Generic, TypeVar
 
 from routes.keys import canonical_host, canonical_key, canonical_segment
 
 V = TypeVar("V")
+_NOTHING: Any = object()
 
 
-class _Node(Generic[V]):
-    """A path prefix. `held` has the key's value, or nothing where only longer keys exist."""
+class _Node(dict[bytes, Any]):
+    """A path prefix of longer keys: what follows by segment, a node, or a value where keys end.
 
-    __slots__ = ("children", "held")
+    Attributes:
+        held: the value of the key that ends here; _NOTHING where only longer keys exist.
+    """
 
-    def __init__(self) -> None:
-        self.children: dict[bytes, _Node[V]] = {}
-        self.held: tuple[V] | None = None
+    __slots__ = ("held",)
+
+    def __init__(self, held: Any = _NOTHING) -> None:
+        self.held = held
 
 
 class Table(Generic[V]):
@@ -29,8 +33,8 @@ class Table(Generic[V]):
 
     def __init__(self) -> None:
         self._values: dict[str, V] = {}
-        self._hosts: dict[str, tuple[V]] = {}
-        self._root: _Node[V] = _Node()
+        self._hosts: dict[str, V] = {}
+        self._root = _Node()
 
     def __len__(self) -> int:
         return len(self._values)
@@ -40,15 +44,17 @@ class Table(Generic[V]):
 
     def put(self, key: str, value: V) -> None:
         """Set the value of a key. Raises InvalidKey."""
-        key = canonical_key(key)
+        self.place(canonical_key(key), value)
+
+    def place(self, key: str, value: V) -> None:
+        """Do what `put` does; `key` is in canonical form already, and is kept as it is."""
         self._values[key] = value
         if not key.startswith("/"):
-            self._hosts[key] = (value,)
-            return
-        node = self._root
-        for segment in _segments(key):
-            node = node.children.setdefault(segment, _Node())
-        node.held = (value,)
+            self._hosts[key] = value
+        elif key == "/":
+            self._root.held = value
+        else:
+            self._grow(key.encode("ascii")[1:].split(b"/"), value)
 
     def get(self, key: str) -> V | None:
         """Return the value of exactly this key, or None."""
@@ -56,12 +62,14 @@ class Table(Generic[V]):
 
     def remove(self, key: str) -> None:
         """Forget a key; nothing happens when it is not there."""
-        if self._values.pop(key, None) is None:
+        if self._values.pop(key, _NOTHING) is _NOTHING:
             return
         if not key.startswith("/"):
             del self._hosts[key]
+        elif key == "/":
+            self._root.held = _NOTHING
         else:
-            self._prune(_segments(key))
+            self._prune(key.encode("ascii")[1:].split(b"/"))
 
     def items(self) -> Iterator[tuple[str, V]]:
         """Yield every key with its value, in no order; the table may change meanwhile."""
@@ -93,46 +101,69 @@ class Table(Generic[V]):
     def find(self, host: str, path: bytes) -> V | None:
         """Do what `match` does; `host` is in canonical form already."""
         if self._hosts:
-            held = self._hosts.get(host)
-            if held is not None:
-                return held[0]
+            value: V | None = self._hosts.get(host, _NOTHING)
+            if value is not _NOTHING:
+                return value
         return self._match_path(path)
 
     def _match_path(self, path: bytes) -> V | None:
         if not path.startswith(b"/"):
             return None
-        node, best = self._root, self._root.held
+        node = self._root
+        best = node.held
         end, query = 0, path.find(b"?")
         last = len(path) if query < 0 else query
-        while node.children and end < last:
+        while node and end < last:
             start = end + 1
             end = path.find(b"/", start, last)
             if end < 0:
                 end = last
             segment = path[start:end]
             # Most segments are canonical already; one that equals a key's segment is.
-            child = node.children.get(segment) or _other_spelling(node, segment)
-            if child is None:
+            child = node.get(segment, _NOTHING)
+            if child is _NOTHING:
+                child = _other_spelling(node, segment)
+                if child is _NOTHING:
+                    break
+            if child.__class__ is not _Node:
+                best = child
                 break
-            node, best = child, child.held or best
-        return best[0] if best is not None else None
+            node = child
+            if node.held is not _NOTHING:
+                best = node.held
+        return None if best is _NOTHING else best
+
+    def _grow(self, segments: list[bytes], value: V) -> None:
+        node, last = self._root, segments.pop()
+        for segment in segments:
+            child = node.get(segment, _NOTHING)
+            if child.__class__ is not _Node:
+                child = node[segment] = _Node(child)
+            node = child
+        child = node.get(last)
+        if child.__class__ is _Node:
+            child.held = value
+        else:
+            node[last] = value
 
     def _prune(self, segments: list[bytes]) -> None:
         nodes = [self._root]
-        for segment in segments:
-            nodes.append(nodes[-1].children[segment])
-        nodes[-1].held = None
-        for segment in reversed(segments):
-            node = nodes.pop()
-            if node.children or node.held is not None:
+        for segment in segments[:-1]:
+            nodes.append(nodes[-1][segment])
+        node, last = nodes.pop(), segments.pop()
+        if node[last].__class__ is _Node:
+            node[last].held = _NOTHING
+            return
+        del node[last]
+        while nodes and not node:
+            held, node = node.held, nodes.pop()
+            last = segments.pop()
+            if held is not _NOTHING:
+                node[last] = held
                 return
-            del nodes[-1].children[segment]
+            del node[last]
 
 
-def _segments(key: str) -> list[bytes]:
-    return [] if key == "/" else key.encode("ascii")[1:].split(b"/")
-
-
-def _other_spelling(node: _Node[V], segment: bytes) -> _Node[V] | None:
+def _other_spelling(node: _Node, segment: bytes) -> Any:
     canonical = canonical_segment(segment)
-    return node.children.get(canonical) if canonical != segment else None
+    return node.get(canonical, _NOTHING) if canonical != segment else _NOTHING

@@ -92,16 +92,16 @@ class RouteService:
         What cannot be used is reported and kept. Notebooks' routes in the file are left from an
         earlier run: `prune` takes out what did not come to life again.
         """
-        plain = {}
+        plain, targets = {}, _Targets(self._target)
         for raw_key, raw_target in self._database.entries.items():
             key = raw_key.decode("ascii")
-            if not self._is_notebook(key) and (entry := self._plain_entry(key, raw_target)):
-                plain[entry.key] = entry
+            if not self._is_notebook(key) and (target := targets.of(key, raw_target)):
+                plain[key] = RouteEntry(key, target)
         for key, entry in list(self._table.items()):
             if entry.slug is None and key not in plain:
                 self._table.remove(key)
         for entry in plain.values():
-            self._table.put(entry.key, entry)
+            self._table.place(entry.key, entry)
         if self._secrets is None:
             await self.prune()
         return len(plain)
@@ -150,9 +150,9 @@ class RouteService:
             parsed = self._target(target)
         except InvalidTarget as error:
             raise InvalidInput(str(error)) from error
-        await self._publisher.put(canonical, str(parsed))
+        await self._publisher.put_stored(canonical, str(parsed))
         entry = RouteEntry(canonical, parsed)
-        self._table.put(canonical, entry)
+        self._table.place(canonical, entry)
         await self._settled()
         logger.info("route set key=%s target=%s", canonical, target)
         return _record(entry)
@@ -266,13 +266,6 @@ class RouteService:
             return "is where notebooks live; their routes follow their state"
         return ""
 
-    def _plain_entry(self, key: str, raw_target: bytes) -> RouteEntry | None:
-        try:
-            return RouteEntry(canonical_key(key), self._target(raw_target))
-        except (InvalidKey, InvalidTarget) as error:
-            logger.warning("route in the file cannot be used key=%s reason=%s", key, error)
-            return None
-
     def _target(self, text: str | bytes) -> Target:
         """Return the target; the pages would take a route to their socket for the data path."""
         target = parse_target(text)
@@ -285,6 +278,24 @@ class RouteService:
     def _hop_secrets(self) -> Mapping[str, str]:
         entries = (entry for _, entry in self._table.items() if entry.target is not None)
         return {entry.key: entry.secret for entry in entries if entry.secret is not None}
+
+
+class _Targets:
+    """The targets in a file; routes to the same one share it."""
+
+    def __init__(self, parse: Callable[[bytes], Target]) -> None:
+        self._parse = parse
+        self._known: dict[bytes, Target] = {}
+
+    def of(self, key: str, raw: bytes) -> Target | None:
+        """Return a route's target; None, and say so, where it cannot be used."""
+        target = self._known.get(raw)
+        if target is None:
+            try:
+                target = self._known[raw] = self._parse(raw)
+            except InvalidTarget as error:
+                logger.warning("route in the file cannot be used key=%s reason=%s", key, error)
+        return target
 
 
 def _canonical(key: str) -> str:

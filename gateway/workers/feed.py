@@ -77,9 +77,9 @@ class FedTable(Table[RouteEntry]):
         super().__init__()
         self._feed = feed
 
-    def put(self, key: str, value: RouteEntry) -> None:
+    def place(self, key: str, value: RouteEntry) -> None:
         """See Table."""
-        super().put(key, value)
+        super().place(key, value)
         self._feed.note("route", value)
 
     def remove(self, key: str) -> None:

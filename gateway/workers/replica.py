@@ -58,7 +58,7 @@ class Replica:
             return
         for record in message.get("routes", ()):
             entry = self._entry(record)
-            growing.table.put(entry.key, entry)
+            growing.table.place(entry.key, entry)
             growing.note(entry)
         for record in message.get("sessions", ()):
             growing.sessions.put(*records.to_session(record))
@@ -126,7 +126,7 @@ class Replica:
             self.sessions.drop(value[0])
 
     def _put(self, entry: RouteEntry) -> None:
-        self.table.put(entry.key, entry)
+        self.table.place(entry.key, entry)
         self._suspects.pop(entry.key, None)
         was = self._hot.pop(entry.key, None)
         if entry.slug is not None and entry.target is not None:
