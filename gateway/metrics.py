@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterable, Iterator
 from functools import partial
+from pathlib import Path
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
+from gateway.expiry import expiry_of
 from gateway.notebooks.model import State
 from gateway.traffic import Traffic
 
@@ -84,9 +87,26 @@ class Metrics:
         for state in State:
             self._notebooks.labels(state.value).set_function(partial(_count, states, state))
 
+    def watch_certificate(self, cert: Path) -> None:
+        """Tell when the certificate in `cert` ends; its file is read at each scrape."""
+        ends = Gauge(
+            "nbgate_tls_certificate_expiry_timestamp_seconds",
+            "When the certificate in the file ends; NaN while it cannot be read",
+            ["listener"],
+            registry=self.registry,
+        )
+        ends.labels("public").set_function(partial(_expiry, cert))
+
     def render(self) -> bytes:
         """Return the text exposition format."""
         return generate_latest(self.registry)
+
+
+def _expiry(cert: Path) -> float:
+    try:
+        return expiry_of(cert.read_text("ascii", "replace"))
+    except (OSError, ValueError):
+        return math.nan
 
 
 def _count(states: Callable[[], Iterable[State]], wanted: State) -> float:

@@ -129,6 +129,8 @@ async def open_control(
         namespace.key,
     )
     stack.push_async_callback(activator.close)
+    if settings.tls_cert is not None:
+        metrics.watch_certificate(settings.tls_cert)
     metrics.watch(lambda: (book.state for book in catalogue.notebooks()), routes.__len__)
     return Control(
         identity=identity,

@@ -29,7 +29,9 @@ class Pair:
         return context
 
 
-def make_pair(folder: Path, name: str, *, kind: str = "ec", passphrase: str = "") -> Pair:
+def make_pair(
+    folder: Path, name: str, *, kind: str = "ec", passphrase: str = "", days: int = 2
+) -> Pair:
     """Make a pair with a key of `kind`: `ec` or `rsa`."""
     pair = Pair(folder / f"{name}.pem", folder / f"{name}.key")
     option = {"ec": "ec_paramgen_curve:prime256v1", "rsa": "rsa_keygen_bits:2048"}[kind]
@@ -37,7 +39,8 @@ def make_pair(folder: Path, name: str, *, kind: str = "ec", passphrase: str = ""
     subprocess.run(
         [
             "openssl", "req", "-x509", "-newkey", kind, "-pkeyopt", option, *protection,
-            "-keyout", str(pair.key), "-out", str(pair.cert), "-days", "2", "-subj", f"/CN={name}",
+            "-keyout", str(pair.key), "-out", str(pair.cert), "-days", str(days),
+            "-subj", f"/CN={name}",
             "-addext", "subjectAltName=IP:127.0.0.1,DNS:localhost",
         ],
         check=True,
