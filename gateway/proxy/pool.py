@@ -172,8 +172,8 @@ class Pool:
         """Tell by the name that the listener bound itself to: a link cannot change that one."""
         name = transport.get_extra_info("peername")
         bound = os.fsdecode(name) if isinstance(name, str | bytes) else ""
-        own = os.path.dirname(self._pages)  # noqa: PTH120
-        return bool(own) and os.path.dirname(bound) == own  # noqa: PTH120
+        own = self._pages.rpartition("/")[0]
+        return bool(own) and bound.rpartition("/")[0] == own
 
     def opened(self, slot: Slot, upstream: Upstream) -> None:
         """Note a new connection, which is lent."""

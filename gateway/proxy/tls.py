@@ -11,7 +11,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-import os
 import ssl
 from collections.abc import Awaitable, Callable
 from pathlib import Path
@@ -166,7 +165,7 @@ def _reason(cert: Path, key: Path, error: ssl.SSLError) -> str:
 def _mark_of(path: Path) -> tuple[int, ...] | None:
     """Return what changes when a file, or what a link leads to, does; None when it is not there."""
     try:
-        found = os.stat(path)  # noqa: PTH116
+        found = path.stat()
     except OSError:
         return None
     return found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns, found.st_ctime_ns

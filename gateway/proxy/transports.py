@@ -19,55 +19,67 @@ class Wrapped(asyncio.Transport):
         self._inner = inner
 
     def get_extra_info(self, name: str, default: Any = None) -> Any:
-        """See asyncio; so are the others."""
+        """Return what is known of the connection."""
         return self._inner.get_extra_info(name, default)
 
-    def set_protocol(self, protocol: asyncio.BaseProtocol) -> None:  # noqa: D102
+    def set_protocol(self, protocol: asyncio.BaseProtocol) -> None:
+        """Let `protocol` be told from now on."""
         self._inner.set_protocol(protocol)
 
-    def get_protocol(self) -> asyncio.BaseProtocol:  # noqa: D102
+    def get_protocol(self) -> asyncio.BaseProtocol:
+        """Return who is told."""
         return self._inner.get_protocol()
 
-    def is_closing(self) -> bool:  # noqa: D102
+    def is_closing(self) -> bool:
+        """Whether it is closed, or about to be."""
         return self._inner.is_closing()
 
-    def close(self) -> None:  # noqa: D102
+    def close(self) -> None:
+        """Close when everything is sent."""
         self._inner.close()
 
-    def abort(self) -> None:  # noqa: D102
+    def abort(self) -> None:
+        """Close at once; what is not sent is dropped."""
         self._inner.abort()
 
-    def is_reading(self) -> bool:  # noqa: D102
+    def is_reading(self) -> bool:
+        """Whether it is read from."""
         return self._inner.is_reading()
 
-    def pause_reading(self) -> None:  # noqa: D102
+    def pause_reading(self) -> None:
+        """Stop reading."""
         self._inner.pause_reading()
 
-    def resume_reading(self) -> None:  # noqa: D102
+    def resume_reading(self) -> None:
+        """Read on."""
         self._inner.resume_reading()
 
-    def set_write_buffer_limits(  # noqa: D102
-        self, high: int | None = None, low: int | None = None
-    ) -> None:
+    def set_write_buffer_limits(self, high: int | None = None, low: int | None = None) -> None:
+        """Set when writing is paused and resumed, in bytes."""
         self._inner.set_write_buffer_limits(high, low)
 
-    def get_write_buffer_limits(self) -> tuple[int, int]:  # noqa: D102
+    def get_write_buffer_limits(self) -> tuple[int, int]:
+        """Return the bytes below which writing is resumed, and above which it is paused."""
         return self._inner.get_write_buffer_limits()
 
-    def get_write_buffer_size(self) -> int:  # noqa: D102
+    def get_write_buffer_size(self) -> int:
+        """Return the bytes that wait to be sent."""
         return self._inner.get_write_buffer_size()
 
-    def write(self, data: bytes | bytearray | memoryview) -> None:  # noqa: D102
+    def write(self, data: bytes | bytearray | memoryview) -> None:
+        """Send `data`."""
         self._inner.write(data)
 
     def writelines(self, list_of_data: Any) -> None:
         """Write all of them at once."""
         self.write(b"".join(list_of_data))
 
-    def write_eof(self) -> None:  # noqa: D102
+    def write_eof(self) -> None:
+        """End this direction when everything is sent."""
         self._inner.write_eof()
 
-    def can_write_eof(self) -> bool:  # noqa: D102
+    def can_write_eof(self) -> bool:
+        """Whether one direction can be ended alone."""
         return self._inner.can_write_eof()
 
 
