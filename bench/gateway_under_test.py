@@ -96,7 +96,7 @@ def run(ports: Ports, words: list[str]) -> int:
         place = control_of_fleet.Place(**json.loads(words[1]))
         return control_of_fleet.run(load_settings(), place, prepare)
     settings = settings_of(build_parser(words).parse_args(words))
-    if settings.workers == 1:
+    if settings.workers <= 1:
         return app.run(settings, prepare)
     sockets = ("--web", str(ports.web), "--sink", str(ports.sink))
     return fleet.run(settings, ("bench.gateway_under_test", *sockets))

@@ -1,13 +1,21 @@
-"""The event loop of every serving process: uvloop where it is installed, else asyncio's own."""
+"""The event loop of every serving process: uvloop where it is installed, else asyncio's own.
+
+And the signals that it heeds.
+"""
 
 from __future__ import annotations
 
 import asyncio
 import importlib.util
-from collections.abc import Coroutine
+import logging
+import os
+import signal
+from collections.abc import Callable, Coroutine
 from typing import TypeVar
 
 T = TypeVar("T")
+
+logger = logging.getLogger(__name__)
 
 
 def run(main: Coroutine[None, None, T]) -> T:
@@ -18,3 +26,20 @@ def run(main: Coroutine[None, None, T]) -> T:
 
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         return runner.run(main)
+
+
+def heed_signals(stop: Callable[[], None]) -> None:
+    """Call `stop` at SIGTERM and SIGINT, and at SIGHUP when the terminal has hung up.
+
+    Without a terminal SIGHUP asks a server to look at its files again. This one does so by itself,
+    so that it only must not be ended by it, as it would be by default.
+    """
+    loop = asyncio.get_running_loop()
+    at_terminal = os.isatty(0)
+    loop.add_signal_handler(signal.SIGTERM, stop)
+    loop.add_signal_handler(signal.SIGINT, stop)
+    loop.add_signal_handler(signal.SIGHUP, stop if at_terminal else _say_that_nothing_is_needed)
+
+
+def _say_that_nothing_is_needed() -> None:
+    logger.info("SIGHUP: certificate and access log are renewed without it; settings at a restart")

@@ -9,13 +9,13 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-import signal
 from collections.abc import AsyncIterator, Awaitable, Callable
 
 from gateway import logs
 from gateway.app.control import Control, Tables, adopt, make_folders, open_control
 from gateway.app.listeners import serve_management, serve_pages, serve_public
 from gateway.errors import EngineError, EngineUnavailable, GatewayError
+from gateway.loop import heed_signals
 from gateway.loop import run as run_loop
 from gateway.settings import Settings
 from gateway.spawners.docker import DockerSpawner
@@ -72,9 +72,7 @@ async def _rebuild(settings: Settings) -> str:
 
 async def _serve(settings: Settings, prepare: Prepare) -> None:
     stopping = asyncio.Event()
-    loop = asyncio.get_running_loop()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(number, stopping.set)
+    heed_signals(stopping.set)
     async with running(settings) as control:
         await prepare(settings, control)
         await stopping.wait()

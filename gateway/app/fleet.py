@@ -5,12 +5,12 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-import signal
 import time
 from dataclasses import dataclass
 
 from gateway import app, logs
 from gateway.app.control import Control, Tables
+from gateway.loop import heed_signals
 from gateway.loop import run as run_loop
 from gateway.proxy.interface import Activity, RouteEntry
 from gateway.settings import Settings
@@ -72,9 +72,7 @@ def run(settings: Settings, place: Place, prepare: app.Prepare = app.nothing) ->
 
 async def _serve(settings: Settings, place: Place, prepare: app.Prepare) -> None:
     stopping = asyncio.Event()
-    loop = asyncio.get_running_loop()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(number, stopping.set)
+    heed_signals(stopping.set)
     roll = Roll(place.before)
     lifeline = await Lifeline.open(place.lifeline, stopping.set, roll.ended)
     feed = Feed()

@@ -15,6 +15,7 @@ from asyncio.subprocess import Process
 from collections.abc import AsyncIterator, Callable, Mapping
 from dataclasses import dataclass
 
+from gateway.loop import heed_signals
 from gateway.workers.board import Board
 
 logger = logging.getLogger(__name__)
@@ -105,10 +106,8 @@ class Supervisor:
         self._code = 0
 
     async def run(self) -> int:
-        """Run until SIGTERM or SIGINT, or until control cannot start; return the exit code."""
-        loop = asyncio.get_running_loop()
-        for number in (signal.SIGTERM, signal.SIGINT):
-            loop.add_signal_handler(number, self._stopping.set)
+        """Run until told to stop, or until control cannot start; return the exit code."""
+        heed_signals(self._stopping.set)
         control = asyncio.create_task(self._keep_control(), name="keep control")
         workers = [
             asyncio.create_task(self._keep_worker(number), name=f"keep worker {number}")

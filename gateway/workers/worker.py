@@ -10,14 +10,13 @@ import asyncio
 import contextlib
 import logging
 import os
-import signal
 import socket
 import sys
 
 from gateway import logs
 from gateway.access import AccessGate
 from gateway.launch.cookies import GATEWAY_COOKIES
-from gateway.loop import run
+from gateway.loop import heed_signals, run
 from gateway.proxy.accesslog import open_access_log
 from gateway.proxy.server import ProxyServer
 from gateway.proxy.tls import open_tls
@@ -78,9 +77,7 @@ class Worker:
         Raises:
             Refused: control sent this worker away; other errors are defects.
         """
-        loop = asyncio.get_running_loop()
-        for number in (signal.SIGTERM, signal.SIGINT):
-            loop.add_signal_handler(number, self._stopping.set)
+        heed_signals(self._stopping.set)
         lifeline = await Lifeline.open(self._options.lifeline, self._orphaned)
         following = asyncio.create_task(self._remote.run(), name="control")
         following.add_done_callback(lambda _: self._stopping.set())

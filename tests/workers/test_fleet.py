@@ -126,6 +126,15 @@ async def test_stopped_notebook_is_reached_by_no_worker(
     assert [status for status, _, _ in answers] == [424, 424], answers
 
 
+async def test_hang_up_ends_nobody(fleet: Fleet, both: list[Connection]) -> None:
+    processes = [fleet.supervisor, fleet.control, *fleet.workers]
+    for pid in processes:
+        os.kill(pid, signal.SIGHUP)
+    await until_async(lambda: fleet.log.read_text().count(" SIGHUP: ") == 4, "all four heard it")
+    assert [fleet.supervisor, fleet.control, *fleet.workers] == processes
+    assert [(await one.get("/", Accept="text/html"))[0] for one in both] == [200, 200]
+
+
 def test_one_line_and_the_code_where_control_cannot_start(tmp_path: Path) -> None:
     with fleet_running(tmp_path / "first") as first:
         taken = f"127.0.0.1:{first.management_port}"
