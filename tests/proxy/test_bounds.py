@@ -10,12 +10,9 @@ import pytest
 from gateway.proxy.interface import ProxyLimits
 from tests.proxy.harness import Rig, rig
 from tests.proxy.upstreams import Upstream
-from tests.proxy.wire import PATIENCE, Wire, until
+from tests.proxy.wire import GET, OK, PATIENCE, Wire, until
 
 EVERY_LOOP = True
-
-GET = b"GET / HTTP/1.1\r\nHost: h\r\n\r\n"
-OK = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"
 
 
 async def trickle(wire: Wire, piece: bytes) -> bytes:
@@ -106,48 +103,6 @@ async def test_flood_of_interim_answers_waits_for_a_slow_client(
         await server.request()
         client.pause()
         await server.stall(b"HTTP/1.1 103 Early Hints\r\nX: %b\r\n\r\n" % (b"a" * 4000))
-
-
-async def test_pipelining_stops_at_its_number_of_requests(
-    tmp_path: Path, upstream: Upstream
-) -> None:
-    limits = ProxyLimits(pipeline=2, head_bytes=2**30)
-    async with rig(tmp_path, upstream.target, limits) as proxy, await proxy.connect() as client:
-        await client.send(GET)
-        server = await upstream.take()
-        await server.request()
-        await client.stall(GET * 1000)
-        assert len(proxy.gate.seen) == 1
-
-
-async def test_pipelining_goes_on_when_there_is_room_again(
-    tmp_path: Path, upstream: Upstream
-) -> None:
-    limits = ProxyLimits(pipeline=1)
-    count = 500
-    async with rig(tmp_path, upstream.target, limits) as proxy, await proxy.connect() as client:
-        padded = b"GET /%%d HTTP/1.1\r\nHost: h\r\nX: %b\r\n\r\n" % (b"x" * 2000)
-        sending = asyncio.create_task(
-            client.send(b"".join(padded % number for number in range(count))), name="send"
-        )
-        server = await upstream.take()
-        for number in range(count):
-            assert (await server.request()).target == b"/%d" % number
-            assert len(proxy.gate.seen) == number + 1
-            await server.send(b"HTTP/1.1 200 OK\r\nX: %d\r\nContent-Length: 0\r\n\r\n" % number)
-            assert (await client.response()).one(b"x") == b"%d" % number
-        await sending
-    assert upstream.accepted == 1
-
-
-async def test_requests_behind_an_unanswered_upload_wait(proxy: Rig, upstream: Upstream) -> None:
-    async with await proxy.connect() as client:
-        await client.send(b"POST / HTTP/1.1\r\nHost: h\r\nContent-Length: 2\r\n\r\nhi" + GET * 3)
-        server = await upstream.take()
-        await server.request()
-        assert len(proxy.gate.seen) == 1
-        await client.stall(GET * 1000)
-        assert len(proxy.gate.seen) == 1
 
 
 async def test_bytes_behind_a_handshake_are_bounded(proxy: Rig, upstream: Upstream) -> None:

@@ -11,11 +11,10 @@ from gateway.proxy import downstream
 from gateway.proxy.interface import Refuse
 from tests.proxy.harness import Rig
 from tests.proxy.upstreams import Upstream
-from tests.proxy.wire import PATIENCE, Wire, until
+from tests.proxy.wire import GET, PATIENCE, Wire, until
 
 EVERY_LOOP = True
 
-GET = b"GET / HTTP/1.1\r\nHost: h\r\n\r\n"
 OLD = b"GET / HTTP/1.0\r\n\r\n"
 LAST = b"GET / HTTP/1.1\r\nHost: h\r\nConnection: close\r\n\r\n"
 LARGE = b"x" * 1_000_000

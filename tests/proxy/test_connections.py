@@ -1,4 +1,4 @@
-"""Connections: re-used, pipelined, broken, left by their client, drained."""
+"""Connections: re-used, broken, left by their client, and what has a deadline."""
 
 from __future__ import annotations
 
@@ -8,21 +8,11 @@ from pathlib import Path
 
 import pytest
 
-from gateway.proxy.interface import ProxyLimits, Refuse, RouteEntry
+from gateway.proxy.interface import ProxyLimits, RouteEntry
 from routes.keys import Target
 from tests.proxy.harness import Rig, rig
 from tests.proxy.upstreams import Upstream, echo, parsed
-from tests.proxy.wire import Wire, until
-
-GET = b"GET / HTTP/1.1\r\nHost: h\r\n\r\n"
-OK = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"
-
-
-async def served_first(client: Wire, server: Wire) -> None:
-    """Answer the request under way."""
-    await server.request()
-    await server.send(OK)
-    assert (await client.response()).body == b"ok"
+from tests.proxy.wire import GET, OK, Wire, served_first, until
 
 
 async def test_upstream_connections_are_used_again(proxy: Rig, upstream: Upstream) -> None:
@@ -129,128 +119,6 @@ async def test_forgotten_target_is_connected_anew(proxy: Rig, upstream: Upstream
         await fresh.request()
         await fresh.send(OK)
         assert (await client.response()).body == b"ok"
-
-
-async def test_safe_request_on_a_stale_connection_is_sent_again(
-    proxy: Rig, upstream: Upstream
-) -> None:
-    async with await proxy.connect() as client:
-        await client.send(GET)
-        server = await upstream.take()
-        await served_first(client, server)
-        await client.send(b"GET /again HTTP/1.1\r\nHost: h\r\n\r\n")
-        await server.request()
-        server.reset()  # closed while the request was on its way
-        fresh = await upstream.take()
-        assert (await fresh.request()).target == b"/again"
-        await fresh.send(OK)
-        assert (await client.response()).body == b"ok"
-
-
-@pytest.mark.parametrize(
-    "request_bytes",
-    [
-        b"POST / HTTP/1.1\r\nHost: h\r\nContent-Length: 2\r\n\r\nhi",
-        b"DELETE / HTTP/1.1\r\nHost: h\r\n\r\n",
-        b"GET / HTTP/1.1\r\nHost: h\r\nContent-Length: 2\r\n\r\nhi",
-    ],
-)
-async def test_unsafe_request_is_never_sent_twice(
-    proxy: Rig, upstream: Upstream, request_bytes: bytes
-) -> None:
-    async with await proxy.connect() as client:
-        await client.send(GET)
-        server = await upstream.take()
-        await served_first(client, server)
-        await client.send(request_bytes)
-        await server.request()
-        server.reset()
-        assert (await client.response()).status == 502
-    assert upstream.accepted == 1
-
-
-async def test_request_is_replayed_only_once(proxy: Rig, upstream: Upstream) -> None:
-    async with await proxy.connect() as client:
-        await client.send(GET)
-        server = await upstream.take()
-        await served_first(client, server)
-        await client.send(GET)
-        await server.request()
-        server.reset()
-        second = await upstream.take()
-        await second.request()
-        second.reset()
-        assert (await client.response()).status == 502
-    assert upstream.accepted == 2
-
-
-async def test_half_an_answer_is_not_replayed(proxy: Rig, upstream: Upstream) -> None:
-    async with await proxy.connect() as client:
-        await client.send(GET)
-        server = await upstream.take()
-        await served_first(client, server)
-        await client.send(GET)
-        await server.request()
-        await server.send(b"HTTP/1.1 200")
-        await server.close()
-        assert (await client.response()).status == 502
-    assert upstream.accepted == 1
-
-
-async def test_closed_idle_connection_is_not_tried(proxy: Rig, upstream: Upstream) -> None:
-    async with await proxy.connect() as client:
-        await client.send(GET)
-        server = await upstream.take()
-        await served_first(client, server)
-        await server.close()
-        await client.send(b"POST / HTTP/1.1\r\nHost: h\r\nContent-Length: 2\r\n\r\nhi")
-        fresh = await upstream.take()
-        await served_first(client, fresh)
-
-
-async def test_pipelined_requests_are_answered_in_order(proxy: Rig, upstream: Upstream) -> None:
-    async with await proxy.connect() as client:
-        await client.send(
-            b"GET /1 HTTP/1.1\r\nHost: h\r\n\r\n"
-            b"POST /2 HTTP/1.1\r\nHost: h\r\nContent-Length: 2\r\n\r\nhi"
-            b"POST /3 HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nyo\r\n0\r\n\r\n"
-            b"GET /4 HTTP/1.1\r\nHost: h\r\n\r\n"
-        )
-        server = await upstream.take()
-        for number in (b"1", b"2", b"3", b"4"):
-            assert (await server.request()).target == b"/" + number
-            await server.send(b"HTTP/1.1 200 OK\r\nContent-Length: 1\r\n\r\n" + number)
-        for number in (b"1", b"2", b"3", b"4"):
-            assert (await client.response()).body == number
-
-
-async def test_pipelining_stops_at_its_bound(proxy: Rig, upstream: Upstream) -> None:
-    async with await proxy.connect() as client:
-        await client.send(GET)
-        server = await upstream.take()
-        await server.request()
-        padded = b"GET / HTTP/1.1\r\nHost: h\r\nX: %b\r\n\r\n" % (b"x" * 8000)
-        await client.stall(padded)
-    assert len(proxy.gate.seen) == 1
-
-
-async def test_many_pipelined_requests_are_all_answered(echoing: Rig) -> None:
-    async with await echoing.connect() as client:
-        count = 300
-        requests = [b"GET /%d HTTP/1.1\r\nHost: h\r\n\r\n" % number for number in range(count)]
-        sending = asyncio.create_task(client.send(b"".join(requests)), name="send")
-        for number in range(count):
-            assert parsed((await client.response()).body).target == b"/%d" % number
-        await sending
-
-
-async def test_many_pipelined_refusals_do_not_recurse(proxy: Rig) -> None:
-    proxy.gate.rule = lambda head, client: Refuse(424, "cold", "not running")
-    async with await proxy.connect() as client:
-        sending = asyncio.create_task(client.send(GET * 3000), name="send")
-        for _ in range(3000):
-            assert (await client.response()).status == 424
-        await sending
 
 
 async def test_connection_close_of_the_client_is_honoured(echoing: Rig) -> None:
@@ -364,34 +232,6 @@ async def test_ipv6_target_is_reached(tmp_path: Path) -> None:
             proxy.entry = RouteEntry("/", Target("::1", port))
             assert (await proxy.ask(GET)).body == b"ok"
     assert made
-
-
-async def test_stop_lets_requests_in_flight_finish(tmp_path: Path, upstream: Upstream) -> None:
-    async with rig(tmp_path, upstream.target) as proxy:
-        busy, idle = await proxy.connect(), await proxy.connect()
-        await busy.send(GET)
-        server = await upstream.take()
-        await server.request()
-        port = proxy.port
-        stopping = asyncio.create_task(proxy.proxy.stop(grace=5.0), name="stop")
-        assert await idle.gone()
-        with pytest.raises(ConnectionRefusedError):
-            await asyncio.open_connection("127.0.0.1", port)
-        await server.send(OK)
-        answer = await busy.response()
-        assert (answer.body, answer.one(b"connection")) == (b"ok", b"close")
-        assert await busy.gone()
-        await stopping
-
-
-async def test_stop_ends_at_its_deadline(proxy: Rig, upstream: Upstream) -> None:
-    client = await proxy.connect()
-    await client.send(GET)
-    server = await upstream.take()
-    await server.request()
-    await proxy.proxy.stop(grace=0.1)
-    assert await client.gone()
-    assert await server.gone()
 
 
 async def test_server_listens_on_a_socket_it_is_given(tmp_path: Path) -> None:

@@ -8,13 +8,11 @@ import pytest
 
 from tests.proxy.harness import Rig
 from tests.proxy.upstreams import Upstream
-from tests.proxy.wire import Wire, until
+from tests.proxy.wire import GET, OK, Wire, until
 
 EVERY_LOOP = True
 
-GET = b"GET / HTTP/1.1\r\nHost: h\r\n\r\n"
 POST = b"POST / HTTP/1.1\r\nHost: h\r\nContent-Length: 10\r\n\r\n"
-OK = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"
 
 
 async def served_by_another(proxy: Rig, upstream: Upstream) -> None:

@@ -14,11 +14,10 @@ from gateway.proxy.interface import Hold, ProxyLimits
 from gateway.proxy.sockets import has_left
 from tests.proxy.harness import Rig, rig
 from tests.proxy.upstreams import Upstream
-from tests.proxy.wire import Wire, until
+from tests.proxy.wire import GET, Wire, until
 
 EVERY_LOOP = True
 
-GET = b"GET / HTTP/1.1\r\nHost: h\r\n\r\n"
 PUT = b"PUT / HTTP/1.1\r\nHost: h\r\nContent-Length: %d\r\n\r\n"
 
 

@@ -14,6 +14,9 @@ from typing import cast
 PATIENCE = 60.0
 Headers = list[tuple[bytes, bytes]]
 
+GET = b"GET / HTTP/1.1\r\nHost: h\r\n\r\n"
+OK = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"
+
 
 async def until(condition: Callable[[], bool]) -> None:
     """Wait until `condition` holds.
@@ -211,3 +214,10 @@ class Wire:
         if sock is not None and sock.fileno() >= 0:
             sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
         self.writer.transport.abort()
+
+
+async def served_first(client: Wire, server: Wire) -> None:
+    """Answer the request under way."""
+    await server.request()
+    await server.send(OK)
+    assert (await client.response()).body == b"ok"
