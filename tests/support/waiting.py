@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 # Seconds until a test gives up on what must happen. Only what is broken takes so long: a loaded
 # machine must not, and where giving up is what is tested, the test has a bound of its own.
-PATIENCE = 120.0
+PATIENCE = 180.0
 _PAUSE = 0.001
 
 
