@@ -9,7 +9,7 @@ from __future__ import annotations
 import ipaddress
 import re
 from collections.abc import Sequence
-from typing import cast
+from typing import Final, cast
 
 from gateway.proxy.head import list_tokens
 from gateway.proxy.interface import Client
@@ -18,11 +18,12 @@ from gateway.proxy.messages import RequestHead
 Address = ipaddress.IPv4Address | ipaddress.IPv6Address
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 
-_HOST = re.compile(r"(?:[A-Za-z0-9._~!$&'()*+;=%\-]+|\[[0-9A-Fa-f:.]+\])(?::([0-9]{1,5}))?")
-_PAIR = re.compile(r'\s*([A-Za-z]+)=(?:"((?:[^"\\]|\\.)*)"|([^\s;,"]*))\s*')
-_ELEMENTS = re.compile(r'(?:"(?:[^"\\]|\\.)*"|[^,"])+')
-_PAIRS = re.compile(r'(?:"(?:[^"\\]|\\.)*"|[^;"])+')
-_DEFAULT_PORTS = {"http": 80, "https": 443}
+_HOST: Final = re.compile(r"(?:[A-Za-z0-9._~!$&'()*+;=%\-]+|\[[0-9A-Fa-f:.]+\])(?::([0-9]{1,5}))?")
+_PAIR: Final = re.compile(r'\s*([A-Za-z]+)=(?:"((?:[^"\\]|\\.)*)"|([^\s;,"]*))\s*')
+_ELEMENTS: Final = re.compile(r'(?:"(?:[^"\\]|\\.)*"|[^,"])+')
+_PAIRS: Final = re.compile(r'(?:"(?:[^"\\]|\\.)*"|[^;"])+')
+_DEFAULT_PORTS: Final = {"http": 80, "https": 443}
+_MOST_KNOWN: Final = 4096
 
 
 def parse_node(text: str) -> Address | None:
@@ -52,6 +53,21 @@ class Forwarding:
 
     def __init__(self, trusted: Sequence[Network] = ()) -> None:
         self._trusted = tuple(trusted)
+        self._known: dict[str, tuple[str, bool]] = {}
+
+    def peer(self, address: str) -> tuple[str, bool]:
+        """Return a peer's address in its usual form, "" for none, and whether it is trusted.
+
+        It is remembered: a browser opens several connections, a proxy in front many.
+        """
+        known = self._known.get(address)
+        if known is None:
+            node = parse_node(address)
+            known = ("", False) if node is None else (str(node), self._in_trusted(node))
+            if len(self._known) >= _MOST_KNOWN:
+                self._known.clear()
+            self._known[address] = known
+        return known
 
     def trusts(self, address: str) -> bool:
         """Whether `address` lies in a trusted network; False for what is no address."""
@@ -176,11 +192,9 @@ class Peer:
     __slots__ = ("_address", "_client", "_forwarding", "_host", "_lines", "_scheme", "_trusted")
 
     def __init__(self, forwarding: Forwarding, address: str, scheme: str) -> None:
-        node = parse_node(address)
         self._forwarding = forwarding
-        self._address = "" if node is None else str(node)
+        self._address, self._trusted = forwarding.peer(address)
         self._scheme = scheme
-        self._trusted = forwarding.trusts(self._address)
         self._host: bytes | None = None
         self._client = Client("", scheme, "", 0)
         self._lines = b""

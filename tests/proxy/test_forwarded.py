@@ -144,3 +144,16 @@ def test_quoted_commas_and_escapes_of_forwarded_are_read() -> None:
 def test_long_garbage_is_read_in_linear_time() -> None:
     for value in ('"' * 30000, 'for="' + "\\" * 30000, "a=b;" * 8000, "," * 30000):
         introduced("10.0.0.1", ("Forwarded", value))
+
+
+def test_a_peer_is_the_same_however_often_and_beside_whom_it_comes() -> None:
+    rule = Forwarding([ipaddress.ip_network("10.0.0.0/8")])
+    seen = {
+        "10.0.0.1": ("10.0.0.1", True),
+        "::ffff:192.0.2.1": ("192.0.2.1", False),
+        "": ("", False),
+    }
+    for number in range(5000):  # more than are remembered
+        rule.peer(f"192.0.{number // 250}.{number % 250}")
+        for address, known in seen.items():
+            assert rule.peer(address) == known
