@@ -121,7 +121,10 @@ class Downstream(asyncio.Protocol):
                 self._bound_ahead()
         elif self._phase <= _HEAD:
             self._ahead = self._ahead + data if self._ahead else data
-            self._pump()
+            if self.write_paused:
+                self._bound_ahead()
+            else:
+                self._pump()
         else:
             self._heard = True
 
@@ -161,6 +164,8 @@ class Downstream(asyncio.Protocol):
         if self._exchange is not None:
             self._exchange.resume_download()
         else:
+            if self._paused:
+                self._resume(_AHEAD)
             self._pump()
 
     # -- for the exchange

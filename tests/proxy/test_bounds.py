@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from gateway.proxy.interface import ProxyLimits
+from gateway.proxy.interface import ProxyLimits, Refuse
 from tests.proxy.harness import Rig, rig
 from tests.proxy.upstreams import Upstream
 from tests.proxy.wire import GET, OK, PATIENCE, Wire, until
@@ -118,3 +118,18 @@ async def test_bytes_behind_a_handshake_are_bounded(proxy: Rig, upstream: Upstre
         assert await server.read(sent) == b"x" * sent
         assert len(proxy.gate.seen) == 1
         await until(lambda: proxy.observer.websockets == 1)
+
+
+async def test_requests_behind_an_answer_that_is_not_taken_wait(proxy: Rig) -> None:
+    proxy.gate.rule = lambda head, client: Refuse(424, "cold", "x" * 20_000_000)
+    async with await proxy.connect() as client:
+        client.pause()
+        await client.send(GET)
+        await until(lambda: proxy.observer.outcomes == ["4xx"])
+        proxy.gate.rule = lambda head, client: Refuse(424, "cold", "")
+        padded = b"GET / HTTP/1.1\r\nHost: h\r\nX: %b\r\n\r\n" % (b"x" * 16_000)
+        sent = await client.stall(padded)
+        assert len(proxy.gate.seen) == 1
+        client.resume()
+        for _ in range(1 + sent // len(padded)):
+            assert (await client.response()).status == 424
