@@ -15,6 +15,7 @@ from gateway.activation.activator import Activator
 from gateway.activation.lifecycle import Lifecycle, ServerDefaults
 from gateway.activation.readiness import ReadinessProbe
 from gateway.activation.routing import RouteService
+from gateway.collector import long_lived
 from gateway.errors import EngineError, EngineUnavailable, InvalidInput
 from gateway.launch.session_table import SessionTable
 from gateway.launch.sessions import Sessions
@@ -117,8 +118,9 @@ async def open_control(
         time.monotonic,
     )
     catalogue.subscribe(lifecycle.follow)
-    await catalogue.load()
-    await routes.load()
+    with long_lived():
+        await catalogue.load()
+        await routes.load()
     activator = Activator(
         lifecycle,
         catalogue,
