@@ -1,6 +1,7 @@
 """The REST API on the routes, at `/api/routes`: what JupyterHub calls.
 
-Paths are taken as they were sent: percent-decoded once, never normalised.
+Paths are taken as they were sent: percent-decoded once, never normalised. Bodies may have 1 MiB,
+which is aiohttp's own bound.
 """
 
 from __future__ import annotations
@@ -22,7 +23,6 @@ from routes.keys import InvalidKey, InvalidTarget
 
 logger = logging.getLogger(__name__)
 
-BODY_BYTES = 2**20
 _BASE = "/api/routes"
 _TOKEN = re.compile(r"token[ \t]+(\S+)")
 _LOCAL = re.compile(r"(?:localhost|127(?:\.[0-9]{1,3}){3}|\[::1\])(?::[0-9]*)?", re.IGNORECASE)
@@ -43,13 +43,11 @@ class RoutesApi:
         self._tally = tally
         self._token = token
 
-    def application(self) -> web.Application:
-        """Return the aiohttp application."""
-        app = web.Application(client_max_size=BODY_BYTES)
-        app.router.add_route("*", "/{rest:.*}", self.handle)
-        return app
+    def server(self) -> web.Server:
+        """Return what a listener needs. There is no router: it would decode paths itself."""
+        return web.Server(self.handle)
 
-    async def handle(self, request: web.Request) -> web.Response:
+    async def handle(self, request: web.BaseRequest) -> web.Response:
         """Answer any request, and log it."""
         path, _, query = request.raw_path.partition("?")
         try:
@@ -64,7 +62,7 @@ class RoutesApi:
         logger.log(level, "%d %s %s", response.status, request.method, path)
         return response
 
-    async def _answer(self, request: web.Request, path: str, query: str) -> web.Response:
+    async def _answer(self, request: web.BaseRequest, path: str, query: str) -> web.Response:
         if path != _BASE and not path.startswith(_BASE + "/"):
             return _told(404, "Not Found")
         if request.method not in ("GET", "POST", "DELETE"):
@@ -76,14 +74,14 @@ class RoutesApi:
         except (InvalidKey, InvalidTarget) as error:
             return _told(400, str(error))
 
-    async def _operate(self, request: web.Request, key: str, query: str) -> web.Response:
+    async def _operate(self, request: web.BaseRequest, key: str, query: str) -> web.Response:
         if request.method == "POST":
             return await self._post(key, request)
         if request.method == "DELETE":
             return self._delete(key)
         return await self._list(query) if key == "/" else self._get(key)
 
-    def _admits(self, request: web.Request) -> bool:
+    def _admits(self, request: web.BaseRequest) -> bool:
         if not self._token:
             here = _LOCAL.fullmatch(request.headers.get("Host", "")) or _over_unix(request)
             return bool(here) and "Origin" not in request.headers
@@ -106,7 +104,7 @@ class RoutesApi:
         route = self._book.get(key)
         return web.Response(status=404) if route is None else _json(route.encode("ascii"))
 
-    async def _post(self, key: str, request: web.Request) -> web.Response:
+    async def _post(self, key: str, request: web.BaseRequest) -> web.Response:
         body = await request.read()
         try:
             data = json.loads(body, parse_constant=_no_constant)
@@ -141,7 +139,7 @@ def moment(text: str) -> float | None:
         return None
 
 
-def _over_unix(request: web.Request) -> bool:
+def _over_unix(request: web.BaseRequest) -> bool:
     return request.transport is not None and not isinstance(
         request.transport.get_extra_info("sockname"), tuple
     )

@@ -32,17 +32,17 @@ class Exposition:
         self._traffic = traffic
         self._routes = routes
 
-    def application(self) -> web.Application:
-        """Return the aiohttp application."""
-        app = web.Application()
-        app.router.add_get("/metrics", self._show)
-        return app
+    def server(self) -> web.Server:
+        """Return what a listener needs."""
+        return web.Server(self._show)
 
     def render(self) -> str:
         """Return all of it."""
         return "".join(f"{line}\n" for part in self._parts() for line in part)
 
-    async def _show(self, request: web.Request) -> web.Response:
+    async def _show(self, request: web.BaseRequest) -> web.Response:
+        if request.path != "/metrics":
+            return web.Response(status=404)
         return web.Response(body=self.render().encode(), headers={"Content-Type": TEXT})
 
     def _parts(self) -> Iterator[Iterator[str]]:

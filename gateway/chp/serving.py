@@ -157,8 +157,9 @@ async def running(options: Options) -> AsyncIterator[Proxy]:
         await _serve_api(proxy, stack)
         if options.metrics is not None:
             shown = Exposition(proxy.tally, proxy.traffic, lambda: len(proxy.book))
-            app = shown.application()
-            proxy.metrics_addresses = await _serve_app(app, options.metrics, None, stack)
+            proxy.metrics_addresses = await _serve_server(
+                shown.server(), options.metrics, None, stack
+            )
             logger.info("Serve metrics at http://%s/metrics", options.metrics)
         await _serve_public(proxy, stack)
         if options.redirect_port is not None:
@@ -184,14 +185,16 @@ async def _serve_public(proxy: Proxy, stack: contextlib.AsyncExitStack) -> None:
 
 async def _serve_api(proxy: Proxy, stack: contextlib.AsyncExitStack) -> None:
     options = proxy.options
-    app = RoutesApi(proxy.book, proxy.tally, options.token).application()
+    api = RoutesApi(proxy.book, proxy.tally, options.token).server()
     tls = _listening(options.api_tls, stack)
-    proxy.api_addresses = await _serve_app(app, options.api, tls, stack, private=not options.token)
+    proxy.api_addresses = await _serve_server(
+        api, options.api, tls, stack, private=not options.token
+    )
     logger.info("Proxy API at %s://%s/api/routes", "https" if tls else "http", options.api)
 
 
-async def _serve_app(
-    app: web.Application,
+async def _serve_server(
+    server: web.Server,
     place: Place,
     tls: ssl.SSLContext | None,
     stack: contextlib.AsyncExitStack,
@@ -199,7 +202,7 @@ async def _serve_app(
     private: bool = False,
 ) -> list[Any]:
     """Serve until `stack` is left; return where it listens."""
-    runner = web.AppRunner(app, access_log=None, shutdown_timeout=_API_GRACE_SECONDS)
+    runner = web.ServerRunner(server, shutdown_timeout=_API_GRACE_SECONDS)
     await runner.setup()
     stack.push_async_callback(runner.cleanup)
     if place.path:

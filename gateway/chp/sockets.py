@@ -45,7 +45,8 @@ def told(place: Place) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        raise InvalidInput(f"cannot listen on {place}: {error.strerror or error}") from error
+        reason = os.strerror(error.errno) if error.errno else error.strerror or str(error)
+        raise InvalidInput(f"cannot listen on {place}: {reason}") from error
 
 
 def remove(path: str) -> None:
