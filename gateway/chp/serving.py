@@ -220,7 +220,7 @@ def _listening(files: TlsFiles, stack: contextlib.AsyncExitStack) -> ssl.SSLCont
         return None
     renewed = Renewed(files, server_context)
     _watch(renewed, stack, lambda: None)
-    return renewed.listening
+    return renewed.for_listener()
 
 
 def _watch(renewed: Renewed, stack: contextlib.AsyncExitStack, then: Callable[[], None]) -> None:

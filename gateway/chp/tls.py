@@ -36,7 +36,8 @@ def server_context(files: TlsFiles) -> ssl.SSLContext:
     context.set_alpn_protocols(["http/1.1"])
     _load(context, files)
     if files.dhparam:
-        _try(context.load_dh_params, files.dhparam, flag="--ssl-dhparam", path=files.dhparam)
+        with _told("--ssl-dhparam", files.dhparam):
+            context.load_dh_params(files.dhparam)
     if files.ask:
         context.verify_mode = ssl.CERT_REQUIRED
     return context
@@ -64,7 +65,6 @@ class Renewed:
 
     Attributes:
         current: made of the newest usable files.
-        listening: for a listener: at each handshake it hands over to `current`.
 
     Raises:
         InvalidInput: they cannot be used.
@@ -74,8 +74,12 @@ class Renewed:
         self._files, self._make = files, make
         self._seen = self._marks()
         self.current = make(files)
-        self.listening = make(files)
-        self.listening.sni_callback = self._choose
+
+    def for_listener(self) -> ssl.SSLContext:
+        """Return a context that hands over to `current` at each handshake."""
+        context = self._make(self._files)
+        context.sni_callback = self._choose
+        return context
 
     def refresh(self) -> bool:
         """Load the files again if they have changed; return whether there is a new context."""
@@ -124,7 +128,8 @@ def _load(context: ssl.SSLContext, files: TlsFiles) -> None:
             )
         context.minimum_version = context.maximum_version = version
     if files.ciphers:
-        _try(context.set_ciphers, files.ciphers, flag="--ssl-ciphers", path="")
+        with _told("--ssl-ciphers", files.ciphers):
+            context.set_ciphers(files.ciphers)
     if files.given:
         flag = f"{files.flags}-key and {files.flags}-cert"
         with _told(flag, f"{files.key} and {files.cert}"):
@@ -134,18 +139,13 @@ def _load(context: ssl.SSLContext, files: TlsFiles) -> None:
             context.load_verify_locations(cafile=files.ca)
 
 
-def _try(do: Callable[[str], object], value: str, *, flag: str, path: str) -> None:
-    with _told(flag, path or value):
-        do(value)
-
-
 @contextlib.contextmanager
 def _told(flag: str, what: str) -> Iterator[None]:
     """Turn what OpenSSL or the file system says into one line."""
     try:
         yield
     except ssl.SSLError as error:
-        reason = error.reason or str(error)
+        reason = getattr(error, "reason", None) or error.args[0]
         raise InvalidInput(f"{flag}: {what} cannot be used: {reason}") from error
     except OSError as error:
         raise InvalidInput(f"{flag}: cannot read {what}: {error.strerror}") from error

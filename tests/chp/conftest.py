@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator
 import pytest
 
 from tests.chp.harness import Rig, rig, url
+from tests.proxy.conftest import pytest_asyncio_loop_factories  # noqa: F401 - a hook
 from tests.proxy.upstreams import Upstream, echo
 
 
