@@ -124,6 +124,28 @@ async def test_event_loop_runs_while_a_publish_hangs(publisher: Publisher, gate:
     await task
 
 
+async def test_those_who_wait_are_told_in_different_turns_of_the_loop(
+    publisher: Publisher, gate: Gate
+) -> None:
+    turn, told = 0, []
+
+    async def put(number: int) -> None:
+        await publisher.put(f"/a{number}", "localhost:1")
+        told.append((turn, number))
+
+    with gate.closed():
+        first = asyncio.create_task(publisher.put("/first", "localhost:1"), name="first")
+        await gate.until_reached()
+        later = [asyncio.create_task(put(number), name="later") for number in range(20)]
+        await asyncio.wait(later, timeout=0)
+    while not all(task.done() for task in later):
+        turn += 1
+        await asyncio.sleep(0)
+    await asyncio.gather(first, *later)
+    assert [number for _, number in told] == list(range(20))
+    assert len({turn for turn, _ in told}) == 20
+
+
 async def test_invalid_change_fails_alone(publisher: Publisher, gate: Gate, path: Path) -> None:
     results = await asyncio.gather(
         publisher.put("/a", "localhost:1"),
