@@ -9,6 +9,7 @@ Gate; nothing of notebooks, Docker or a database is imported. `serving.py` is it
                       └─ exchange.py  errorpages.py, what counts as activity
 
 - `paths.py` is the rule how a path in the API, a key and a request's path go together. Pure.
-- `options.py` is the command line; `tls.py` and `sockets.py` open what it names.
+- `flags.py` is the command line, `options.py` what it means; `tls.py` and `sockets.py` open what
+  it names.
 - `metrics.py` shows what `tally.py` counts.
 """

@@ -109,10 +109,14 @@ class ErrorPages:
     async def fetch(self, problem: Problem, head: RequestHead) -> Page:
         """Return the page for a problem; the bare reason phrase where there is none."""
         status = _status_of(problem)
-        if self._target is not None:
-            page = await self._fetched(self._target, status, head, problem.detail)
-        else:
-            page = await asyncio.to_thread(self._read, status, problem.detail)
+        try:
+            if self._target is not None:
+                page = await self._fetched(self._target, status, head, problem.detail)
+            else:
+                page = await asyncio.to_thread(self._read, status, problem.detail)
+        except Exception:  # whatever it was, somebody waits for an answer
+            logger.exception("Failed to make an error page")
+            page = None
         return page or Page(status, _phrase(status).encode(), reason=problem.detail)
 
     async def _fetched(

@@ -116,7 +116,8 @@ class OpenExchange(Exchange):
         head = self._head
         if page.status >= 400:
             path = head.path.decode("latin-1")
-            logger.info("%d %s %s %s", page.status, head.method.decode(), path, page.reason)
+            level = logging.ERROR if page.status >= 500 else logging.WARNING
+            logger.log(level, "%d %s %s %s", page.status, head.method.decode(), path, page.reason)
         keep_alive = head.keep_alive and self.request_complete and not self._context.draining
         self.write(rendered(page, head, keep_alive=keep_alive))
         self._settle(f"{page.status // 100}xx", page.status)

@@ -7,7 +7,8 @@ import os
 import sys
 from collections.abc import Sequence
 
-from gateway.chp.options import add_options, options_of
+from gateway.chp.flags import add_options
+from gateway.chp.options import options_of
 from gateway.cli.failures import CommandError, Exit
 from gateway.cli.output import say
 from gateway.cli.parser import Parser, version

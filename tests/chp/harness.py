@@ -10,7 +10,8 @@ from collections.abc import AsyncIterator, Mapping
 from dataclasses import replace
 from typing import Any
 
-from gateway.chp.options import Options, Place, add_options, options_of
+from gateway.chp.flags import add_options
+from gateway.chp.options import Options, Place, options_of
 from gateway.chp.serving import Proxy, running
 from tests.proxy.wire import Message, Wire
 
