@@ -20,7 +20,7 @@ configurable-http-proxy. It serves until SIGTERM or SIGINT, and then exits with 
 """
 
 _EXAMPLE = """\
-CONFIGPROXY_AUTH_TOKEN=… nbgate-proxy --default-target http://127.0.0.1:8081
+CONFIGPROXY_AUTH_TOKEN=… {prog} --default-target http://127.0.0.1:8081
 
 environment:
   CONFIGPROXY_AUTH_TOKEN                 what callers of the API send: Authorization: token …
@@ -33,7 +33,7 @@ environment:
 def add_to(parser: Parser) -> None:
     """Add the flags."""
     parser.description = _ABOUT
-    parser.epilog = f"example:\n  {_EXAMPLE}"
+    parser.epilog = "example:\n  " + _EXAMPLE.format(prog=parser.prog)
     add_options(parser)
     parser.set_defaults(run=_run)
 

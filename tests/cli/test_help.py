@@ -10,6 +10,7 @@ from tests.cli.conftest import Command
 
 NOUNS = {
     "serve": [],
+    "proxy": [],
     "notebook": [
         "create",
         "list",
