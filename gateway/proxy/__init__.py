@@ -1,6 +1,7 @@
 """The data path: downstream request → decision → upstream → back.
 
-One connection of a client is a `Downstream` (downstream.py), one to an upstream an `Upstream`
+One connection of a client is a `Downstream` (downstream.py; its transport in connection.py, how
+it ends in ending.py, while it is not read from in pauses.py), one to an upstream an `Upstream`
 (upstream.py); both are asyncio protocols. Between them, for the time of one request, stands an
 `Exchange` (exchange.py):
 

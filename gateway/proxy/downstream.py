@@ -1,132 +1,65 @@
 """One client connection: cuts requests out of the stream and keeps their answers in order.
 
 It reads heads and bodies, holds what was pipelined, keeps the connection's deadlines and writes
-the answers that the data path gives itself. What becomes of a request is exchange.py's.
+the answers that the data path gives itself. What becomes of a request is exchange.py's; the
+transport and its end are connection.py's.
 """
 
 from __future__ import annotations
 
 import asyncio
-from typing import cast
 
 from gateway.errors import Problem, UpstreamTimeout
 from gateway.proxy.answers import render
+from gateway.proxy.connection import BUSY, HEAD, IDLE, Connection
 from gateway.proxy.context import Context
-from gateway.proxy.deadline import Deadline
+from gateway.proxy.ending import may_say_more
 from gateway.proxy.exchange import Exchange
-from gateway.proxy.forwarded import Peer
 from gateway.proxy.framing import BadFraming, Body, no_trailers, request_body
-from gateway.proxy.head import (
-    HEAD_END,
-    BadHead,
-    check_partial,
-    without_empty_lines,
-)
+from gateway.proxy.head import HEAD_END, BadHead, check_partial, without_empty_lines
 from gateway.proxy.interface import Local
 from gateway.proxy.messages import Framing, RequestHead
+from gateway.proxy.pauses import AHEAD
 from gateway.proxy.repeated import RequestReader
-from gateway.proxy.sockets import has_left, readable, reset_on_close
-from gateway.proxy.transports import adapted
-
-_LINGER_SECONDS = 5.0
-_DRAINING_LINGER_SECONDS = 1.0
-_QUIET_SECONDS = 1.0
-_QUIET_LOOKS = 5
-_FLUSH_SECONDS = 30.0
-_LOOK_SECONDS = 1.0
 
 
-# What the connection is doing. Plain numbers: members of an Enum cost a search at each use.
-_IDLE = 0  # no byte of a request has come
-_HEAD = 1  # a part of a head has come
-_BUSY = 2  # a request is in flight
-_LINGER = 3  # all is said; what still comes is dropped
-_CLOSED = 4
+class Downstream(Connection):
+    """A client's connection with the requests on it."""
 
-# Why the client is not read from; a sum of these.
-_FOR_UPSTREAM = 1  # the upstream has not taken what we have
-_AHEAD = 2  # enough requests are waiting
-
-
-class Downstream(asyncio.Protocol):
-    """A client's connection.
-
-    Attributes:
-        write: sends to the client.
-        write_paused: whether the client has not taken what we have.
-    """
-
-    __slots__ = (
-        "_ahead",
-        "_body",
-        "_checked",
-        "_context",
-        "_deadline",
-        "_exchange",
-        "_heads",
-        "_heard",
-        "_looks",
-        "_paused",
-        "_peer",
-        "_phase",
-        "_pumping",
-        "_reset_to_break",
-        "_transport",
-        "_unsent",
-        "_watch",
-        "write",
-        "write_paused",
-    )
+    __slots__ = ("_ahead", "_body", "_checked", "_exchange", "_heads", "_pumping")
 
     def __init__(self, context: Context) -> None:
-        self._context = context
-        self._phase = _IDLE
+        super().__init__(context)
         self._ahead = b""
         self._checked = 0  # so much of it is known to hold no whole head
         self._body: Body | None = None
         self._heads = RequestReader()
-        self._heard = False  # something that is dropped
-        self._looks = 0  # so often yet, at most, is quiet waited for
         self._exchange: Exchange | None = None
-        self._paused = 0
         self._pumping = False
-        self._reset_to_break = False
-        self._unsent = 0
-        self._watch: Deadline | None = None  # of a client that is not read from
-        self.write_paused = False
 
     # -- asyncio.Protocol
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """See asyncio."""
-        self._transport = adapted(
-            cast("asyncio.Transport", transport), counted=self._context.access_log is not None
-        )
-        self.write = self._transport.write
-        name = transport.get_extra_info("peername")
-        address = str(name[0]) if isinstance(name, tuple) else ""
-        scheme = "https" if transport.get_extra_info("sslcontext") else "http"
-        self._peer = Peer(self._context.forwarding, address, scheme)
-        self._deadline = Deadline(asyncio.get_running_loop(), self._deadline_passed)
-        self._deadline.set(self._context.limits.head_timeout)
+        super().connection_made(transport)
         self._context.connections.add(self)
 
     def data_received(self, data: bytes) -> None:
         """See asyncio."""
-        if self._phase is _BUSY:
+        if self._phase is BUSY:
             if self._body is not None:
                 self._take_body(self._body, data)
             else:
                 self._ahead += data
                 self._bound_ahead()
-        elif self._phase <= _HEAD:
+        elif self._phase <= HEAD:
             self._ahead = self._ahead + data if self._ahead else data
             if self.write_paused:
                 self._bound_ahead()
             else:
                 self._pump()
-        else:
-            self._heard = True
+        elif self._ending is not None:
+            self._ending.hear()
 
     def eof_received(self) -> None:
         """See asyncio; the transport closes itself.
@@ -136,18 +69,14 @@ class Downstream(asyncio.Protocol):
         that one must end.
         """
         exchange, self._exchange = self._exchange, None
-        self._phase = _CLOSED
-        self._deadline.set(_FLUSH_SECONDS)
+        super().eof_received()
         if exchange is not None:
             exchange.cancel()
 
     def connection_lost(self, exc: Exception | None) -> None:
         """See asyncio."""
         exchange, self._exchange = self._exchange, None
-        self._phase = _CLOSED
-        self._deadline.close()
-        if self._watch is not None:
-            self._watch.close()
+        self._let_go()
         if exchange is not None:
             exchange.cancel()
         self._context.left(self)
@@ -164,25 +93,11 @@ class Downstream(asyncio.Protocol):
         if self._exchange is not None:
             self._exchange.resume_download()
         else:
-            if self._paused:
-                self._resume(_AHEAD)
+            if self._pauses is not None:
+                self._pauses.end(AHEAD)
             self._pump()
 
     # -- for the exchange
-
-    @property
-    def transport(self) -> asyncio.Transport:
-        """The client's connection."""
-        return self._transport
-
-    def pause_for_upstream(self) -> None:
-        """Stop reading until the upstream has caught up."""
-        self._pause(_FOR_UPSTREAM)
-
-    def resume_for_upstream(self) -> None:
-        """The upstream has caught up."""
-        if self._paused:
-            self._resume(_FOR_UPSTREAM)
 
     def await_response(self) -> None:
         """The whole request is sent: from now on the upstream's time counts."""
@@ -203,10 +118,10 @@ class Downstream(asyncio.Protocol):
         self._exchange = None
         if keep_alive and self._body is None:
             self._next()
-        elif self._ahead or self._body is not None or self._may_say_more():
+        elif self._ahead or self._body is not None or may_say_more(self._context, self._transport):
             self._linger()
         else:
-            self._close()
+            self._end().close()
 
     def answer(self, problem: Problem, head: RequestHead, request_id: bytes) -> bool:
         """Give the data path's own answer to the request in flight.
@@ -223,33 +138,14 @@ class Downstream(asyncio.Protocol):
     def break_off(self) -> None:
         """Show the client that the response is cut off: never a clean end."""
         self._exchange = None
-        self._phase = _CLOSED
-        if self._reset_to_break:
-            reset_on_close(self._transport)
-        self._transport.abort()
+        self._cut_off()
 
     def release_for_tunnel(self) -> tuple[asyncio.Transport, bytes]:
         """Give the transport and what was read ahead away; this object is done."""
         self._exchange = None
-        self._phase = _CLOSED
-        self._deadline.close()
-        if self._watch is not None:
-            self._watch.close()
+        self._let_go()
         self._context.left(self)
         return self._transport, self._ahead
-
-    # -- for the server
-
-    def drain(self) -> None:
-        """Close as soon as no request is in flight."""
-        if self._phase is _IDLE:
-            self._close()
-        elif self._phase is _LINGER and not self._looks:
-            self._close_within(self._linger_seconds())
-
-    def abort(self) -> None:
-        """Close at once."""
-        self._transport.abort()
 
     # -- reading
 
@@ -260,7 +156,7 @@ class Downstream(asyncio.Protocol):
         self._pumping = True
         try:
             while self._ahead and not self.write_paused:
-                if self._phase > _HEAD or not self._take_head():
+                if self._phase > HEAD or not self._take_head():
                     break
         finally:
             self._pumping = False
@@ -289,13 +185,13 @@ class Downstream(asyncio.Protocol):
 
     def _await_head(self, data: bytes) -> None:
         self._ahead, self._checked = data, len(data)
-        if data and self._phase is _IDLE:
-            self._phase = _HEAD
+        if data and self._phase is IDLE:
+            self._phase = HEAD
             self._deadline.set(self._context.limits.head_timeout)
 
     def _start(self, head: RequestHead) -> None:
         context = self._context
-        self._phase = _BUSY
+        self._phase = BUSY
         self._deadline.at = None
         context.observer.request_started()
         client, forwarding = self._peer.introduce(head)
@@ -307,13 +203,16 @@ class Downstream(asyncio.Protocol):
         exchange = context.exchange(context, self, head, client, forwarding)
         self._exchange = exchange
         exchange.begin(decision)
-        if self._exchange is not exchange:
-            return
-        if self._body is not None and self._ahead:
+        if self._ahead and not exchange.settled:
+            self._read_on()
+
+    def _read_on(self) -> None:
+        """Take up what came behind the head: the request's body, or the next requests."""
+        if self._body is None:
+            self._bound_ahead()
+        else:
             data, self._ahead = self._ahead, b""
             self._take_body(self._body, data)
-        elif self._ahead:
-            self._bound_ahead()
 
     def _take_body(self, body: Body, data: bytes) -> None:
         exchange = self._exchange
@@ -336,37 +235,14 @@ class Downstream(asyncio.Protocol):
         limits = self._context.limits
         data = self._ahead
         if data and (len(data) > limits.head_bytes or data.count(HEAD_END) >= limits.pipeline):
-            self._pause(_AHEAD)
+            self._pause(AHEAD)
 
-    def _pause(self, why: int) -> None:
-        if not self._paused:
-            self._transport.pause_reading()
-            if self._watch is None:
-                self._watch = Deadline(asyncio.get_running_loop(), self._look_for_client)
-            self._watch.set(_LOOK_SECONDS)
-        self._paused |= why
-
-    def _resume(self, why: int) -> None:
-        self._paused &= ~why
-        if not self._paused:
-            if self._watch is not None:
-                self._watch.at = None
-            self._transport.resume_reading()
-
-    def _look_for_client(self) -> None:
-        """Notice a client that went away while it is not read from: no EOF tells of it then."""
-        if has_left(self._transport):
-            self.eof_received()
-            self._transport.abort()
-        elif self._watch is not None:
-            self._watch.set(_LOOK_SECONDS)
-
-    # -- the ends
+    # -- what comes behind an answer
 
     def _next(self) -> None:
-        self._phase = _IDLE
-        if self._paused:
-            self._resume(_AHEAD | _FOR_UPSTREAM)
+        self._phase = IDLE
+        if self._pauses is not None:
+            self._read_again()
         self._deadline.set(self._context.limits.keepalive_timeout)
         if self._ahead:
             self._pump()
@@ -383,63 +259,18 @@ class Downstream(asyncio.Protocol):
             )
         self._linger()
 
-    def _may_say_more(self) -> bool:
-        """Whether closing at once could meet bytes of the client, and so end in a reset.
-
-        Where one direction can be closed alone, waiting for the client's end costs next to
-        nothing. TLS closes both at once: there a client that has announced its end is believed
-        unless something has come, and one that is cut off by our stop is not.
-        """
-        transport = self._transport
-        return transport.can_write_eof() or self._context.draining or readable(transport)
-
     def _linger(self) -> None:
-        """Close without a reset that could overtake the answer (RFC 9112, 9.6)."""
-        self._phase = _LINGER
+        """End behind the answer that was written, whatever else the client sends."""
         self._ahead, self._body = b"", None
-        if self._paused:
-            self._resume(_AHEAD | _FOR_UPSTREAM)
-        if not self._transport.can_write_eof():
-            self._looks = _QUIET_LOOKS
-            self._deadline.set(_QUIET_SECONDS)
-            return
-        if not self._transport.is_closing():
-            self._transport.write_eof()
-        self._close_within(self._linger_seconds())
-
-    def _linger_seconds(self) -> float:
-        if self._transport.get_write_buffer_size():
-            return _FLUSH_SECONDS
-        return _DRAINING_LINGER_SECONDS if self._context.draining else _LINGER_SECONDS
-
-    def _look_for_quiet(self) -> None:
-        """Close TLS when nothing came for a while: what came behind our end would reset it."""
-        self._looks -= 1
-        if self._heard and self._looks:
-            self._heard = False
-            self._deadline.set(_QUIET_SECONDS)
-        else:
-            self._close()
-
-    def _close(self) -> None:
-        self._phase = _CLOSED
-        self._transport.close()
-        self._close_within(_FLUSH_SECONDS)
-
-    def _close_within(self, seconds: float) -> None:
-        self._unsent = self._transport.get_write_buffer_size()
-        self._deadline.set(seconds)
+        self._read_again()
+        self._end().linger()
 
     def _deadline_passed(self) -> None:
-        if self._phase is _BUSY and self._exchange is not None:
+        if self._phase is BUSY and self._exchange is not None:
             self._exchange.fail(UpstreamTimeout(self._context.limits.response_timeout or 0.0))
-        elif self._phase is _HEAD:
+        elif self._phase is HEAD:
             self._refuse(408, "the head of the request was not complete in time")
-        elif self._phase is _IDLE:
-            self._close()
-        elif self._phase is _LINGER and self._looks:
-            self._look_for_quiet()
-        elif 0 < self._transport.get_write_buffer_size() < self._unsent:
-            self._close_within(_FLUSH_SECONDS)  # slow, but it reads
+        elif self._phase is IDLE:
+            self._end().close()
         else:
-            self._transport.abort()
+            super()._deadline_passed()

@@ -192,6 +192,8 @@ class ProxyLimits:
             is 504; None for no bound.
         upstream_idle: a pooled upstream connection older than this is not used again.
         pipeline: requests read ahead of the one being answered.
+        linger_timeout: a client that was told the last has so long to close its direction.
+        quiet_timeout: over TLS, where no direction is closed alone, nothing may come for so long.
     """
 
     head_bytes: int = 65536
@@ -201,6 +203,8 @@ class ProxyLimits:
     response_timeout: float | None = 600.0
     upstream_idle: float = 30.0
     pipeline: int = 8
+    linger_timeout: float = 5.0
+    quiet_timeout: float = 1.0
 
 
 class Observer(Protocol):

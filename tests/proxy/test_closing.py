@@ -7,9 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from gateway.proxy import downstream
-from gateway.proxy.interface import Refuse
-from tests.proxy.harness import Rig
+from gateway.proxy.interface import ProxyLimits, Refuse
+from tests.proxy.harness import Rig, rig
 from tests.proxy.upstreams import Upstream
 from tests.proxy.wire import GET, PATIENCE, Wire, until
 
@@ -56,12 +55,10 @@ async def test_refusal_is_whole_though_the_client_says_more(proxy: Rig) -> None:
         assert await client.rest() == b""
 
 
-async def test_slow_client_has_time_for_its_last_answer(
-    proxy: Rig, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(downstream, "_LINGER_SECONDS", 0.0)
-    proxy.gate.rule = lambda head, client: Refuse(424, "cold", "x" * 20_000_000)
-    async with await proxy.connect() as client:
+async def test_slow_client_has_time_for_its_last_answer(tmp_path: Path) -> None:
+    limits = ProxyLimits(linger_timeout=0.0)
+    async with rig(tmp_path, limits=limits) as proxy, await proxy.connect() as client:
+        proxy.gate.rule = lambda head, client: Refuse(424, "cold", "x" * 20_000_000)
         client.pause()
         await client.send(LAST)
         await until(lambda: proxy.observer.outcomes == ["4xx"])
@@ -98,10 +95,13 @@ def descriptors() -> int:
 
 
 async def test_connection_is_gone_as_soon_as_the_client_closes(
-    proxy: Rig, upstream: Upstream, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, upstream: Upstream
 ) -> None:
-    monkeypatch.setattr(downstream, "_LINGER_SECONDS", 3600.0)
-    async with await proxy.connect() as client:
+    limits = ProxyLimits(linger_timeout=3600.0)
+    async with (
+        rig(tmp_path, upstream.target, limits) as proxy,
+        await proxy.connect() as client,
+    ):
         await client.send(GET)
         server = await upstream.take()
         await answered(server, b"ok")

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from gateway.proxy import downstream
+from gateway.proxy.interface import ProxyLimits
 from tests.proxy.certificates import Pair, make_pair
 from tests.proxy.harness import Rig
 from tests.proxy.secure import connect, secure
@@ -60,24 +60,22 @@ def heard(port: int, pair: Pair, pieces: Sequence[bytes]) -> bytes:
 
 @pytest.mark.parametrize("more", [[], [GET], [GET, LARGE]])
 async def test_a_refusal_arrives_whole_and_ends_cleanly(
-    proxy: Rig, pair: Pair, monkeypatch: pytest.MonkeyPatch, more: list[bytes]
+    tmp_path: Path, upstream: Upstream, pair: Pair, more: list[bytes]
 ) -> None:
-    monkeypatch.setattr(downstream, "_LINGER_SECONDS", 3600.0)
-    got = await asyncio.to_thread(heard, proxy.port, pair, [BAD, *more])
-    assert got.startswith(b"HTTP/1.1 400 ")
-    assert got.endswith(b"}")
-    assert proxy.gate.seen == []
+    async with secure(tmp_path, pair, upstream, ProxyLimits(linger_timeout=3600.0)) as proxy:
+        got = await asyncio.to_thread(heard, proxy.port, pair, [BAD, *more])
+        assert got.startswith(b"HTTP/1.1 400 ")
+        assert got.endswith(b"}")
+        assert proxy.gate.seen == []
 
 
-async def test_the_last_answer_ends_at_once(
-    proxy: Rig, upstream: Upstream, pair: Pair, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(downstream, "_QUIET_SECONDS", 3600.0)
-    asking = asyncio.create_task(asyncio.to_thread(heard, proxy.port, pair, [LAST]))
-    server = await upstream.take()
-    await server.request()
-    await server.send(ANSWER % 2 + b"ok")
-    assert (await asking).endswith(b"\r\n\r\nok")
+async def test_the_last_answer_ends_at_once(tmp_path: Path, upstream: Upstream, pair: Pair) -> None:
+    async with secure(tmp_path, pair, upstream, ProxyLimits(quiet_timeout=3600.0)) as proxy:
+        asking = asyncio.create_task(asyncio.to_thread(heard, proxy.port, pair, [LAST]))
+        server = await upstream.take()
+        await server.request()
+        await server.send(ANSWER % 2 + b"ok")
+        assert (await asking).endswith(b"\r\n\r\nok")
 
 
 async def test_the_last_answer_in_a_drain_arrives_whole_though_the_client_says_more(

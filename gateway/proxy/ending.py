@@ -1,0 +1,109 @@
+"""How a client's connection ends: the last answer arrives whole, and the end comes soon.
+
+An `Ending` is made when a connection ends; one that lives pays nothing for it. Requests are not
+known here.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Final
+
+from gateway.proxy.context import Context
+from gateway.proxy.deadline import Deadline
+from gateway.proxy.sockets import readable
+
+_DRAINING_LINGER_SECONDS: Final = 1.0
+_QUIET_LOOKS: Final = 5
+_FLUSH_SECONDS: Final = 30.0
+
+
+def may_say_more(context: Context, transport: asyncio.Transport) -> bool:
+    """Whether closing at once could meet bytes of the client, and so end in a reset.
+
+    Where one direction can be closed alone, waiting for the client's end costs next to
+    nothing. TLS closes both at once: there a client that has announced its end is believed
+    unless something has come, and one that is cut off by our stop is not.
+    """
+    return transport.can_write_eof() or context.draining or readable(transport)
+
+
+class Ending:
+    """The end of one client's connection.
+
+    Args:
+        context: what connections share.
+        transport: the connection.
+        deadline: the connection's; its owner calls `deadline_passed` and frees it.
+    """
+
+    __slots__ = ("_context", "_deadline", "_heard", "_lingers", "_looks", "_transport", "_unsent")
+
+    def __init__(self, context: Context, transport: asyncio.Transport, deadline: Deadline) -> None:
+        self._context = context
+        self._transport = transport
+        self._deadline = deadline
+        self._heard = False  # something that is dropped
+        self._lingers = False  # our direction is closed, the client's is not
+        self._looks = 0  # so often yet, at most, is quiet waited for
+        self._unsent = 0
+
+    def hear(self) -> None:
+        """Drop what the client says though all is said."""
+        self._heard = True
+
+    def linger(self) -> None:
+        """Close without a reset that could overtake the answer (RFC 9112, 9.6)."""
+        if not self._transport.can_write_eof():
+            self._looks = _QUIET_LOOKS
+            self._deadline.set(self._context.limits.quiet_timeout)
+            return
+        self._lingers = True
+        if not self._transport.is_closing():
+            self._transport.write_eof()
+        self._close_within(self._linger_seconds())
+
+    def close(self) -> None:
+        """Close when everything is sent."""
+        self._lingers, self._looks = False, 0
+        self._transport.close()
+        self._close_within(_FLUSH_SECONDS)
+
+    def left(self) -> None:
+        """The client's end has come: the transport closes itself when everything is sent."""
+        self._lingers, self._looks = False, 0
+        self._deadline.set(_FLUSH_SECONDS)
+
+    def drain(self) -> None:
+        """Wait for the client's end no longer than a stop allows."""
+        if self._lingers:
+            self._close_within(self._linger_seconds())
+
+    def deadline_passed(self) -> None:
+        """Close, or abort a client that takes nothing."""
+        if self._looks:
+            self._look_for_quiet()
+        elif 0 < self._transport.get_write_buffer_size() < self._unsent:
+            self._close_within(_FLUSH_SECONDS)  # slow, but it reads
+        else:
+            self._transport.abort()
+
+    def _look_for_quiet(self) -> None:
+        """Close TLS when nothing came for a while: what came behind our end would reset it."""
+        self._looks -= 1
+        if self._heard and self._looks:
+            self._heard = False
+            self._deadline.set(self._context.limits.quiet_timeout)
+        else:
+            self.close()
+
+    def _linger_seconds(self) -> float:
+        if self._transport.get_write_buffer_size():
+            return _FLUSH_SECONDS
+        if self._context.draining:
+            return _DRAINING_LINGER_SECONDS
+        return self._context.limits.linger_timeout
+
+    def _close_within(self, seconds: float) -> None:
+        self._unsent = self._transport.get_write_buffer_size()
+        self._deadline.set(seconds)
