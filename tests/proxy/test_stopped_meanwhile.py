@@ -8,7 +8,6 @@ import pytest
 
 from gateway.proxy.interface import Client, Hold, Relay
 from gateway.proxy.messages import RequestHead
-from gateway.proxy.pool import Address
 from tests.proxy.harness import Rig, rig
 from tests.proxy.upstreams import Upstream, echo, parsed
 
@@ -42,15 +41,13 @@ async def test_stop_while_connecting(tmp_path: Path, monkeypatch: pytest.MonkeyP
     async with Upstream() as old, Upstream(echo) as new, rig(tmp_path, old.target) as proxy:
         stopped = proxy.notebook()
         renew_at(proxy, new)
-        connect = proxy.proxy.pool.connect
 
-        async def connect_and_stop(address: Address) -> object:
-            made = await connect(address)
+        def stop_behind_the_first_look(relay: Relay) -> bool:
+            stood = relay.entry not in proxy.gate.stopped
             proxy.gate.stopped.append(stopped)
-            monkeypatch.undo()
-            return made
+            return stood
 
-        monkeypatch.setattr(proxy.proxy.pool, "connect", connect_and_stop)
+        monkeypatch.setattr(proxy.gate, "stands", stop_behind_the_first_look)
         assert parsed((await proxy.ask(GET)).body).start == b"GET / HTTP/1.1"
         server = await old.take()
         assert await server.gone(), "it was connected to, and sent nothing"
