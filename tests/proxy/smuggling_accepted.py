@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from tests.proxy.smuggling_refused import CHUNKED, GET, HELLO, POST, SMUGGLED
+from tests.proxy.smuggling_words import CHUNKED, GET, HELLO, NEXT, POST, SMUGGLED, asked
 
 
 @dataclass(frozen=True)
@@ -35,7 +35,6 @@ def _posted(body: bytes, target: bytes = b"/") -> list[tuple[bytes, bytes, bytes
 
 
 _GOT = [(b"GET", b"/", b"")]
-_NEXT = b"GET /next HTTP/1.1\r\nHost: h\r\n\r\n"
 _GOT_NEXT = (b"GET", b"/next", b"")
 
 
@@ -55,15 +54,13 @@ ACCEPTED = {
         _fixed(b"0\r\n\r\n" + SMUGGLED), _posted(b"0\r\n\r\n" + SMUGGLED)
     ),
     "next request behind a length": Accepted(
-        _fixed(b"hello") + _NEXT, [*_posted(b"hello"), _GOT_NEXT]
+        _fixed(b"hello") + NEXT, [*_posted(b"hello"), _GOT_NEXT]
     ),
-    "next request behind chunks": Accepted(
-        CHUNKED + HELLO + _NEXT, [*_posted(b"hello"), _GOT_NEXT]
-    ),
-    "next request behind length zero": Accepted(_fixed(b"") + _NEXT, [*_posted(b""), _GOT_NEXT]),
-    "next request behind no length": Accepted(POST + b"\r\n" + _NEXT, [*_posted(b""), _GOT_NEXT]),
+    "next request behind chunks": Accepted(CHUNKED + HELLO + NEXT, [*_posted(b"hello"), _GOT_NEXT]),
+    "next request behind length zero": Accepted(_fixed(b"") + NEXT, [*_posted(b""), _GOT_NEXT]),
+    "next request behind no length": Accepted(POST + b"\r\n" + NEXT, [*_posted(b""), _GOT_NEXT]),
     "next request behind empty lines": Accepted(
-        _fixed(b"hello") + b"\r\n\r\n" + _NEXT, [*_posted(b"hello"), _GOT_NEXT]
+        _fixed(b"hello") + b"\r\n\r\n" + NEXT, [*_posted(b"hello"), _GOT_NEXT]
     ),
     "ten uploads at once": Accepted(
         b"".join(_fixed(b"%d" % number) for number in range(7)) + CHUNKED + HELLO,
@@ -73,7 +70,7 @@ ACCEPTED = {
         ],
     ),
     "body cut short by the next request's bytes": Accepted(
-        POST + b"Content-Length: 3\r\n\r\nhelGET /next HTTP/1.1\r\nHost: h\r\n\r\n",
+        POST + b"Content-Length: 3\r\n\r\nhel" + NEXT,
         [*_posted(b"hel"), _GOT_NEXT],
     ),
     "bad head behind a good request": Accepted(
@@ -113,7 +110,7 @@ ACCEPTED = {
     ),
     "length with zeros": Accepted(POST + b"Content-Length: 0005\r\n\r\nhello", _posted(b"hello")),
     "length in other letters": Accepted(
-        POST + b"cONTENT-lENGTH: 5\r\n\r\nhello" + _NEXT, [*_posted(b"hello"), _GOT_NEXT]
+        POST + b"cONTENT-lENGTH: 5\r\n\r\nhello" + NEXT, [*_posted(b"hello"), _GOT_NEXT]
     ),
     "names that look like framing": Accepted(
         POST + b"X-Content-Length: 9\r\nContent-Length-X: 9\r\nX-Transfer-Encoding: chunked\r\n"
@@ -121,51 +118,51 @@ ACCEPTED = {
         _posted(b"hi"),
     ),
     "underscores for hyphens": Accepted(
-        POST + b"Transfer_Encoding: chunked\r\nContent-Length: 2\r\n\r\nhi" + _NEXT,
+        POST + b"Transfer_Encoding: chunked\r\nContent-Length: 2\r\n\r\nhi" + NEXT,
         [*_posted(b"hi"), _GOT_NEXT],
     ),
     "framing in a value": Accepted(
-        GET + b"X: Transfer-Encoding: chunked\r\nY: \tContent-Length: 5\r\n\r\n" + _NEXT,
+        GET + b"X: Transfer-Encoding: chunked\r\nY: \tContent-Length: 5\r\n\r\n" + NEXT,
         [*_GOT, _GOT_NEXT],
     ),
     "GET with a body": Accepted(
-        b"GET / HTTP/1.1\r\nHost: h\r\nContent-Length: 5\r\n\r\nhello" + _NEXT,
+        GET + b"Content-Length: 5\r\n\r\nhello" + NEXT,
         [(b"GET", b"/", b"hello"), _GOT_NEXT],
     ),
     "GET with chunks": Accepted(
-        b"GET / HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: chunked\r\n\r\n" + HELLO + _NEXT,
+        GET + b"Transfer-Encoding: chunked\r\n\r\n" + HELLO + NEXT,
         [(b"GET", b"/", b"hello"), _GOT_NEXT],
     ),
     "HEAD with a body": Accepted(
-        b"HEAD / HTTP/1.1\r\nHost: h\r\nContent-Length: 5\r\n\r\nhello" + _NEXT,
+        b"HEAD / HTTP/1.1\r\nHost: h\r\nContent-Length: 5\r\n\r\nhello" + NEXT,
         [(b"HEAD", b"/", b"hello"), _GOT_NEXT],
     ),
     "DELETE with a body": Accepted(
-        b"DELETE / HTTP/1.1\r\nHost: h\r\nContent-Length: 5\r\n\r\nhello" + _NEXT,
+        b"DELETE / HTTP/1.1\r\nHost: h\r\nContent-Length: 5\r\n\r\nhello" + NEXT,
         [(b"DELETE", b"/", b"hello"), _GOT_NEXT],
     ),
     "sizes in both cases with zeros": Accepted(
-        CHUNKED + b"00A\r\n0123456789\r\n0b\r\n01234567890\r\n000\r\n\r\n" + _NEXT,
+        CHUNKED + b"00A\r\n0123456789\r\n0b\r\n01234567890\r\n000\r\n\r\n" + NEXT,
         [*_posted(b"012345678901234567890"), _GOT_NEXT],
     ),
     "chunks of one byte": Accepted(
-        CHUNKED + b"".join(b"1\r\n%c\r\n" % byte for byte in b"0\r\n\r\n") + b"0\r\n\r\n" + _NEXT,
+        CHUNKED + b"".join(b"1\r\n%c\r\n" % byte for byte in b"0\r\n\r\n") + b"0\r\n\r\n" + NEXT,
         [*_posted(b"0\r\n\r\n"), _GOT_NEXT],
     ),
     "chunk extensions": Accepted(
-        CHUNKED + b'5;a=b;c="d e"\r\nhello\r\n0;last=1\r\n\r\n' + _NEXT,
+        CHUNKED + b'5;a=b;c="d e"\r\nhello\r\n0;last=1\r\n\r\n' + NEXT,
         [*_posted(b"hello"), _GOT_NEXT],
     ),
     "chunk extension that looks like a size": Accepted(
-        CHUNKED + b"5;0\r\nhello\r\n0;5\r\n\r\n" + _NEXT, [*_posted(b"hello"), _GOT_NEXT]
+        CHUNKED + b"5;0\r\nhello\r\n0;5\r\n\r\n" + NEXT, [*_posted(b"hello"), _GOT_NEXT]
     ),
     "blank before a chunk extension": Accepted(
-        CHUNKED + b"5 ;a\r\nhello\r\n0\r\n\r\n" + _NEXT,
+        CHUNKED + b"5 ;a\r\nhello\r\n0\r\n\r\n" + NEXT,
         [*_posted(b"hello"), _GOT_NEXT],
         refusals=True,
     ),
     "chunk extension outside the grammar": Accepted(
-        CHUNKED + b'5;"; \xff=\r\nhello\r\n0\r\n\r\n' + _NEXT,
+        CHUNKED + b'5;"; \xff=\r\nhello\r\n0\r\n\r\n' + NEXT,
         [*_posted(b"hello"), _GOT_NEXT],
         refusals=True,
     ),
@@ -173,52 +170,46 @@ ACCEPTED = {
         CHUNKED + b"5\r\nhello\r\n0\r\nHost: evil\r\nContent-Length: 9\r\n"
         b"Transfer-Encoding: chunked\r\nAuthorization: token x\r\nCookie: a=b\r\n"
         b"X-Nbgate-User: root\r\nX_Nbgate_User: root\r\nX-Forwarded-For: 6.6.6.6\r\n"
-        b"Connection: close\r\nExpect: 100-continue\r\n\r\n" + _NEXT,
+        b"Connection: close\r\nExpect: 100-continue\r\n\r\n" + NEXT,
         [*_posted(b"hello"), _GOT_NEXT],
     ),
     "trailers that may pass": Accepted(
-        CHUNKED + b"5\r\nhello\r\n0\r\nX-Sum: 1\r\nX-Empty:\r\n\r\n" + _NEXT,
+        CHUNKED + b"5\r\nhello\r\n0\r\nX-Sum: 1\r\nX-Empty:\r\n\r\n" + NEXT,
         [*_posted(b"hello"), _GOT_NEXT],
     ),
-    "absolute form": Accepted(
-        b"GET http://h/a?b HTTP/1.1\r\nHost: h\r\n\r\n", [(b"GET", b"/a?b", b"")]
-    ),
+    "absolute form": Accepted(asked(b"GET http://h/a?b"), [(b"GET", b"/a?b", b"")]),
     "absolute form in other letters": Accepted(
         b"GET HTTP://H:80/a HTTP/1.1\r\nHost: h:80\r\n\r\n", [(b"GET", b"/a", b"")]
     ),
-    "absolute form without a path": Accepted(
-        b"GET http://h HTTP/1.1\r\nHost: h\r\n\r\n", [(b"GET", b"/", b"")]
-    ),
-    "absolute form with a query alone": Accepted(
-        b"GET http://h?a HTTP/1.1\r\nHost: h\r\n\r\n", [(b"GET", b"/?a", b"")]
-    ),
+    "absolute form without a path": Accepted(asked(b"GET http://h"), [(b"GET", b"/", b"")]),
+    "absolute form with a query alone": Accepted(asked(b"GET http://h?a"), [(b"GET", b"/?a", b"")]),
     "absolute form behind a slash": Accepted(
-        b"GET /http://evil/a HTTP/1.1\r\nHost: h\r\n\r\n", [(b"GET", b"/http://evil/a", b"")]
+        asked(b"GET /http://evil/a"), [(b"GET", b"/http://evil/a", b"")]
     ),
     "path that looks like an authority": Accepted(
-        b"GET //evil/a HTTP/1.1\r\nHost: h\r\n\r\n", [(b"GET", b"//evil/a", b"")]
+        asked(b"GET //evil/a"), [(b"GET", b"//evil/a", b"")]
     ),
     "absolute form whose path looks like an authority": Accepted(
-        b"GET http://h//evil/a HTTP/1.1\r\nHost: h\r\n\r\n", [(b"GET", b"//evil/a", b"")]
+        asked(b"GET http://h//evil/a"), [(b"GET", b"//evil/a", b"")]
     ),
     "line ends in percent signs": Accepted(
-        b"GET /a%0d%0aHost:%20evil%00 HTTP/1.1\r\nHost: h\r\n\r\n",
+        asked(b"GET /a%0d%0aHost:%20evil%00"),
         [(b"GET", b"/a%0d%0aHost:%20evil%00", b"")],
     ),
     "bytes outside ASCII in a target": Accepted(
-        b"GET /\xc3\xa9\x85\xa0 HTTP/1.1\r\nHost: h\r\n\r\n",
+        asked(b"GET /\xc3\xa9\x85\xa0"),
         [(b"GET", b"/\xc3\xa9\x85\xa0", b"")],
         refusals=True,
     ),
     "bytes outside ASCII in a value": Accepted(
-        GET + b"X: \x85Transfer-Encoding: chunked\xa0\r\n\r\n" + _NEXT, [*_GOT, _GOT_NEXT]
+        GET + b"X: \x85Transfer-Encoding: chunked\xa0\r\n\r\n" + NEXT, [*_GOT, _GOT_NEXT]
     ),
     "every sign of a name": Accepted(GET + b"!#$%&'*+-.^_`|~09az: 1\r\nX:\r\n\r\n", _GOT),
     "HTTP/1.0 with a length": Accepted(
         b"POST / HTTP/1.0\r\nContent-Length: 2\r\n\r\nhi" + SMUGGLED, _posted(b"hi"), then=0
     ),
     "HTTP/1.0 that keeps its connection": Accepted(
-        b"POST / HTTP/1.0\r\nConnection: keep-alive\r\nContent-Length: 2\r\n\r\nhi" + _NEXT,
+        b"POST / HTTP/1.0\r\nConnection: keep-alive\r\nContent-Length: 2\r\n\r\nhi" + NEXT,
         [*_posted(b"hi"), _GOT_NEXT],
     ),
     "HTTP/1.0 that asks for an upgrade": Accepted(
@@ -232,24 +223,24 @@ ACCEPTED = {
         then=0,
     ),
     "HTTP/1.2": Accepted(
-        b"POST / HTTP/1.2\r\nHost: h\r\nContent-Length: 2\r\n\r\nhi" + _NEXT,
+        b"POST / HTTP/1.2\r\nHost: h\r\nContent-Length: 2\r\n\r\nhi" + NEXT,
         [*_posted(b"hi"), _GOT_NEXT],
     ),
     "h2c upgrade": Accepted(
         GET
         + b"Connection: Upgrade, HTTP2-Settings\r\nUpgrade: h2c\r\nHTTP2-Settings: AAMAAABk\r\n\r\n"
-        + _NEXT,
+        + NEXT,
         [*_GOT, _GOT_NEXT],
     ),
     "h2c upgrade with a body": Accepted(
-        _fixed(b"hi", b"Connection: Upgrade\r\nUpgrade: h2c\r\n") + _NEXT,
+        _fixed(b"hi", b"Connection: Upgrade\r\nUpgrade: h2c\r\n") + NEXT,
         [*_posted(b"hi"), _GOT_NEXT],
     ),
     "Upgrade that Connection does not name, with a body": Accepted(
-        _fixed(b"hi", b"Upgrade: websocket\r\n") + _NEXT, [*_posted(b"hi"), _GOT_NEXT]
+        _fixed(b"hi", b"Upgrade: websocket\r\n") + NEXT, [*_posted(b"hi"), _GOT_NEXT]
     ),
     "Connection names the length": Accepted(
-        _fixed(SMUGGLED, b"Connection: Content-Length\r\n") + _NEXT,
+        _fixed(SMUGGLED, b"Connection: Content-Length\r\n") + NEXT,
         [*_posted(SMUGGLED), _GOT_NEXT],
     ),
     "Connection names the coding": Accepted(
@@ -270,13 +261,13 @@ ACCEPTED = {
         _posted(b"hi"),
     ),
     "expectation with the body at once": Accepted(
-        _fixed(b"hi", b"Expect: 100-Continue\r\n") + _NEXT, [*_posted(b"hi"), _GOT_NEXT]
+        _fixed(b"hi", b"Expect: 100-Continue\r\n") + NEXT, [*_posted(b"hi"), _GOT_NEXT]
     ),
     "expectation without a body": Accepted(
-        GET + b"Expect: 100-continue\r\n\r\n" + _NEXT, [*_GOT, _GOT_NEXT]
+        GET + b"Expect: 100-continue\r\n\r\n" + NEXT, [*_GOT, _GOT_NEXT]
     ),
     "expectation with chunks": Accepted(
-        POST + b"Expect: 100-continue\r\nTransfer-Encoding: chunked\r\n\r\n" + HELLO + _NEXT,
+        POST + b"Expect: 100-continue\r\nTransfer-Encoding: chunked\r\n\r\n" + HELLO + NEXT,
         [*_posted(b"hello"), _GOT_NEXT],
     ),
 }

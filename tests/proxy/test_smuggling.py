@@ -19,13 +19,14 @@ from gateway.proxy.interface import Relay
 from tests.proxy.harness import Rig, rig
 from tests.proxy.readers import Request, Unreadable, by_h11, by_llhttp, strictly
 from tests.proxy.smuggling_accepted import ACCEPTED, Accepted
-from tests.proxy.smuggling_refused import BROKEN_CHUNKS, CHUNKED, POST, REFUSED, SMUGGLED
+from tests.proxy.smuggling_refused import BROKEN_CHUNKS, REFUSED
+from tests.proxy.smuggling_words import CHUNKED, POST, SMUGGLED, asked
 from tests.proxy.upstreams import Upstream
 from tests.proxy.wire import PATIENCE, Wire, until
 
 EVERY_LOOP = True
 
-CANARY = b"GET /canary HTTP/1.1\r\nHost: h\r\n\r\n"
+CANARY = asked(b"GET /canary")
 SHORT = 1500
 HOP_BY_HOP = {
     b"connection",
