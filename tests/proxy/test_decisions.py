@@ -1,4 +1,4 @@
-"""What becomes of a request by the gate's decision, and what is told to whom."""
+"""What becomes of a request by the gate's decision."""
 
 from __future__ import annotations
 
@@ -8,22 +8,12 @@ import socket
 from pathlib import Path
 from typing import cast
 
-import pytest
-
 from gateway.errors import StartFailed
 from gateway.proxy.interface import Hold, Local, Refuse, Relay, RouteEntry
 from routes.keys import Target
 from tests.proxy.harness import Rig, rig
 from tests.proxy.upstreams import Upstream, echo, pages_app, parsed
-from tests.proxy.wire import Message, until
-
-GET = b"GET / HTTP/1.1\r\nHost: h\r\n\r\n"
-OK = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"
-
-
-def get(lines: bytes, target: bytes = b"/") -> bytes:
-    """Return a GET with header `lines`, each with its CR LF."""
-    return b"GET %b HTTP/1.1\r\nHost: h\r\n%b\r\n" % (target, lines)
+from tests.proxy.wire import GET, OK, Message, get, until
 
 
 def problem(answer: Message) -> dict[str, object]:
@@ -36,127 +26,6 @@ def unused_target() -> Target:
     """Return a target that refuses connections."""
     with socket.create_server(("127.0.0.1", 0)) as reserved:
         return Target("127.0.0.1", reserved.getsockname()[1])
-
-
-# -- headers of notebooks
-
-
-async def test_hop_secret_and_user_are_injected(echoing: Rig) -> None:
-    echoing.notebook()
-    echoing.gate.rule = lambda head, client: Relay(echoing.entry, "alice é/\r\nX: y")
-    answer = await echoing.ask(get(b"Authorization: token mine\r\nX-Nbgate-User: root\r\n"))
-    message = parsed(answer.body)
-    assert message.all(b"authorization") == [b"token s3cret"]
-    assert message.all(b"x-nbgate-user") == [b"alice%20%C3%A9%2F%0D%0AX%3A%20y"]
-
-
-async def test_authorization_never_reaches_a_notebook_even_without_a_secret(
-    echoing: Rig,
-) -> None:
-    echoing.notebook(secret=None)
-    message = parsed((await echoing.ask(get(b"Authorization: token mine\r\n"))).body)
-    assert b"authorization" not in message.names()
-
-
-async def test_plain_route_gets_authorization_and_token_but_no_user(echoing: Rig) -> None:
-    answer = await echoing.ask(get(b"Authorization: token mine\r\n", b"/?token=x"))
-    message = parsed(answer.body)
-    assert message.one(b"authorization") == b"token mine"
-    assert message.target == b"/?token=x"
-    assert b"x-nbgate-user" not in message.names()
-
-
-@pytest.mark.parametrize("name", [b"X-Nbgate-User", b"x-nbgate-scheme", b"X_Nbgate_User"])
-async def test_clients_cannot_speak_in_our_name(echoing: Rig, name: bytes) -> None:
-    message = parsed((await echoing.ask(get(b"%b: root\r\n" % name))).body)
-    assert not [key for key in message.names() if b"nbgate" in key]
-
-
-@pytest.mark.parametrize(
-    ("sent", "arrives"),
-    [
-        (b"nbgate-session=s", None),
-        (b"a=1; nbgate-session=s; b=2", b"a=1; b=2"),
-        (b"nbgate-session=s; b=2", b"b=2"),
-        (b"a=1;nbgate-session=s", b"a=1"),
-        (b"__Host-nbgate=s; __Host-nbgate-state=t; nbgate-state=u; _xsrf=x", b"_xsrf=x"),
-        (b"nbgate-session=s; nbgate-session=t", None),
-        (b"nbgate-session =s; a=1", b"a=1"),
-        (b"nbgate-session; a=1", b"a=1"),
-        (b"my-nbgate-session=1; nbgate-sessions=2", b"my-nbgate-session=1; nbgate-sessions=2"),
-        (b'a="b c";  d', b'a="b c";  d'),
-    ],
-)
-@pytest.mark.parametrize("notebook", [True, False])
-async def test_gateway_cookies_never_reach_an_upstream(
-    echoing: Rig, sent: bytes, arrives: bytes | None, notebook: bool
-) -> None:
-    if notebook:
-        echoing.notebook()
-    message = parsed((await echoing.ask(get(b"Cookie: %b\r\n" % sent))).body)
-    assert message.one(b"cookie") == arrives
-
-
-async def test_gateway_cookies_are_removed_from_each_cookie_header(echoing: Rig) -> None:
-    lines = b"Cookie: a=1\r\nCookie: nbgate-session=s\r\ncookie: __Host-nbgate=t; b=2\r\n"
-    message = parsed((await echoing.ask(get(lines))).body)
-    assert message.all(b"cookie") == [b"a=1", b"b=2"]
-
-
-@pytest.mark.parametrize(
-    ("sent", "arrives"),
-    [
-        (b"/lab?token=x", b"/lab"),
-        (b"/lab?token=x&a=%2F", b"/lab?a=%2F"),
-        (b"/lab?a=1&token=x", b"/lab?a=1"),
-        (b"/lab?a=1&token=x&b=2&&token=y&c", b"/lab?a=1&b=2&&c"),
-        (b"/lab?tok%65n=x&a=1", b"/lab?a=1"),
-        (b"/lab?token", b"/lab"),
-        (b"/lab?tokens=1&xtoken=2&Token=3", b"/lab?tokens=1&xtoken=2&Token=3"),
-        (b"/lab?a=token=x", b"/lab?a=token=x"),
-        (b"/lab?", b"/lab?"),
-        (b"/token=x?b", b"/token=x?b"),
-    ],
-)
-async def test_token_never_reaches_a_notebook(echoing: Rig, sent: bytes, arrives: bytes) -> None:
-    echoing.notebook()
-    assert parsed((await echoing.ask(get(b"", sent))).body).target == arrives
-
-
-NOTEBOOK_ANSWER = (
-    b"HTTP/1.1 200 OK\r\nSet-Cookie: username-h-8888=x; Path=/\r\nSet-Cookie: _xsrf=1; Path=/\r\n"
-    b"Access-Control-Allow-Origin: *\r\naccess-control-allow-credentials: true\r\n"
-    b"Set-Cookie: nbgate-session=evil\r\nSet-Cookie: __Host-nbgate=evil; Secure\r\n"
-    b"Set-Cookie: kept=2\r\nSet-Cookie: =nbgate-session=nameless\r\n"
-    b"Set-Cookie: wide=1; Path=/lab; Domain=nb.example.org\r\nX-A: 1\r\nContent-Length: 0\r\n\r\n"
-)
-
-
-async def test_notebooks_login_cookies_and_cors_do_not_reach_the_client(
-    proxy: Rig, upstream: Upstream
-) -> None:
-    proxy.notebook()
-    async with await proxy.connect() as client:
-        await client.send(GET)
-        server = await upstream.take()
-        await server.request()
-        await server.send(NOTEBOOK_ANSWER)
-        answer = await client.response()
-    assert answer.all(b"set-cookie") == [b"_xsrf=1; Path=/", b"kept=2"]
-    assert answer.names() == {b"set-cookie", b"x-a", b"content-length", b"x-request-id"}
-
-
-async def test_plain_routes_cookies_and_cors_reach_the_client(
-    proxy: Rig, upstream: Upstream
-) -> None:
-    async with await proxy.connect() as client:
-        await client.send(GET)
-        server = await upstream.take()
-        await server.request()
-        await server.send(NOTEBOOK_ANSWER)
-        answer = await client.response()
-    assert len(answer.all(b"set-cookie")) == 7
-    assert answer.one(b"access-control-allow-origin") == b"*"
 
 
 # -- Refuse and Local
@@ -365,58 +234,6 @@ async def test_stale_connection_to_a_dead_notebook_wakes_it(
             await again.send(OK)
             assert (await client.response()).body == b"ok"
     assert proxy.gate.suspects == [first]
-
-
-# -- activity
-
-
-async def activity_after(proxy: Rig, request: bytes) -> float:
-    """Return the mark that `request` leaves on a notebook; 0.0 for none."""
-    entry = proxy.notebook()
-    entry.activity.last = 0.0
-    await proxy.ask(request, request.split(b" ")[0].decode())
-    assert entry.activity.requests == 0
-    return entry.activity.last
-
-
-@pytest.mark.parametrize(
-    "request_bytes",
-    [
-        get(b"Sec-Fetch-Mode: navigate\r\n"),
-        get(b"Accept: text/html,*/*\r\n"),
-        b"POST /api/sessions HTTP/1.1\r\nHost: h\r\n\r\n",
-        b"PUT /api/contents/x HTTP/1.1\r\nHost: h\r\nContent-Length: 2\r\n\r\nhi",
-        b"DELETE /x HTTP/1.1\r\nHost: h\r\n\r\n",
-    ],
-)
-async def test_navigations_and_changes_show_a_person(echoing: Rig, request_bytes: bytes) -> None:
-    assert await activity_after(echoing, request_bytes) > 0
-
-
-@pytest.mark.parametrize(
-    "request_bytes",
-    [
-        get(b"", b"/api/kernels"),
-        get(b"Sec-Fetch-Mode: cors\r\nAccept: text/html\r\n"),
-        b"HEAD / HTTP/1.1\r\nHost: h\r\n\r\n",
-    ],
-)
-async def test_polling_shows_nobody(echoing: Rig, request_bytes: bytes) -> None:
-    assert await activity_after(echoing, request_bytes) == 0.0
-
-
-async def test_bytes_of_an_upload_show_a_person(proxy: Rig, upstream: Upstream) -> None:
-    entry = proxy.notebook()
-    async with await proxy.connect() as client:
-        await client.send(b"PUT / HTTP/1.1\r\nHost: h\r\nContent-Length: 4\r\n\r\nab")
-        server = await upstream.take()
-        await server.head()
-        assert await server.read(2) == b"ab"
-        assert entry.activity.requests == 1
-        entry.activity.last = 0.0
-        await client.send(b"c")
-        assert await server.read(1) == b"c"
-        assert entry.activity.last > 0
 
 
 async def test_entry_without_a_target_is_502(tmp_path: Path) -> None:

@@ -18,6 +18,11 @@ GET = b"GET / HTTP/1.1\r\nHost: h\r\n\r\n"
 OK = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"
 
 
+def get(lines: bytes = b"", target: bytes = b"/") -> bytes:
+    """Return a GET with header `lines`, each with its CR LF."""
+    return b"GET %b HTTP/1.1\r\nHost: h\r\n%b\r\n" % (target, lines)
+
+
 async def until(condition: Callable[[], bool]) -> None:
     """Wait until `condition` holds.
 
