@@ -3,67 +3,26 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
-from datetime import UTC, datetime
+from collections.abc import Callable
 from typing import Any
 
 import pytest
 
 from gateway.errors import (
     Conflict,
-    Forbidden,
     InvalidInput,
-    NotebookLocked,
     NotFound,
-    ProjectLocked,
 )
 from gateway.notebooks.catalogue import Catalogue
 from gateway.notebooks.database import Database
 from gateway.notebooks.model import Limits, Lock, Notebook, State
-
-_NOON = datetime(2026, 3, 4, 12, 0, tzinfo=UTC)
-
-
-def _now() -> datetime:
-    return _NOON
-
-
-def _notebook(slug: str = "genome", **fields: Any) -> Notebook:
-    return Notebook(
-        **{"slug": slug, "name": "Genome", "project": "demo", "owner": "mary"} | fields,
-        created=_NOON,
-    )
-
-
-@pytest.fixture
-async def catalogue(database: Database) -> Catalogue:
-    """A catalogue with one project, demo."""
-    made = Catalogue(database, _now)
-    await made.load()
-    await made.add_project("demo")
-    return made
-
-
-@pytest.fixture
-async def other(catalogue: Catalogue, database_url: str) -> AsyncIterator[Catalogue]:
-    """Another gateway's catalogue, on the same database."""
-    database = Database(database_url)
-    await database.open()
-    made = Catalogue(database, _now)
-    await made.load()
-    yield made
-    await database.close()
+from tests.notebooks.books import NOON, a_notebook, now
 
 
 async def _restarted(database: Database) -> Catalogue:
-    again = Catalogue(database, _now)
+    again = Catalogue(database, now)
     await again.load()
     return again
-
-
-async def _reread(catalogue: Catalogue) -> Catalogue:
-    await catalogue.load()
-    return catalogue
 
 
 # Restarts.
@@ -85,7 +44,7 @@ async def test_project_survives_a_restart_whole(catalogue: Catalogue, database: 
 
 async def test_notebook_survives_a_restart_whole(catalogue: Catalogue, database: Database) -> None:
     await catalogue.add_notebook(
-        _notebook(
+        a_notebook(
             container_image="i",
             limits=Limits(2**30, 1.5),
             environment={"B": "é"},
@@ -102,13 +61,13 @@ async def test_notebook_survives_a_restart_whole(catalogue: Catalogue, database:
     )
     await catalogue.next_generation("genome")
     locked = await catalogue.lock("genome", "anne", "an exam")
-    assert locked.lock == Lock("anne", "an exam", _NOON)
+    assert locked.lock == Lock("anne", "an exam", NOON)
     assert locked.generation == 1
     assert (await _restarted(database)).notebook("genome") == locked
 
 
 async def test_removed_things_stay_removed(catalogue: Catalogue, database: Database) -> None:
-    await catalogue.add_notebook(_notebook())
+    await catalogue.add_notebook(a_notebook())
     await catalogue.remove_notebook("genome")
     await catalogue.remove_project("demo")
     again = await _restarted(database)
@@ -132,7 +91,7 @@ async def test_unknown_project_is_not_found(catalogue: Catalogue) -> None:
     with pytest.raises(NotFound):
         await catalogue.remove_project("nope")
     with pytest.raises(NotFound, match="no project 'nope'"):
-        await catalogue.add_notebook(_notebook(project="nope"))
+        await catalogue.add_notebook(a_notebook(project="nope"))
     with pytest.raises(NotFound, match="no project 'nope'"):
         await catalogue.open_for("nope", "mary")
 
@@ -165,7 +124,7 @@ async def test_project_is_updated_field_by_field(catalogue: Catalogue) -> None:
 async def test_project_with_notebooks_is_not_removed(
     catalogue: Catalogue, other: Catalogue
 ) -> None:
-    await other.add_notebook(_notebook())
+    await other.add_notebook(a_notebook())
     with pytest.raises(Conflict, match="'demo' has notebooks; delete them first"):
         await catalogue.remove_project("demo")
     assert catalogue.project("demo")
@@ -176,9 +135,9 @@ async def test_project_with_notebooks_is_not_removed(
 
 async def test_notebooks_are_found_by_project_and_owner(catalogue: Catalogue) -> None:
     await catalogue.add_project("zoo")
-    await catalogue.add_notebook(_notebook("bb"))
-    await catalogue.add_notebook(_notebook("aa", owner="anne"))
-    await catalogue.add_notebook(_notebook("cc", project="zoo"))
+    await catalogue.add_notebook(a_notebook("bb"))
+    await catalogue.add_notebook(a_notebook("aa", owner="anne"))
+    await catalogue.add_notebook(a_notebook("cc", project="zoo"))
     assert [book.slug for book in catalogue.notebooks()] == ["aa", "bb", "cc"]
     assert [book.slug for book in catalogue.notebooks(project="demo")] == ["aa", "bb"]
     assert [book.slug for book in catalogue.notebooks(owner="mary")] == ["bb", "cc"]
@@ -203,16 +162,16 @@ async def test_unknown_notebook_is_not_found(catalogue: Catalogue) -> None:
 
 
 async def test_slug_is_taken_once(catalogue: Catalogue, other: Catalogue) -> None:
-    await other.add_notebook(_notebook(owner="anne"))
+    await other.add_notebook(a_notebook(owner="anne"))
     with pytest.raises(Conflict, match="notebook 'genome' exists already"):
-        await catalogue.add_notebook(_notebook())
+        await catalogue.add_notebook(a_notebook())
     assert catalogue.notebook("genome").owner == "anne"
 
 
 async def test_slug_of_somebody_elses_course_notebook_is_refused(catalogue: Catalogue) -> None:
     with pytest.raises(InvalidInput, match="course and person"):
-        await catalogue.add_notebook(_notebook("demo-x-anne"))
-    await catalogue.add_notebook(_notebook("demo-x-mary"))
+        await catalogue.add_notebook(a_notebook("demo-x-anne"))
+    await catalogue.add_notebook(a_notebook("demo-x-mary"))
     with pytest.raises(InvalidInput, match="course and person"):
         await catalogue.update_notebook("demo-x-mary", owner="anne")
     assert (await catalogue.open_for("demo", "mary")).name == "Genome"
@@ -222,14 +181,14 @@ async def test_slug_of_somebody_elses_course_notebook_is_refused(catalogue: Cata
 async def test_fields_that_are_not_for_changing_are_refused(
     catalogue: Catalogue, field: str
 ) -> None:
-    await catalogue.add_notebook(_notebook())
+    await catalogue.add_notebook(a_notebook())
     with pytest.raises(InvalidInput, match=f"{field}: .* cannot be changed"):
         await catalogue.update_notebook("genome", **{field: None})
 
 
 async def test_update_without_changes_returns_the_notebook(catalogue: Catalogue) -> None:
-    await catalogue.add_notebook(_notebook())
-    assert await catalogue.update_notebook("genome") == _notebook()
+    await catalogue.add_notebook(a_notebook())
+    assert await catalogue.update_notebook("genome") == a_notebook()
 
 
 # The notebook of (course, person).
@@ -265,165 +224,12 @@ async def test_persons_that_look_alike_get_notebooks_of_their_own(catalogue: Cat
 async def test_no_two_callers_get_the_same_generation(
     catalogue: Catalogue, other: Catalogue
 ) -> None:
-    await catalogue.add_notebook(_notebook())
+    await catalogue.add_notebook(a_notebook())
     both = (catalogue, other)
     found = await asyncio.gather(
         *(both[number % 2].next_generation("genome") for number in range(40))
     )
     assert sorted(found) == list(range(1, 41))
-
-
-# Locks.
-
-
-async def test_locked_notebook_says_who_and_why(catalogue: Catalogue) -> None:
-    await catalogue.add_notebook(_notebook())
-    catalogue.check_unlocked("genome")
-    await catalogue.lock("genome", "anne", " an exam ")
-    with pytest.raises(NotebookLocked, match="locked by anne: an exam;"):
-        catalogue.check_unlocked("genome")
-
-
-@pytest.mark.parametrize(
-    "changes",
-    [
-        {"container_image": "x"},
-        {"limits": Limits(2**30)},
-        {"environment": {"A": "1"}},
-        {"labels": {"a": "1"}},
-        {"owner": "bob"},
-    ],
-)
-async def test_locked_notebook_is_not_reconfigured(
-    catalogue: Catalogue, other: Catalogue, changes: dict[str, Any]
-) -> None:
-    await catalogue.add_notebook(_notebook())
-    await other.load()
-    await other.lock("genome", "anne", "an exam")
-    with pytest.raises(NotebookLocked):
-        await catalogue.update_notebook("genome", **changes)
-    assert catalogue.notebook("genome") == _notebook()
-
-
-@pytest.mark.parametrize(
-    "changes",
-    [
-        {"image": "x"},
-        {"limits": Limits(2**30, 2.0)},
-        {"limits": Limits(2**31, 1.0)},
-        {"environment": {"A": "2"}},
-        {"environment": {}},
-        {"labels": {"a": "1"}},
-        {"title": "New", "image": "x"},
-    ],
-)
-async def test_locked_notebook_is_not_reconfigured_by_its_project(
-    catalogue: Catalogue, other: Catalogue, changes: dict[str, Any]
-) -> None:
-    before: dict[str, Any] = {"limits": Limits(2**30, 1.0), "environment": {"A": "1"}}
-    project = await catalogue.update_project("demo", **before)
-    await catalogue.add_notebook(_notebook())
-    await other.load()
-    await other.lock("genome", "anne", "an exam")
-    with pytest.raises(ProjectLocked, match="'genome' by anne: an exam"):
-        await catalogue.update_project("demo", **changes)
-    assert (await _reread(other)).project("demo") == project
-    await catalogue.unlock("genome", "anne")
-    await catalogue.update_project("demo", **changes)
-
-
-async def test_project_changes_under_a_lock_that_they_do_not_concern(catalogue: Catalogue) -> None:
-    await catalogue.add_project("other")
-    own: dict[str, Any] = {
-        "container_image": "own",
-        "limits": Limits(cpus=2.0),
-        "environment": {"A": "own"},
-    }
-    await catalogue.add_notebook(_notebook(**own, labels={"a": "own"}))
-    await catalogue.add_notebook(_notebook("free"))
-    await catalogue.lock("genome", "anne", "an exam")
-    changed = await catalogue.update_project(
-        "demo",
-        title="New",
-        staff=("anne",),
-        source="https://example.org/a.git",
-        image="x",
-        limits=Limits(cpus=4.0),
-        environment={"A": "1"},
-        labels={"a": "1"},
-    )
-    assert (changed.image, changed.environment) == ("x", {"A": "1"})
-    assert (await catalogue.update_project("demo", image="x")).image == "x"
-    await catalogue.update_project("other", image="y")
-    with pytest.raises(ProjectLocked):
-        await catalogue.update_project("demo", limits=Limits(2**30, 4.0))
-
-
-async def test_project_names_the_locked_notebooks_in_the_way(catalogue: Catalogue) -> None:
-    for number in range(5):
-        await catalogue.add_notebook(_notebook(f"b{number}"))
-        await catalogue.lock(f"b{number}", "anne", f"exam {number}")
-    await catalogue.add_notebook(_notebook("free"))
-    with pytest.raises(ProjectLocked) as refused:
-        await catalogue.update_project("demo", image="x")
-    assert [one.slug for one in refused.value.locked] == ["b0", "b1", "b2", "b3", "b4"]
-    assert "'b2' by anne: exam 2 and 2 more)" in str(refused.value)
-    assert "`nbgate notebook unlock b0`" in str(refused.value)
-
-
-async def test_locked_notebook_is_not_removed(catalogue: Catalogue) -> None:
-    await catalogue.add_notebook(_notebook())
-    await catalogue.lock("genome", "anne", "an exam")
-    with pytest.raises(NotebookLocked):
-        await catalogue.remove_notebook("genome")
-    assert catalogue.notebook("genome")
-
-
-async def test_facts_of_a_locked_notebook_are_recorded(catalogue: Catalogue) -> None:
-    await catalogue.add_notebook(_notebook())
-    await catalogue.lock("genome", "anne", "an exam")
-    changed = await catalogue.update_notebook("genome", state=State.RUNNING, container_id="c")
-    assert (changed.state, changed.container_id) == (State.RUNNING, "c")
-    assert await catalogue.next_generation("genome") == 1
-
-
-@pytest.mark.parametrize(("by", "administrator"), [("mary", False), ("anne", False), ("x", True)])
-async def test_owner_locker_and_administrator_unlock(
-    catalogue: Catalogue, by: str, administrator: bool
-) -> None:
-    await catalogue.add_notebook(_notebook())
-    await catalogue.lock("genome", "anne", "an exam")
-    assert (await catalogue.unlock("genome", by, administrator)).lock is None
-    catalogue.check_unlocked("genome")
-
-
-async def test_nobody_else_unlocks(catalogue: Catalogue) -> None:
-    await catalogue.add_notebook(_notebook())
-    await catalogue.lock("genome", "anne", "an exam")
-    with pytest.raises(Forbidden, match="locked by anne; only they, its owner"):
-        await catalogue.unlock("genome", "bob")
-    assert catalogue.notebook("genome").lock is not None
-
-
-async def test_unlocked_notebook_can_be_unlocked_by_anybody(catalogue: Catalogue) -> None:
-    await catalogue.add_notebook(_notebook())
-    assert (await catalogue.unlock("genome", "bob")).lock is None
-
-
-async def test_lock_is_changed_by_who_made_it_alone(catalogue: Catalogue) -> None:
-    await catalogue.add_notebook(_notebook())
-    await catalogue.lock("genome", "anne", "an exam")
-    relocked = await catalogue.lock("genome", "anne", "a longer exam")
-    assert relocked.lock == Lock("anne", "a longer exam", _NOON)
-    with pytest.raises(NotebookLocked, match="a longer exam"):
-        await catalogue.lock("genome", "mary", "mine")
-
-
-@pytest.mark.parametrize(("by", "reason"), [("anne", ""), ("anne", "  "), ("", "an exam")])
-async def test_lock_needs_a_reason_and_a_person(catalogue: Catalogue, by: str, reason: str) -> None:
-    await catalogue.add_notebook(_notebook())
-    with pytest.raises(InvalidInput):
-        await catalogue.lock("genome", by, reason)
 
 
 # Listeners.
@@ -437,7 +243,7 @@ def _recorder() -> tuple[list[tuple[str, State | None]], Callable[[str, Notebook
 async def test_listeners_are_told_each_change_once(catalogue: Catalogue) -> None:
     told, listener = _recorder()
     catalogue.subscribe(listener)
-    await catalogue.add_notebook(_notebook())
+    await catalogue.add_notebook(a_notebook())
     await catalogue.update_notebook("genome", state=State.RUNNING)
     await catalogue.update_notebook("genome", state=State.RUNNING)
     await catalogue.remove_notebook("genome")
@@ -454,11 +260,11 @@ async def test_listeners_are_told_what_a_load_finds_changed(
     catalogue: Catalogue, other: Catalogue
 ) -> None:
     for slug in ("aa", "bb", "cc"):
-        await catalogue.add_notebook(_notebook(slug))
+        await catalogue.add_notebook(a_notebook(slug))
     await other.load()
     await other.update_notebook("aa", state=State.RUNNING)
     await other.remove_notebook("bb")
-    await other.add_notebook(_notebook("dd"))
+    await other.add_notebook(a_notebook("dd"))
     told, listener = _recorder()
     catalogue.subscribe(listener)
     await catalogue.load()
@@ -473,7 +279,7 @@ async def test_listeners_are_told_what_a_load_finds_changed(
 async def test_notebook_that_another_gateway_removed_is_forgotten(
     catalogue: Catalogue, other: Catalogue
 ) -> None:
-    await catalogue.add_notebook(_notebook())
+    await catalogue.add_notebook(a_notebook())
     await other.load()
     await other.remove_notebook("genome")
     told, listener = _recorder()
@@ -490,7 +296,7 @@ async def test_notebook_that_another_gateway_removed_is_forgotten(
 async def test_memory_follows_the_database_when_the_caller_goes_away(
     catalogue: Catalogue, database: Database
 ) -> None:
-    await catalogue.add_notebook(_notebook())
+    await catalogue.add_notebook(a_notebook())
     for turns in range(15):
         caller = asyncio.create_task(catalogue.update_notebook("genome", port=turns))
         for _ in range(turns):
