@@ -11,7 +11,7 @@ import asyncio
 import enum
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
-from typing import cast
+from typing import Final, cast
 
 from gateway.errors import problem_of
 from gateway.launch.cookies import tokens_from
@@ -30,7 +30,7 @@ from gateway.proxy.messages import RequestHead
 from routes.keys import canonical_host
 from routes.table import Table
 
-_SAFE = frozenset({b"GET", b"HEAD", b"OPTIONS"})
+_SAFE: Final = frozenset({b"GET", b"HEAD", b"OPTIONS"})
 
 
 class Wake(enum.Enum):

@@ -6,11 +6,13 @@ the bytes of an upload and what a client sends through a WebSocket are.
 
 from __future__ import annotations
 
+from typing import Final
+
 from gateway.proxy.messages import RequestHead
 
-_SAFE = frozenset({b"GET", b"HEAD", b"OPTIONS", b"PROPFIND", b"REPORT", b"SEARCH", b"QUERY"})
+_SAFE: Final = frozenset({b"GET", b"HEAD", b"OPTIONS", b"PROPFIND", b"REPORT", b"SEARCH", b"QUERY"})
 _CLOSE, _PONG = 0x8, 0xA
-_MASKED_HEAD = 6
+_MASKED_HEAD: Final = 6
 
 
 def is_navigation(head: RequestHead) -> bool:

@@ -5,8 +5,9 @@ from __future__ import annotations
 import asyncio
 import math
 from collections.abc import Callable
+from typing import Final
 
-_SLACK = 0.001
+_SLACK: Final = 0.001
 
 
 class Deadline:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from gateway.errors import Problem, UpstreamUnreachable, problem_of
 from gateway.proxy.accesslog import ABORTED, Entry
@@ -28,9 +28,9 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
-_HELD_BYTES = 64 * 1024
-_REPLAYABLE = frozenset({b"GET", b"HEAD", b"OPTIONS"})
-_OUTCOMES = ("", "1xx", "2xx", "3xx", "4xx", "5xx")
+_HELD_BYTES: Final = 64 * 1024
+_REPLAYABLE: Final = frozenset({b"GET", b"HEAD", b"OPTIONS"})
+_OUTCOMES: Final = ("", "1xx", "2xx", "3xx", "4xx", "5xx")
 
 
 class Exchange:

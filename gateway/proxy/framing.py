@@ -9,7 +9,7 @@ from __future__ import annotations
 import enum
 import re
 from collections.abc import Callable
-from typing import Protocol
+from typing import Final, Protocol
 
 from gateway.proxy.head import BadHead, parse_fields
 from gateway.proxy.messages import Framing
@@ -17,13 +17,13 @@ from gateway.proxy.messages import Framing
 Fields = list[tuple[bytes, bytes]]
 TrailerFilter = Callable[[Fields], Fields]
 
-_EXTENSION = rb"(?:[ \t]*+;[\t\x20-\x7e\x80-\xff]*+)?"
-_FIRST_SIZE = re.compile(rb"([0-9A-Fa-f]{1,15}+)" + _EXTENSION + rb"\r\n")
-_NEXT_SIZE = re.compile(rb"\r\n([0-9A-Fa-f]{1,15}+)" + _EXTENSION + rb"\r\n")
-_FIRST_PART = re.compile(rb"(?:[0-9A-Fa-f]{1,15}+[ \t]*+(?:;[\t\x20-\x7e\x80-\xff]*+)?\r?)?")
-_NEXT_PART = re.compile(rb"\r?")
-_LINE_LIMIT = 4096
-_TRAILER_LIMIT = 16384
+_EXTENSION: Final = rb"(?:[ \t]*+;[\t\x20-\x7e\x80-\xff]*+)?"
+_FIRST_SIZE: Final = re.compile(rb"([0-9A-Fa-f]{1,15}+)" + _EXTENSION + rb"\r\n")
+_NEXT_SIZE: Final = re.compile(rb"\r\n([0-9A-Fa-f]{1,15}+)" + _EXTENSION + rb"\r\n")
+_FIRST_PART: Final = re.compile(rb"(?:[0-9A-Fa-f]{1,15}+[ \t]*+(?:;[\t\x20-\x7e\x80-\xff]*+)?\r?)?")
+_NEXT_PART: Final = re.compile(rb"\r?")
+_LINE_LIMIT: Final = 4096
+_TRAILER_LIMIT: Final = 16384
 
 
 class BadFraming(Exception):

@@ -9,34 +9,39 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
+from typing import Final
 
 from gateway.proxy.messages import Framing, RequestHead, ResponseHead
 
-_TOKEN = rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]"
-_FIELD_VALUE = rb"[\t\x20-\x7e\x80-\xff]"
-HEAD_END = b"\r\n\r\n"
+_TOKEN: Final = rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]"
+_FIELD_VALUE: Final = rb"[\t\x20-\x7e\x80-\xff]"
+HEAD_END: Final = b"\r\n\r\n"
 
 # Possessive quantifiers: a head of 64 KiB that does not match must not be tried in many ways.
-_REQUEST_LINE = re.compile(
+_REQUEST_LINE: Final = re.compile(
     rb"(" + _TOKEN + rb"{1,64}+) ([\x21-\x7e\x80-\xff]++) (HTTP/[0-9]\.[0-9])\r\n"
 )
-_STATUS_LINE = re.compile(rb"HTTP/1\.([0-9]) ([1-5][0-9][0-9])(?: (" + _FIELD_VALUE + rb"*+))?\r\n")
-_FIELDS = re.compile(rb"(?:" + _TOKEN + rb"++:" + _FIELD_VALUE + rb"*+\r\n)*+\r\n")
-_FIELD = re.compile(rb"([^:\r\n]++):[ \t]*+([^\r\n]*+)\r\n")
-_EMPTY_LINES = re.compile(rb"\A(?:\r\n)++")
-_MOST_FIELDS = 200
-_BARE = re.compile(rb"(?<!\r)\n|\r(?!\n|\Z)|\x00")
-_HOST = re.compile(rb"(?:[A-Za-z0-9._~!$&'()*+,;=%\-]++|\[[0-9A-Fa-f:.]++\])(?::[0-9]{0,5})?")
-_ABSOLUTE = re.compile(rb"(?i:https?)://([^/?#]*+)([^#]*+)")
-_LENGTH = re.compile(rb"[0-9]{1,18}")
+_STATUS_LINE: Final = re.compile(
+    rb"HTTP/1\.([0-9]) ([1-5][0-9][0-9])(?: (" + _FIELD_VALUE + rb"*+))?\r\n"
+)
+_FIELDS: Final = re.compile(rb"(?:" + _TOKEN + rb"++:" + _FIELD_VALUE + rb"*+\r\n)*+\r\n")
+_FIELD: Final = re.compile(rb"([^:\r\n]++):[ \t]*+([^\r\n]*+)\r\n")
+_EMPTY_LINES: Final = re.compile(rb"\A(?:\r\n)++")
+_MOST_FIELDS: Final = 200
+_BARE: Final = re.compile(rb"(?<!\r)\n|\r(?!\n|\Z)|\x00")
+_HOST: Final = re.compile(
+    rb"(?:[A-Za-z0-9._~!$&'()*+,;=%\-]++|\[[0-9A-Fa-f:.]++\])(?::[0-9]{0,5})?"
+)
+_ABSOLUTE: Final = re.compile(rb"(?i:https?)://([^/?#]*+)([^#]*+)")
+_LENGTH: Final = re.compile(rb"[0-9]{1,18}")
 
 # RFC 9110, 9.3, and WebDAV. CONNECT would make us a tunnel to anywhere; TRACE would show a
 # client the headers that we inject.
-METHODS = frozenset(
+METHODS: Final = frozenset(
     b"GET HEAD POST PUT DELETE PATCH OPTIONS PROPFIND PROPPATCH MKCOL COPY MOVE LOCK UNLOCK "
     b"SEARCH REPORT MKCALENDAR ACL BIND UNBIND REBIND LINK UNLINK MERGE PURGE QUERY".split()
 )
-BODYLESS_STATUS = frozenset({204, 304})
+BODYLESS_STATUS: Final = frozenset({204, 304})
 
 
 class BadHead(Exception):

@@ -10,6 +10,7 @@ from __future__ import annotations
 import re
 import secrets
 from collections.abc import Iterable
+from typing import Final
 from urllib.parse import quote, unquote_to_bytes
 
 from gateway.proxy.head import list_tokens
@@ -18,24 +19,24 @@ from gateway.proxy.messages import Framing, RequestHead, ResponseHead
 
 Field = tuple[bytes, bytes]
 
-HOP_BY_HOP = frozenset(
+HOP_BY_HOP: Final = frozenset(
     b"connection proxy-connection keep-alive te transfer-encoding upgrade "
     b"proxy-authenticate proxy-authorization http2-settings".split()
 )
 # Headers that we make ourselves, or that upstreams read as a proxy's word on the client.
-_OURS = frozenset(b"forwarded x-request-id x-real-ip x-scheme x-forwarded".split())
+_OURS: Final = frozenset(b"forwarded x-request-id x-real-ip x-scheme x-forwarded".split())
 # Connection may not name these away: the message would mean something else without them.
-_UNTOUCHABLE = frozenset(b"host content-length content-type cookie authorization".split())
+_UNTOUCHABLE: Final = frozenset(b"host content-length content-type cookie authorization".split())
 # Never taken from trailers (RFC 9110, 6.5.1): framing, routing, credentials, control.
-_NOT_IN_TRAILERS = HOP_BY_HOP | frozenset(
+_NOT_IN_TRAILERS: Final = HOP_BY_HOP | frozenset(
     b"host content-length content-type content-encoding content-range authorization cookie "
     b"set-cookie expect range cache-control max-forwards trailer".split()
 )
-_REQUEST_ID = re.compile(rb"[A-Za-z0-9._~+/=:@\-]{1,128}")
+_REQUEST_ID: Final = re.compile(rb"[A-Za-z0-9._~+/=:@\-]{1,128}")
 # A cookie for a whole domain would reach other notebooks' origins, and the gateway's.
-_DOMAIN = re.compile(rb";\s*domain\s*=", re.IGNORECASE)
-_MOST_COOKIES = 8
-_LOGIN_COOKIE = b"username-"
+_DOMAIN: Final = re.compile(rb";\s*domain\s*=", re.IGNORECASE)
+_MOST_COOKIES: Final = 8
+_LOGIN_COOKIE: Final = b"username-"
 
 
 class RequestIds:

@@ -7,6 +7,7 @@ exchange.py's.
 from __future__ import annotations
 
 import errno
+from typing import Final
 
 from gateway.errors import PagesUnavailable, UpstreamTimeout, UpstreamUnreachable
 from gateway.proxy.context import Context
@@ -14,7 +15,7 @@ from gateway.proxy.interface import Hold, Local, Refuse, Relay
 from gateway.proxy.pool import Address
 from gateway.proxy.upstream import Upstream
 
-_LOCAL_FAULTS = frozenset(
+_LOCAL_FAULTS: Final = frozenset(
     {errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM, errno.EADDRNOTAVAIL, errno.EPERM}
 )
 

@@ -10,7 +10,7 @@ import asyncio
 import contextlib
 import os
 import ssl
-from typing import cast
+from typing import Final, cast
 
 from gateway.errors import UpstreamTimeout, UpstreamUnreachable
 from gateway.proxy.interface import Clock, monotonic
@@ -21,7 +21,7 @@ from routes.keys import Target
 Address = tuple[str, int, str] | str
 """(host, port, scheme), or the path of a Unix socket."""
 
-_FRESH_SECONDS = 1.0
+_FRESH_SECONDS: Final = 1.0
 
 
 def address_of(target: Target) -> Address:

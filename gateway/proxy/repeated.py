@@ -8,26 +8,27 @@ through it.
 from __future__ import annotations
 
 import re
+from typing import Final
 
 from gateway.proxy.head import BODYLESS_STATUS, METHODS, parse_request, parse_response
 from gateway.proxy.headers import HOP_BY_HOP
 from gateway.proxy.messages import Framing, RequestHead, ResponseHead, Standing
 
 # What nearly every request line is: origin-form, without a fragment, HTTP/1.1.
-_PLAIN_LINE = re.compile(rb"([A-Z]{3,11}+) (/[\x21\x22\x24-\x7e\x80-\xff]*+) HTTP/1\.1\r\n")
-_STEERING = (b"content-length", b"transfer-encoding", b"upgrade", b"expect")
-_MOST_BLOCKS = 8
-_LONGEST_BLOCK = 8192
+_PLAIN_LINE: Final = re.compile(rb"([A-Z]{3,11}+) (/[\x21\x22\x24-\x7e\x80-\xff]*+) HTTP/1\.1\r\n")
+_STEERING: Final = (b"content-length", b"transfer-encoding", b"upgrade", b"expect")
+_MOST_BLOCKS: Final = 8
+_LONGEST_BLOCK: Final = 8192
 
-_STATUS_LINE = re.compile(rb"HTTP/1\.1 ([2-5][0-9][0-9]) [\t\x20-\x7e\x80-\xff]*+")
-_LINE = re.compile(rb"([!#$%&'*+\-.^_`|~0-9A-Za-z]++):[ \t]*+([\t\x20-\x7e\x80-\xff]*+)")
-_LENGTH = re.compile(rb"[0-9]{1,18}")
+_STATUS_LINE: Final = re.compile(rb"HTTP/1\.1 ([2-5][0-9][0-9]) [\t\x20-\x7e\x80-\xff]*+")
+_LINE: Final = re.compile(rb"([!#$%&'*+\-.^_`|~0-9A-Za-z]++):[ \t]*+([\t\x20-\x7e\x80-\xff]*+)")
+_LENGTH: Final = re.compile(rb"[0-9]{1,18}")
 # What is to be done about a header line; for a Content-Length it is the value itself.
 _PASSES, _DROPPED, _SPECIAL = b"passes", b"dropped", b"special"
-_TOUCHED = HOP_BY_HOP | {b"x-request-id", b"set-cookie"}
-_MOST_LINES = 2048
-_LONGEST_LINE = 512
-_MOST_FIELDS = 100
+_TOUCHED: Final = HOP_BY_HOP | {b"x-request-id", b"set-cookie"}
+_MOST_LINES: Final = 2048
+_LONGEST_LINE: Final = 512
+_MOST_FIELDS: Final = 100
 
 
 class RequestReader:
@@ -51,9 +52,13 @@ class RequestReader:
             head = parse_request(block)
             self._learn(head, block[line.end() :])
             return head
-        headers, keep_alive, standing = known.headers, known.keep_alive, known.standing
         return RequestHead(
-            method, target, 11, headers, Framing.NONE, 0, keep_alive, b"", False, standing
+            method,
+            target,
+            11,
+            known.headers,
+            keep_alive=known.keep_alive,
+            standing=known.standing,
         )
 
     def _recall(self, block: bytes, start: int) -> RequestHead | None:
@@ -117,7 +122,7 @@ class ResponseReader:
             return None
         fields.append(b"")
         plain = b"%b\r\n%b" % (line, b"\r\n".join(fields))
-        return ResponseHead(status, b"", 11, [], framing, length, True, plain)
+        return ResponseHead(status, b"", 11, [], framing=framing, length=length, plain=plain)
 
     def _learn_status(self, line: bytes) -> int:
         match = _STATUS_LINE.fullmatch(line)

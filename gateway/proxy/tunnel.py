@@ -7,7 +7,7 @@ a person's traffic from a ping. There is no idle cut.
 from __future__ import annotations
 
 import asyncio
-from typing import cast
+from typing import Final, cast
 
 from gateway.proxy.accesslog import Entry
 from gateway.proxy.activity import only_control_frames
@@ -15,10 +15,10 @@ from gateway.proxy.context import Context
 from gateway.proxy.interface import Activity
 
 # RFC 6455, 5.5.1 and 7.4.1: a close frame with code 1001, going away; masked from a client.
-_GOING_AWAY = b"\x88\x02\x03\xe9"
-_GOING_AWAY_MASKED = b"\x88\x82\x00\x00\x00\x00\x03\xe9"
-_HALF_OPEN_SECONDS = 60.0
-_FLUSH_SECONDS = 10.0
+_GOING_AWAY: Final = b"\x88\x02\x03\xe9"
+_GOING_AWAY_MASKED: Final = b"\x88\x82\x00\x00\x00\x00\x03\xe9"
+_HALF_OPEN_SECONDS: Final = 60.0
+_FLUSH_SECONDS: Final = 10.0
 
 
 class Tunnel:

@@ -7,7 +7,7 @@ to. Decisions (retry, what the client is told) are exchange.py's; keeping is poo
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING, Protocol, cast
+from typing import TYPE_CHECKING, Final, Protocol, cast
 
 from gateway.proxy.framing import BadFraming, Body, Truncated
 from gateway.proxy.head import HEAD_END, BadHead, check_partial
@@ -19,7 +19,7 @@ from gateway.proxy.transports import adapted
 if TYPE_CHECKING:
     from gateway.proxy.exchange import Exchange
 
-_HEAD_LIMIT = 256 * 1024
+_HEAD_LIMIT: Final = 256 * 1024
 
 
 class Home(Protocol):
