@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import importlib.util
 import json
 import logging
@@ -9,7 +8,6 @@ import os
 import signal
 import socket
 import stat
-import subprocess
 import sys
 from collections.abc import AsyncIterator
 from dataclasses import replace
@@ -376,22 +374,6 @@ def test_child_gets_no_variable_of_the_gateway(spec: ServerSpec, tmp_path: Path)
 )
 def test_reason_is_one_line(status: int | None, reason: str) -> None:
     assert reason_of(status) == reason
-
-
-def test_stat_line_with_a_hostile_name_is_read() -> None:
-    line = "17 (a) R 1 (b)) S 4 " + " ".join(["0"] * 17) + " 4711 0"
-
-    assert procfs.parse_stat(line) == procfs.Stat(pid=17, state="S", parent=4, ticks=4711)
-
-
-def test_family_has_children_in_other_sessions() -> None:
-    with subprocess.Popen(["sleep", "60"], start_new_session=True) as child:
-        try:
-            assert child.pid in {member.pid for member in procfs.family(os.getpid())}
-        finally:
-            with contextlib.suppress(ProcessLookupError):
-                child.kill()
-    assert not procfs.runs(child.pid, 0)
 
 
 def pid_of(server: Server) -> int:
