@@ -12,6 +12,7 @@ from collections.abc import Callable
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
+from bench.datapath import installed
 from bench.datapath.peers import chp_program
 from bench.datapath.processes import ProgramMissing, find_program
 
@@ -27,9 +28,8 @@ def facts(rounds: int, seconds: float, cores: str) -> dict[str, str]:
         "processor": f"{_processor()}, {os.cpu_count()} cores",
         "memory": f"{_memory() // _MIB:,} MiB",
         "system": f"{platform.system()} {platform.release()}",
-        "Python": f"{platform.python_version()}, uvloop {_package('uvloop')}, "
-        f"aiohttp {_package('aiohttp')}",
-        "nbgate": _package("nbgate"),
+        "Python": installed.described("python", "uvloop", "aiohttp"),
+        "nbgate": installed.described("nbgate") + ", compiled",
         "nginx": _said("nginx", "nginx", "-v"),
         "haproxy": _said("haproxy", "haproxy", "-v"),
         "httpd": _said("apache2", "apache2-bin", "-v"),

@@ -7,7 +7,6 @@ import json
 import select
 import shutil
 import subprocess
-import sys
 import tempfile
 import time
 import urllib.request
@@ -16,14 +15,14 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from bench.datapath import configs
+from bench.datapath import configs, installed
 from bench.datapath.cores import cpu_seconds, memory_bytes
+from bench.datapath.installed import CACHE
 from bench.datapath.processes import ProgramFailed, find_program, free_port, program, tail
 from bench.datapath.requests import NOTEBOOK, NOTEBOOK_SINK, PLAIN, PLAIN_SINK
 from bench.datapath.upstream import Upstream, worker_user
 from routes.apachedb import ApacheDB
 
-CACHE = Path.home() / ".cache" / "nbgate" / "bench"
 CHP_PACKAGE = "configurable-http-proxy@5"
 _MODULES = "/usr/lib/apache2/modules"
 _ROUTES = {NOTEBOOK: "web", NOTEBOOK_SINK: "sink", PLAIN: "web", PLAIN_SINK: "sink"}
@@ -167,9 +166,10 @@ def plain_aiohttp(bench: Bench, cores: Cores) -> Iterator[Running]:
     """Run the plain proxy of aiohttp_proxy.py."""
     place = _place(bench, "aiohttp")
     words = [str(place.port), *(f"{prefix}={place.target(prefix)}" for prefix in _ROUTES)]
-    command = [sys.executable, "-m", "bench.datapath.aiohttp_proxy", *words]
+    command = [str(installed.python()), "-m", "bench.datapath.aiohttp_proxy", *words]
     text = "python -m bench.datapath.aiohttp_proxy " + " ".join(words)
-    with _proxy(command, cores, Path(place.folder), place.port, text) as running:
+    home, variables = Path(place.folder), installed.environment()
+    with _proxy(command, cores, home, place.port, text, variables) as running:
         yield running
 
 
@@ -191,11 +191,11 @@ def nbgate(workers: int = 0, route_file: Path | None = None) -> Start:
         flags = ["--listen", f"127.0.0.1:{place.port}"]
         flags += ["--management-listen", f"127.0.0.1:{management}"]
         flags += ["--workers", str(workers)] if workers else []
-        command = [sys.executable, "-m", "bench.gateway_under_test"]
+        command = [str(installed.python()), "-m", "bench.gateway_under_test"]
         command += ["--web", str(place.web), "--sink", str(place.sink)]
         command += ["serve", "--state-dir", str(state), *flags]
         log = home / "log"
-        with program(command, cores, log) as process:
+        with program(command, cores, log, environment=installed.environment()) as process:
             facts = _first_line(process, log)
             _await_workers(process, log, workers)
             yield Running(

@@ -34,6 +34,8 @@ haproxy         haproxy          a peer in the benchmark
 wrk             wrk              the benchmark's load
 node            nodejs           configurable-http-proxy, a peer in the benchmark
 npm             npm              installing configurable-http-proxy
+gcc             gcc              compiling nbgate
+@Python.h       python3-dev      compiling nbgate
 NEEDS
 }
 
@@ -42,6 +44,7 @@ present() {
     case $1 in
         @libgdbm) compgen -G '/usr/lib/*/libgdbm.so.6*' > /dev/null || compgen -G '/usr/lib*/libgdbm.so.6*' > /dev/null ;;
         @dbm.gnu) /usr/bin/python3 -c 'import dbm.gnu' 2> /dev/null ;;
+        @Python.h) compgen -G '/usr/include/python3*/Python.h' > /dev/null ;;
         @postgres) compgen -G '/usr/lib/postgresql/*/bin/postgres' > /dev/null ;;
         @fonts) compgen -G '/usr/share/fonts/truetype/*/*.ttf' > /dev/null ;;
         docker-compose) PATH=$path command -v docker-compose > /dev/null || docker compose version > /dev/null 2>&1 ;;
