@@ -36,6 +36,8 @@ _REQUEST_ID: Final = re.compile(rb"[A-Za-z0-9._~+/=:@\-]{1,128}")
 # A cookie for a whole domain would reach other notebooks' origins, and the gateway's.
 _DOMAIN: Final = re.compile(rb";\s*domain\s*=", re.IGNORECASE)
 _MOST_COOKIES: Final = 8
+# Formatting a number for each request costs more than looking its end up.
+_LAST_DIGITS: Final = [b"%03x" % number for number in range(4096)]
 _LOGIN_COOKIE: Final = b"username-"
 
 
@@ -43,8 +45,9 @@ class RequestIds:
     """Names requests: the client's X-Request-ID if it is sane, else one of our own."""
 
     def __init__(self) -> None:
-        self._prefix = secrets.token_hex(10).encode()
-        self._count = 0
+        self._random = secrets.token_hex(10).encode()
+        self._prefix = b""
+        self._count = -1
 
     def of(self, head: RequestHead) -> bytes:
         """Return the id of a request."""
@@ -53,13 +56,15 @@ class RequestIds:
             told = head.get(b"x-request-id")
             if told is not None and _REQUEST_ID.fullmatch(told):
                 return told
-        self._count += 1
-        return b"%b%012x" % (self._prefix, self._count)
+        return self.next()
 
     def next(self) -> bytes:
         """Return an id that no other request has: random per process, then counted."""
         self._count += 1
-        return b"%b%012x" % (self._prefix, self._count)
+        last = self._count % len(_LAST_DIGITS)
+        if not last:
+            self._prefix = b"%b%09x" % (self._random, self._count // len(_LAST_DIGITS))
+        return self._prefix + _LAST_DIGITS[last]
 
 
 def named_by_connection(headers: Iterable[Field]) -> frozenset[bytes]:
