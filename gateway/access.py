@@ -163,7 +163,9 @@ class AccessGate:
         entry = self._table.find(_host_key(head, client), path)
         if entry is None:
             return self._decide_unknown(head, client, path)
-        principal = None if entry.slug is None else self._principal(head, client)
+        if entry.slug is None:
+            return Relay(entry)
+        principal = self._principal(head, client)
         standing = head.standing
         if standing is None:
             return _decide_known(head, client, entry, principal)
@@ -240,8 +242,7 @@ def _decide_known(
     head: RequestHead, client: Client, entry: RouteEntry, principal: Principal | None
 ) -> Decision:
     """Decide from the arguments alone, so that equal requests need it once."""
-    if entry.slug is None:
-        return Relay(entry)
+    assert entry.slug is not None
     if principal is None:
         return _unauthenticated(head, entry.slug)
     if not may_use(principal, entry.owner):
@@ -249,7 +250,7 @@ def _decide_known(
     if crosses_origin(head, client):
         return Refuse(403, "cross-origin", "another site's page may not send this request")
     if entry.target is not None:
-        return Relay(entry, principal.subject, wake_of(head) is not Wake.BACKGROUND)
+        return Relay(entry, principal.subject, may_wake=wake_of(head) is not Wake.BACKGROUND)
     return _decide_cold(head, entry, principal.subject)
 
 

@@ -39,7 +39,9 @@ class Record:
     @property
     def activity(self) -> Activity:
         """What the traffic of the route was."""
-        return self.relay.entry.activity
+        activity = self.relay.entry.activity
+        assert activity is not None
+        return activity
 
 
 class RouteBook:

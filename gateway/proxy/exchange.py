@@ -107,7 +107,8 @@ class Exchange:
             self._answer(problem_of_refusal(decision))
             return
         if not isinstance(decision, Local):
-            self._enter(decision.entry.activity)
+            if decision.entry.activity is not None:
+                self._enter(decision.entry.activity)
             if isinstance(decision, Hold):
                 self._wait(decision)
                 return

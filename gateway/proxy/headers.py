@@ -10,7 +10,7 @@ from __future__ import annotations
 import re
 import secrets
 from collections.abc import Iterable
-from typing import Final
+from typing import Final, cast
 from urllib.parse import quote, unquote_to_bytes
 
 from gateway.proxy.head import list_tokens
@@ -113,13 +113,7 @@ class HeaderRules:
             forwarding: header lines that tell who the client is.
             request_id: told in X-Request-ID.
         """
-        entry, standing = relay.entry, head.standing
-        made = None if standing is None else standing.lines
-        if made is None or made[0] is not relay:
-            made = (relay, self._lines_to(head, relay, forwarding))
-            if standing is not None:
-                standing.lines = made
-        path = head.target
+        entry, path = relay.entry, head.target
         if entry.slug is not None and b"?" in path:
             path = without_token(path)
         if entry.target is not None and entry.target.path:
@@ -127,9 +121,26 @@ class HeaderRules:
         return b"%b %b HTTP/1.1\r\n%bX-Request-ID: %b\r\n\r\n" % (
             head.method,
             path,
-            made[1],
+            self._known_lines_to(head, relay, forwarding),
             request_id,
         )
+
+    def _known_lines_to(self, head: RequestHead, relay: Relay, forwarding: bytes) -> bytes:
+        """Return what `_lines_to` does, for the latest such request made once."""
+        standing, entry = head.standing, relay.entry
+        if standing is None:
+            return self._lines_to(head, relay, forwarding)
+        notebook = entry.slug is not None
+        known = cast("_KnownLines | None", standing.lines)
+        if (
+            known is None
+            or known.notebook is not notebook
+            or known.user != relay.user
+            or known.secret != entry.secret
+        ):
+            lines = self._lines_to(head, relay, forwarding)
+            standing.lines = known = _KnownLines(relay.user, entry.secret, lines, notebook=notebook)
+        return known.lines
 
     def _lines_to(self, head: RequestHead, relay: Relay, forwarding: bytes) -> bytes:
         """Return the header lines for `relay`, which do not depend on the request line."""
@@ -258,6 +269,20 @@ class HeaderRules:
             foreign = _DOMAIN.search(value) is not None
             return not (foreign or pair.lower().startswith(_LOGIN_COOKIE) or self._is_ours(pair))
         return not low.startswith(b"access-control-")
+
+
+class _KnownLines:
+    """The header lines for an upstream, and what they depend on besides the header block."""
+
+    __slots__ = ("lines", "notebook", "secret", "user")
+
+    def __init__(
+        self, user: str | None, secret: str | None, lines: bytes, *, notebook: bool
+    ) -> None:
+        self.user = user
+        self.secret = secret
+        self.lines = lines
+        self.notebook = notebook
 
 
 def _comparable(name: bytes) -> bytes:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Protocol
 
 from gateway.proxy.messages import RequestHead
@@ -45,7 +45,8 @@ class RouteEntry:
         secret: the hop secret to inject; None for plain routes.
         generation: of the server behind the target.
         engine_id: the engine the target is on.
-        activity: shared by all successive entries of one notebook.
+        activity: shared by all successive entries of one notebook; None where nobody asks what the
+            traffic was: plain routes.
     """
 
     key: str
@@ -57,7 +58,7 @@ class RouteEntry:
     secret: str | None = None
     generation: int = 0
     engine_id: str = "local"
-    activity: Activity = field(default_factory=Activity)
+    activity: Activity | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,7 +80,6 @@ class Client:
     trusted: bool = False
 
 
-@dataclass(frozen=True, slots=True)
 class Relay:
     """Send the request to `entry.target`.
 
@@ -89,9 +89,28 @@ class Relay:
         may_wake: whether the request may start the notebook again if it turns out to be dead.
     """
 
-    entry: RouteEntry
-    user: str | None = None
-    may_wake: bool = True
+    __slots__ = ("entry", "may_wake", "user")
+
+    # No dataclass: requests to many routes make one each, and compiled a plain class is quicker.
+    def __init__(
+        self, entry: RouteEntry, user: str | None = None, *, may_wake: bool = True
+    ) -> None:
+        self.entry = entry
+        self.user = user
+        self.may_wake = may_wake
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Relay) and (self.entry, self.user, self.may_wake) == (
+            other.entry,
+            other.user,
+            other.may_wake,
+        )
+
+    def __hash__(self) -> int:
+        return hash((self.entry.key, self.user, self.may_wake))
+
+    def __repr__(self) -> str:
+        return f"Relay({self.entry!r}, {self.user!r}, may_wake={self.may_wake})"
 
 
 @dataclass(frozen=True, slots=True)

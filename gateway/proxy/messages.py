@@ -30,7 +30,7 @@ class Standing:
         host: the gate's: the host in the form of keys; None while unknown.
         tokens: the gate's: SHA-256 of the session tokens; None while unknown.
         verdict: the gate's: (entry, principal, method, decision) of the latest request.
-        lines: headers.py's: (decision, header lines) for the latest upstream.
+        lines: headers.py's: the header lines for the latest upstream, and for which they are good.
         person: exchange.py's: (method, whether such a request shows a person).
     """
 

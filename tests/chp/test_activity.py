@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator
 import pytest
 
 from gateway.chp.book import RouteBook
+from gateway.proxy.interface import Activity
 from tests.chp.harness import SWITCH, UPGRADE, Rig, get, rig, url
 from tests.proxy.upstreams import Upstream
 from tests.proxy.wire import Wire, until
@@ -23,15 +24,18 @@ class Watched:
         self.upstream = upstream
 
     @property
-    def last(self) -> float:
+    def activity(self) -> Activity:
         relay = self.proxy.proxy.book.table.get("/x")
         assert relay is not None
-        return relay.entry.activity.last
+        assert relay.entry.activity is not None
+        return relay.entry.activity
+
+    @property
+    def last(self) -> float:
+        return self.activity.last
 
     def forget(self) -> None:
-        relay = self.proxy.proxy.book.table.get("/x")
-        assert relay is not None
-        relay.entry.activity.last = 0.0
+        self.activity.last = 0.0
 
     async def settled(self) -> None:
         await until(lambda: self.proxy.proxy.traffic.in_flight == 0)

@@ -8,6 +8,7 @@ import json
 from gateway.chp.book import RouteBook
 from gateway.proxy.interface import Relay
 from routes.keys import Target
+from tests.proxy.harness import activity_of
 
 
 def target_of(book: RouteBook, path: bytes) -> Target | None:
@@ -51,10 +52,10 @@ def test_activity_begins_anew_with_a_route() -> None:
     now = 10.0
     book = RouteBook(clock=lambda: now, wall=lambda: now)
     book.put("/x", {"target": "http://a:1"})
-    relay_of(book, "/x").entry.activity.last = 12.0
+    activity_of(relay_of(book, "/x").entry).last = 12.0
     now = 20.0
     book.put("/x", {"target": "http://a:1"})
-    assert relay_of(book, "/x").entry.activity.last == 20.0
+    assert activity_of(relay_of(book, "/x").entry).last == 20.0
 
 
 async def test_listing_lets_others_run_and_routes_change() -> None:

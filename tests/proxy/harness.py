@@ -14,6 +14,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from gateway.proxy.interface import (
+    Activity,
     Client,
     Decision,
     Hold,
@@ -97,13 +98,19 @@ class Recorder:
         self.websockets -= 1
 
 
+def activity_of(entry: RouteEntry) -> Activity:
+    """Return the activity of an entry that has one."""
+    assert entry.activity is not None
+    return entry.activity
+
+
 class Rig:
     """A running data path. Everything goes to `entry` unless the gate's rule is changed."""
 
     def __init__(
         self, folder: Path, target: Target | None, limits: ProxyLimits, trusted: Iterable[str]
     ) -> None:
-        self.entry = RouteEntry("/", target)
+        self.entry = RouteEntry("/", target, activity=Activity())
         self.gate = ScriptedGate(lambda head, client: Relay(self.entry))
         self.observer = Recorder()
         self.clients: list[Wire] = []

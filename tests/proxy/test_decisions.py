@@ -11,7 +11,7 @@ from typing import cast
 from gateway.errors import StartFailed
 from gateway.proxy.interface import Hold, Local, Refuse, Relay, RouteEntry
 from routes.keys import Target
-from tests.proxy.harness import Rig, rig
+from tests.proxy.harness import Rig, activity_of, rig
 from tests.proxy.upstreams import Upstream, echo, pages_app, parsed
 from tests.proxy.wire import GET, OK, Message, get, until
 
@@ -155,10 +155,10 @@ async def test_client_that_goes_away_cancels_its_wait(tmp_path: Path) -> None:
         async with await proxy.connect() as client:
             await client.send(GET)
             await until(lambda: proxy.gate.awaiting == 1)
-            assert cold.activity.requests == 1
+            assert activity_of(cold).requests == 1
         await until(lambda: proxy.gate.cancelled == 1)
         assert not proxy.gate.awake.cancelled()
-        assert cold.activity.requests == 0
+        assert activity_of(cold).requests == 0
         assert proxy.observer.outcomes == ["aborted"]
 
 
@@ -198,7 +198,7 @@ async def test_refused_connection_wakes_and_is_tried_once_more(tmp_path: Path) -
         message = parsed(answer.body)
     assert (message.body, message.one(b"authorization")) == (b"hi", b"token fresh")
     assert proxy.gate.suspects == [dead]
-    assert dead.activity.requests == 0
+    assert activity_of(dead).requests == 0
 
 
 async def test_second_refused_connection_is_502(tmp_path: Path) -> None:

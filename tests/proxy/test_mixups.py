@@ -15,8 +15,8 @@ from pathlib import Path
 
 import pytest
 
-from gateway.proxy.interface import ProxyLimits, Relay, RouteEntry
-from tests.proxy.harness import Rig, rig
+from gateway.proxy.interface import Activity, ProxyLimits, Relay, RouteEntry
+from tests.proxy.harness import Rig, activity_of, rig
 from tests.proxy.upstreams import Upstream
 from tests.proxy.wire import Message, Wire, until
 
@@ -215,14 +215,14 @@ async def test_no_request_gets_anothers_response(tmp_path: Path, seed: int) -> N
         Upstream(Server(b"b", tally, rng)) as second,
         rig(tmp_path, first.target, ProxyLimits(upstream_idle=0.05)) as proxy,
     ):
-        other = RouteEntry("/b", second.target)
+        other = RouteEntry("/b", second.target, activity=Activity())
         proxy.gate.rule = lambda head, client: Relay(
             other if head.target.startswith(b"/b-") else proxy.entry
         )
         async with asyncio.timeout(60):
             await asyncio.gather(*(client_of(proxy, n, seed, tally) for n in range(CLIENTS)))
         entries = (proxy.entry, other)
-        await until(lambda: not any(entry.activity.requests for entry in entries))
+        await until(lambda: not any(activity_of(entry).requests for entry in entries))
         await until(lambda: len(proxy.observer.outcomes) == proxy.observer.started)
         accepted = first.accepted + second.accepted
     assert tally.mixups == []

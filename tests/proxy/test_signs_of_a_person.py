@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from tests.proxy.harness import Rig
+from tests.proxy.harness import Rig, activity_of
 from tests.proxy.upstreams import Upstream
 from tests.proxy.wire import get
 
@@ -12,10 +12,10 @@ from tests.proxy.wire import get
 async def activity_after(proxy: Rig, request: bytes) -> float:
     """Return the mark that `request` leaves on a notebook; 0.0 for none."""
     entry = proxy.notebook()
-    entry.activity.last = 0.0
+    activity_of(entry).last = 0.0
     await proxy.ask(request, request.split(b" ")[0].decode())
-    assert entry.activity.requests == 0
-    return entry.activity.last
+    assert activity_of(entry).requests == 0
+    return activity_of(entry).last
 
 
 @pytest.mark.parametrize(
@@ -51,8 +51,8 @@ async def test_bytes_of_an_upload_show_a_person(proxy: Rig, upstream: Upstream) 
         server = await upstream.take()
         await server.head()
         assert await server.read(2) == b"ab"
-        assert entry.activity.requests == 1
-        entry.activity.last = 0.0
+        assert activity_of(entry).requests == 1
+        activity_of(entry).last = 0.0
         await client.send(b"c")
         assert await server.read(1) == b"c"
-        assert entry.activity.last > 0
+        assert activity_of(entry).last > 0

@@ -15,7 +15,7 @@ from aiohttp import WSMsgType, web
 
 from gateway.proxy.interface import Local, ProxyLimits
 from routes.keys import Target
-from tests.proxy.harness import Rig, rig
+from tests.proxy.harness import Rig, activity_of, rig
 from tests.proxy.upstreams import Upstream
 from tests.proxy.wire import Wire, until
 
@@ -277,7 +277,7 @@ def masked(opcode: int, payload: bytes = b"") -> bytes:
 async def test_only_frames_of_a_person_mark_activity(proxy: Rig, upstream: Upstream) -> None:
     entry = proxy.notebook()
     client, server = await upgraded(proxy, upstream)
-    assert (entry.activity.websockets, entry.activity.requests) == (1, 0)
+    assert (activity_of(entry).websockets, activity_of(entry).requests) == (1, 0)
     for frame, marks in [
         (masked(0x9, b"ping"), False),
         (masked(0xA), False),
@@ -286,16 +286,16 @@ async def test_only_frames_of_a_person_mark_activity(proxy: Rig, upstream: Upstr
         (masked(0x9) + masked(0x2, b"hi"), True),
         (masked(0x8, b"\x03\xe8"), False),
     ]:
-        entry.activity.last = 0.0
+        activity_of(entry).last = 0.0
         await client.send(frame)
         assert await server.read(len(frame)) == frame
-        assert (entry.activity.last > 0) is marks
-    entry.activity.last = 0.0
+        assert (activity_of(entry).last > 0) is marks
+    activity_of(entry).last = 0.0
     await server.send(b"\x81\x02hi")
     assert await client.read(4) == b"\x81\x02hi"
-    assert entry.activity.last == 0.0
+    assert activity_of(entry).last == 0.0
     client.reset()
-    await until(lambda: entry.activity.websockets == 0)
+    await until(lambda: activity_of(entry).websockets == 0)
 
 
 async def test_pages_may_have_websockets(tmp_path: Path) -> None:

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from gateway.launch.session_table import Principal
-from gateway.proxy.interface import RouteEntry
+from gateway.proxy.interface import Activity, RouteEntry
 from gateway.workers.feed import FedSessions, FedTable, Feed, Snapshot
 from gateway.workers.replica import OutOfStep, Replica
 from routes.keys import Target, parse_target
@@ -65,6 +65,7 @@ def notebook(slug: str, target: str | None = None, generation: int = 1) -> Route
         project="demo",
         secret=None if target is None else "s3cret",
         generation=generation,
+        activity=Activity(),
     )
 
 
