@@ -6,7 +6,6 @@ import resource
 import threading
 import time
 from collections.abc import Callable
-from dataclasses import replace
 from queue import SimpleQueue
 
 from bench.datapath import checks, requests
@@ -22,7 +21,7 @@ IDLE_SOCKETS = 5000
 RATE = 1000
 PUBLISHED_ROUTES = 10_000
 _SETTLE_SECONDS = 1.0
-_WARM_SECONDS = 0.5
+_WARM_SECONDS = 4.0
 _TURN_SECONDS = 180.0
 _UPLOAD_BYTES = 100 << 20
 
@@ -116,10 +115,14 @@ def idle(subject: Subject) -> Numbers:
 
 
 def latency(subject: Subject) -> Numbers:
-    """Measure latencies at a fixed rate."""
+    """Measure latencies at a fixed rate, once the connections and what a start sets off are over."""
+    _at_fixed_rate(subject, _WARM_SECONDS)
+    return _at_fixed_rate(subject, subject.seconds)
+
+
+def _at_fixed_rate(subject: Subject, seconds: float) -> Numbers:
     running = subject.running
     options = {"port": running.web, "head": _small_head(subject), "rate": RATE}
-    seconds = subject.seconds
     before = running.cpu()
     numbers = client("rate", subject.bench.load_core, seconds, **options, seconds=seconds)
     return {**numbers, "busy": (running.cpu() - before) / seconds * 100}
@@ -128,9 +131,9 @@ def latency(subject: Subject) -> Numbers:
 def latency_while_publishing(subject: Subject) -> Numbers:
     """Measure latencies while routes are put into nbgate by its API; others are left alone."""
     running, core = subject.running, subject.bench.load_core
-    latency(replace(subject, seconds=_WARM_SECONDS))
     if not running.management:
         return latency(subject)
+    _at_fixed_rate(subject, _WARM_SECONDS)
     options = {"port": running.web, "head": _small_head(subject), "rate": RATE}
     published: SimpleQueue[Numbers | Exception] = SimpleQueue()
     with conversation("rate", core, **options, seconds=subject.seconds, until_told=True) as talk:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from aiohttp import web
 
 from gateway.api import links, notebooks, projects, routes
-from gateway.api.middleware import check_host, check_token, report_problems
+from gateway.api.middleware import check_host, check_token, report_problems, turnstile
 from gateway.api.services import SERVICES, Services, services_of
 
 BODY_BYTES = 2**20
@@ -17,7 +17,8 @@ def build_management_app(services: Services) -> web.Application:
     Request bodies are bounded to 1 MiB; more is 413.
     """
     app = web.Application(
-        middlewares=[report_problems, check_host, check_token], client_max_size=BODY_BYTES
+        middlewares=[turnstile(), report_problems, check_host, check_token],
+        client_max_size=BODY_BYTES,
     )
     app[SERVICES] = services
     app.router.add_get("/gateway/health", _health)
