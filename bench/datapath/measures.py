@@ -115,7 +115,7 @@ def idle(subject: Subject) -> Numbers:
 
 
 def latency(subject: Subject) -> Numbers:
-    """Measure latencies at a fixed rate, once the connections and what a start sets off are over."""
+    """Measure latencies at a fixed rate, when what a start sets off is over."""
     _at_fixed_rate(subject, _WARM_SECONDS)
     return _at_fixed_rate(subject, subject.seconds)
 
