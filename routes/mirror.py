@@ -16,7 +16,7 @@ from routes.seal import SEAL, seal_of
 
 _IDLE_SECONDS = 3.0
 """Holding a large table costs memory, and starting anew some ten milliseconds."""
-_NICE = 5
+_NICE = 15
 """The gateway's requests come first where there is no core to spare."""
 
 

@@ -24,6 +24,8 @@ httxt2dbm       apache2-utils    a second writer of the route file
 @postgres       postgresql       the database, besides SQLite
 prometheus      prometheus       metrics, as Prometheus reads them
 openssl         openssl          certificates of the tests
+gcc             gcc              compiling the data path
+@Python.h       python3-dev      compiling the data path
 chromium        chromium         pages, as people see them
 @fonts          fonts-dejavu-core pages, as people see them
 NEEDS
@@ -34,8 +36,6 @@ haproxy         haproxy          a peer in the benchmark
 wrk             wrk              the benchmark's load
 node            nodejs           configurable-http-proxy, a peer in the benchmark
 npm             npm              installing configurable-http-proxy
-gcc             gcc              compiling nbgate
-@Python.h       python3-dev      compiling nbgate
 NEEDS
 }
 
