@@ -15,7 +15,7 @@ ifdef PIP_INDEX_URL
 export UV_DEFAULT_INDEX ?= $(PIP_INDEX_URL)
 endif
 
-.PHONY: help run test lint format bench clean
+.PHONY: help run test compiled lint format bench clean
 
 help: ## list these commands
 	@printf 'nbgate: make TARGET\n\n'
@@ -26,6 +26,9 @@ run: $(VENV)/.ready-run ## start the gateway with the demo course on 127.0.0.1:8
 
 test: $(VENV)/.ready-test ## set up what the tests need, lint, run all tests
 	@exec bash tests/support/system/test.sh
+
+compiled: $(VENV)/.ready-test ## run the data path's tests on a compiled build, as `make test` does too
+	@bash tests/support/system/compiled.sh
 
 lint: $(VENV)/.ready-test ## check style, types and the direction of imports
 	@failed=0; \

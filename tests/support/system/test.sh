@@ -52,7 +52,7 @@ set +m
 run 'lint' make lint
 run 'tests without an engine' "$python" -m pytest -m 'not engine and not browser'
 
-run 'the data path, compiled' bash tests/support/system/compiled.sh
+run 'the data path, compiled' make compiled
 
 begin 'waiting for the engine'
 tail --pid="$engine" -n +1 -f "$engine_log" || true
