@@ -7,6 +7,7 @@ import os
 import socket
 import stat
 from collections.abc import Iterator
+from pathlib import Path
 
 from gateway.chp.options import Place
 from gateway.errors import InvalidInput
@@ -52,12 +53,12 @@ def told(place: Place) -> Iterator[None]:
 def remove(path: str) -> None:
     """Remove a socket that was ours."""
     with contextlib.suppress(OSError):
-        os.unlink(path)  # noqa: PTH108
+        Path(path).unlink()
 
 
 def _remove_stale(path: str) -> None:
     try:
-        found = os.stat(path)  # noqa: PTH116
+        found = Path(path).stat()
     except FileNotFoundError:
         return
     if not stat.S_ISSOCK(found.st_mode):
@@ -67,7 +68,7 @@ def _remove_stale(path: str) -> None:
         try:
             probe.connect(path)
         except ConnectionRefusedError:
-            os.unlink(path)  # noqa: PTH108
+            Path(path).unlink()
             return
         except BlockingIOError:
             pass

@@ -8,9 +8,9 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-import os
 import ssl
 from collections.abc import Awaitable, Callable, Iterator
+from pathlib import Path
 
 from gateway.chp.options import TlsFiles
 from gateway.errors import InvalidInput
@@ -153,7 +153,7 @@ def _told(flag: str, what: str) -> Iterator[None]:
 
 def _mark_of(path: str) -> tuple[int, ...] | None:
     try:
-        found = os.stat(path)  # noqa: PTH116
+        found = Path(path).stat()
     except OSError:
         return None
     return found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns
