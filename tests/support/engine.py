@@ -262,6 +262,8 @@ def build(
     args: Mapping[str, str],
     name: str,
     progress: Say = say,
+    *,
+    target: str | None = None,
 ) -> str:
     """Build an image and return its tag; nothing is done when one of the same content is there.
 
@@ -272,6 +274,7 @@ def build(
         args: build arguments.
         name: what the image is called, e.g. `jupyter`.
         progress: is told each step.
+        target: the stage that is the image; None for the last one.
     """
     digest = context_hash(folder, dockerfile, args)
     tag = f"nbgate-test/{name}:{digest}"
@@ -286,6 +289,7 @@ def build(
             dockerfile=dockerfile,
             tag=tag,
             buildargs=dict(args),
+            target=target,
             network_mode="host",
             decode=True,
             rm=True,

@@ -11,6 +11,12 @@ def make_gateway_image(engine: EngineHandle, progress: Say = say) -> str:
     return build(engine, ROOT, "gateway/Dockerfile", args, "gateway", progress)
 
 
+def make_proxy_image(engine: EngineHandle, progress: Say = say) -> str:
+    """Return the tag of nbgate-proxy's image."""
+    args = {"BASE_IMAGE": make_base_image(engine, progress)}
+    return build(engine, ROOT, "gateway/Dockerfile", args, "proxy", progress, target="proxy")
+
+
 def make_httpd_image(engine: EngineHandle, progress: Say = say) -> str:
     """Return the tag of httpd's image."""
     args = {"BASE_IMAGE": make_base_image(engine, progress)}
