@@ -7,18 +7,18 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from functools import partial
 from typing import TYPE_CHECKING
 
 from gateway.chp.errorpages import ErrorPages, Page, rendered
 from gateway.chp.gate import HEALTHY
-from gateway.chp.headers import PlainRules
 from gateway.chp.tally import Tally
 from gateway.errors import Problem
+from gateway.proxy.accesslog import Entry
 from gateway.proxy.context import Context, MakeExchange
 from gateway.proxy.exchange import Exchange
-from gateway.proxy.interface import Activity, Client, Relay
-from gateway.proxy.messages import RequestHead, ResponseHead
+from gateway.proxy.interface import Activity, Client, Decision
+from gateway.proxy.messages import RequestHead
+from gateway.proxy.tunnel import Tunnel
 
 if TYPE_CHECKING:
     from gateway.proxy.downstream import Downstream
@@ -26,18 +26,33 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 
-def exchanges(rules: PlainRules, pages: ErrorPages, tally: Tally) -> MakeExchange:
-    """Return what makes the exchange of each request."""
-    return partial(OpenExchange, rules, pages, tally)
+def exchanges(pages: ErrorPages, tally: Tally | None = None) -> MakeExchange:
+    """Return what makes the exchange of each request.
+
+    Args:
+        pages: what people are told about errors.
+        tally: counts; None where nobody reads them.
+    """
+
+    def uncounted(
+        context: Context, downstream: Downstream, head: RequestHead, client: Client, lines: bytes
+    ) -> Exchange:
+        return OpenExchange(pages, context, downstream, head, client, lines)
+
+    def counted(
+        context: Context, downstream: Downstream, head: RequestHead, client: Client, lines: bytes
+    ) -> Exchange:
+        assert tally is not None
+        return CountedExchange(tally, pages, context, downstream, head, client, lines)
+
+    return uncounted if tally is None else counted
 
 
 class OpenExchange(Exchange):
     """A request in flight.
 
     Args:
-        rules: header rules.
         pages: what people are told about errors.
-        tally: counts.
         context: shared.
         downstream: the client's connection.
         head: the request.
@@ -45,13 +60,11 @@ class OpenExchange(Exchange):
         forwarding: header lines that tell an upstream.
     """
 
-    __slots__ = ("_pages", "_rules", "_tally", "_telling", "_told")
+    __slots__ = ("_pages", "_telling")
 
     def __init__(
         self,
-        rules: PlainRules,
         pages: ErrorPages,
-        tally: Tally,
         context: Context,
         downstream: Downstream,
         head: RequestHead,
@@ -59,34 +72,17 @@ class OpenExchange(Exchange):
         forwarding: bytes,
     ) -> None:
         super().__init__(context, downstream, head, client, forwarding)
-        self._rules, self._pages, self._tally = rules, pages, tally
+        self._pages = pages
         self._telling: asyncio.Task[None] | None = None
-        self._told = False
-        if head.upgrade:
-            tally.websockets += 1
-        else:
-            tally.requests += 1
 
     def _enter(self, activity: Activity) -> None:
         self._activity = activity
         activity.requests += 1
 
     def _settle(self, outcome: str, status: int) -> None:
-        if not self._told and outcome not in ("1xx", "aborted"):
-            self._tally.statuses[status] += 1
-            if self._activity is not None and 200 <= status < 300:
-                self._activity.last = self._context.clock()
-                self._tally.activity += 1
-        self._told = True
+        if 200 <= status < 300 and self._activity is not None and not self.settled:
+            self._mark(self._activity)
         super()._settle(outcome, status)
-
-    def _prepared(self, head: ResponseHead, *, keep_alive: bool) -> bytes:
-        made = super()._prepared(head, keep_alive=keep_alive)
-        if self._rules.rewrites_location and isinstance(self._relaying, Relay):
-            return self._rules.with_location(
-                made, head.status, self._relaying.entry, self._head.host
-            )
-        return made
 
     def _detach(self) -> None:
         super()._detach()
@@ -96,9 +92,6 @@ class OpenExchange(Exchange):
 
     def _answer(self, problem: Problem) -> None:
         """Answer with the page that stands for a problem; it may have to be fetched."""
-        if problem.code == HEALTHY.code:  # nobody's request
-            self._told = True
-            self._tally.requests -= 1
         page = self._pages.at_once(problem, self._head)
         if page is not None:
             self._tell(page)
@@ -122,3 +115,78 @@ class OpenExchange(Exchange):
         self.write(rendered(page, head, keep_alive=keep_alive))
         self._settle(f"{page.status // 100}xx", page.status)
         self._downstream.response_complete(keep_alive=keep_alive)
+
+
+class CountedExchange(OpenExchange):
+    """The same where somebody reads the counts.
+
+    Args:
+        tally: the counts.
+        pages, context, downstream, head, client, forwarding: see OpenExchange.
+    """
+
+    __slots__ = ("_counts", "_tally")
+
+    def __init__(
+        self,
+        tally: Tally,
+        pages: ErrorPages,
+        context: Context,
+        downstream: Downstream,
+        head: RequestHead,
+        client: Client,
+        forwarding: bytes,
+    ) -> None:
+        super().__init__(pages, context, downstream, head, client, forwarding)
+        self._tally = tally
+        self._counts = False
+
+    def begin(self, decision: Decision) -> None:
+        """Count the request unless it asks for the proxy's health: that is nobody's."""
+        self._counts = decision is not HEALTHY
+        if self._counts and self._head.upgrade:
+            self._tally.websockets += 1
+        elif self._counts:
+            self._tally.requests += 1
+        super().begin(decision)
+
+    def _mark(self, activity: Activity) -> None:
+        start = self._tally.clock()
+        super()._mark(activity)
+        self._tally.marked(self._tally.clock() - start)
+
+    def _settle(self, outcome: str, status: int) -> None:
+        if self._counts and not self.settled and outcome not in ("1xx", "aborted"):
+            self._tally.statuses[status] += 1
+        super()._settle(outcome, status)
+
+    def _tunnel(
+        self,
+        client: asyncio.Transport,
+        upstream: asyncio.Transport,
+        activity: Activity | None,
+        entry: Entry | None,
+    ) -> Tunnel:
+        return _CountedTunnel(self._tally, self._context, client, upstream, activity, entry)
+
+
+class _CountedTunnel(Tunnel):
+    """A tunnel whose signs of a person are counted."""
+
+    def __init__(
+        self,
+        tally: Tally,
+        context: Context,
+        client: asyncio.Transport,
+        upstream: asyncio.Transport,
+        activity: Activity | None,
+        entry: Entry | None,
+    ) -> None:
+        self._tally = tally
+        super().__init__(context, client, upstream, activity, entry)
+
+    def person_sent(self) -> None:
+        """Note a sign of a person, and how long that took."""
+        start = self._tally.clock()
+        super().person_sent()
+        self._tally.marked(self._tally.clock() - start)

@@ -6,17 +6,18 @@ Who may use what is JupyterHub's and its servers' to say, as it is behind its ow
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Final
 
 from gateway.chp.paths import BrokenEscape, host_segment, lookup_path
 from gateway.proxy.interface import Client, Decision, Hold, Refuse, Relay
 from gateway.proxy.messages import RequestHead
 from routes.table import Table
 
-HEALTH = b"/_chp_healthz"
-HEALTHY = Refuse(200, "healthy", "the proxy is up")
+HEALTH: Final = b"/_chp_healthz"
+HEALTHY: Final = Refuse(200, "healthy", "the proxy is up")
 
-_UNKNOWN = Refuse(404, "no-route", "there is no route for this path")
-_BROKEN = Refuse(500, "broken-path", "the path has a % that begins no escape")
+_UNKNOWN: Final = Refuse(404, "no-route", "there is no route for this path")
+_BROKEN: Final = Refuse(500, "broken-path", "the path has a % that begins no escape")
 
 
 class OpenGate:
@@ -88,5 +89,6 @@ class TimedGate:
         """Return what to do with a request."""
         start = self._clock()
         decision = self._decide(head, client)
-        self._took(self._clock() - start)
+        if decision is not HEALTHY:  # nothing was looked up
+            self._took(self._clock() - start)
         return decision

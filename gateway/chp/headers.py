@@ -9,20 +9,32 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Final, cast
 from urllib.parse import urlsplit
 
 from gateway.chp.paths import prefix_length, without_prefix
+from gateway.proxy.fields import (
+    HOP_BY_HOP,
+    Field,
+    authority,
+    beneath,
+    connection_lines,
+    ending_here,
+    passing,
+    request_lines,
+    response_head,
+)
 from gateway.proxy.forwarded import Forwarding
-from gateway.proxy.headers import HOP_BY_HOP, Field, HeaderRules, named_by_connection
-from gateway.proxy.interface import Client, Relay, RouteEntry
-from gateway.proxy.messages import Framing, RequestHead, ResponseHead
+from gateway.proxy.headers import HeaderRules
+from gateway.proxy.interface import Client, Relay
+from gateway.proxy.messages import RequestHead, ResponseHead
 from routes.keys import Target
 
-_FORWARDED = (b"x-forwarded-for", b"x-forwarded-port", b"x-forwarded-proto")
-_REDIRECTS = frozenset({201, 301, 302, 307, 308})
-_PORTS = {"http": 80, "https": 443}
-_PORT = re.compile(rb":([0-9]+)\Z")
-_LOCATION = re.compile(rb"(?mi)^(location:[ \t]*)([^\r\n]*)")
+_FORWARDED: Final = (b"x-forwarded-for", b"x-forwarded-port", b"x-forwarded-proto")
+_REDIRECTS: Final = frozenset({201, 301, 302, 307, 308})
+_PORTS: Final = {"http": 80, "https": 443}
+_PORT: Final = re.compile(rb":([0-9]+)\Z")
+_LOCATION: Final = re.compile(rb"(?mi)^(location:[ \t]*)([^\r\n]*)")
 
 
 class Appending(Forwarding):
@@ -95,7 +107,11 @@ class PlainRules(HeaderRules):
 
     def __init__(self, rewriting: Rewriting) -> None:
         super().__init__(frozenset())
-        self._rewriting = rewriting
+        self._include_prefix = rewriting.include_prefix
+        self._by_host = rewriting.by_host
+        self._change_origin = rewriting.change_origin
+        self._rewrites_location = rewriting.auto_rewrite or bool(rewriting.protocol)
+        self._auto_rewrite, self._protocol = rewriting.auto_rewrite, rewriting.protocol
         self._removed = HOP_BY_HOP | {name.lower() for name, _ in rewriting.custom}
         if rewriting.x_forward:
             self._removed |= set(_FORWARDED)
@@ -103,28 +119,17 @@ class PlainRules(HeaderRules):
             self._removed |= {b"host"}
         self._custom = b"".join(b"%b: %b\r\n" % field for field in rewriting.custom)
 
-    @property
-    def rewrites_location(self) -> bool:
-        """Whether the Location of an answer may have to be changed."""
-        return self._rewriting.auto_rewrite or bool(self._rewriting.protocol)
-
     def to_route(
         self, head: RequestHead, relay: Relay, forwarding: bytes, request_id: bytes
     ) -> bytes:
         """Return the head that goes upstream; see HeaderRules."""
-        standing = head.standing
-        made = None if standing is None else standing.lines
-        if made is None or made[0] is not relay:
-            made = (relay, self._lines(head, relay, forwarding))
-            if standing is not None:
-                standing.lines = made
-        entry, path = relay.entry, head.target
-        if not self._rewriting.include_prefix:
-            length = prefix_length(entry.key, by_host=self._rewriting.by_host)
-            path = without_prefix(path, length)
-        if entry.target is not None and entry.target.path:
-            path = entry.target.path.encode() + path
-        return b"%b %b HTTP/1.1\r\n%b\r\n" % (head.method, path, made[1])
+        target, path = relay.entry.target, head.target
+        if not self._include_prefix:
+            path = without_prefix(path, prefix_length(relay.entry.key, by_host=self._by_host))
+        path = beneath(target, path)
+        host = b"Host: %b\r\n" % authority(target) if self._change_origin else b""
+        lines = self._known_lines(head, target, forwarding)
+        return b"%b %b HTTP/1.1\r\n%b%b\r\n" % (head.method, path, host, lines)
 
     def to_client(
         self,
@@ -132,32 +137,40 @@ class PlainRules(HeaderRules):
         request: RequestHead,
         request_id: bytes,
         *,
-        notebook: bool,
+        relay: Relay | None,
         keep_alive: bool,
     ) -> bytes:
         """Return the head that goes to the client; see HeaderRules."""
-        ending = _connection_lines(head, request, keep_alive=keep_alive)
-        if head.plain is not None:
-            return b"%b%b\r\n" % (head.plain, ending)
-        removed = HOP_BY_HOP | named_by_connection(head.headers)
-        if head.status < 200 or head.status == 204:
-            removed |= {b"content-length"}  # RFC 9110, 8.6
-        lines = [b"%b: %b\r\n" % field for field in head.headers if field[0].lower() not in removed]
-        return b"HTTP/1.1 %d %b\r\n%b%b\r\n" % (head.status, head.reason, b"".join(lines), ending)
+        if head.plain is not None:  # of known length, as are all of that kind
+            if keep_alive:
+                made = b"%bConnection: keep-alive\r\n\r\n" % head.plain
+            else:
+                made = b"%bConnection: close\r\n\r\n" % head.plain
+        else:
+            ending = connection_lines(head, request, keep_alive=keep_alive, always=True)
+            made = response_head(head, passing(head), ending)
+        if self._rewrites_location and head.status in _REDIRECTS and relay is not None:
+            return self._with_location(made, relay.entry.target, request.host)
+        return made
 
-    def with_location(self, made: bytes, status: int, entry: RouteEntry, host: bytes) -> bytes:
-        """Return the head of an answer with its Location as the client has to see it.
+    def _known_lines(self, head: RequestHead, target: Target | None, forwarding: bytes) -> bytes:
+        """Return the header lines of a request; they follow from its own, so are made once."""
+        standing = head.standing
+        if standing is not None and standing.lines is not None:
+            return cast("bytes", standing.lines)
+        host = b"" if self._change_origin else authority(target)
+        removed = ending_here(head, self._removed)
+        fields = [field for field in head.headers if field[0].lower() not in removed]
+        lines = request_lines(head, fields, host, [forwarding, self._custom])
+        if standing is not None:
+            standing.lines = lines
+        return lines
 
-        Args:
-            made: from to_client.
-            status: of the answer.
-            entry: the route that it came by.
-            host: the client's Host.
-        """
-        if status not in _REDIRECTS or entry.target is None:
+    def _with_location(self, made: bytes, target: Target | None, host: bytes) -> bytes:
+        """Return the head of an answer with its Location as the client has to see it."""
+        if target is None:
             return made
-        place = entry.target
-        return _LOCATION.sub(lambda found: found[1] + self._moved(found[2], place, host), made, 1)
+        return _LOCATION.sub(lambda found: found[1] + self._moved(found[2], target, host), made, 1)
 
     def _moved(self, location: bytes, target: Target, host: bytes) -> bytes:
         try:
@@ -167,46 +180,13 @@ class PlainRules(HeaderRules):
             return location
         if not url.netloc or named != (target.host, target.port):
             return location
-        if self._rewriting.protocol and url.scheme:
-            url = url._replace(scheme=self._rewriting.protocol)
-        if self._rewriting.auto_rewrite and host:
+        if self._protocol and url.scheme:
+            url = url._replace(scheme=self._protocol)
+        if self._auto_rewrite and host:
             url = url._replace(netloc=host.decode("latin-1"))
         return url.geturl().encode("latin-1")
-
-    def _lines(self, head: RequestHead, relay: Relay, forwarding: bytes) -> bytes:
-        removed = self._removed | named_by_connection(head.headers)
-        if not head.expect_continue:
-            removed |= {b"expect"}
-        fields = [field for field in head.headers if field[0].lower() not in removed]
-        lines = [b"%b: %b\r\n" % field for field in fields]
-        if self._rewriting.change_origin or not head.host:
-            lines.insert(0, b"Host: %b\r\n" % _authority(relay.entry.target))
-        if head.framing is Framing.CHUNKED:
-            lines.append(b"Transfer-Encoding: chunked\r\n")
-        if head.upgrade:
-            lines.append(b"Connection: Upgrade\r\nUpgrade: %b\r\n" % head.upgrade)
-        return b"".join((*lines, forwarding, self._custom))
 
 
 def _port_of(host: bytes, scheme: str) -> int:
     named = _PORT.search(host)
     return int(named[1]) if named else _PORTS[scheme]
-
-
-def _authority(target: Target | None) -> bytes:
-    if target is None:
-        return b"localhost"
-    host = f"[{target.host}]" if ":" in target.host else target.host
-    return (
-        host.encode() if _PORTS[target.scheme] == target.port else f"{host}:{target.port}".encode()
-    )
-
-
-def _connection_lines(head: ResponseHead, request: RequestHead, *, keep_alive: bool) -> bytes:
-    if head.status == 101:
-        return b"Connection: Upgrade\r\nUpgrade: %b\r\n" % request.upgrade
-    if head.status < 200:
-        return b""
-    chunked = head.framing in (Framing.CHUNKED, Framing.UNTIL_CLOSE) and request.version == 11
-    framing = b"Transfer-Encoding: chunked\r\n" if chunked else b""
-    return framing + (b"Connection: keep-alive\r\n" if keep_alive else b"Connection: close\r\n")

@@ -5,8 +5,10 @@ Rendered by hand: its counters have no `_total`, and the library would cost ever
 
 from __future__ import annotations
 
+import asyncio
 import os
 from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
 
 from aiohttp import web
 
@@ -14,6 +16,7 @@ from gateway.chp.tally import Tally
 from gateway.traffic import Traffic
 
 TEXT = "text/plain; version=0.0.4; charset=utf-8"
+_SELF = Path("/proc/self")
 _PAGE = os.sysconf("SC_PAGE_SIZE")
 _TICKS = os.sysconf("SC_CLK_TCK")
 
@@ -53,8 +56,12 @@ class Exposition:
         yield _summary(
             "find_target_for_req", "Seconds to find a route", tally.lookups, tally.lookup_seconds
         )
-        # One number is stored: it takes no time that could be measured.
-        yield _summary("last_activity_updating", "Answers that were activity", tally.activity, 0.0)
+        yield _summary(
+            "last_activity_updating",
+            "Seconds to mark a route as active",
+            tally.marks,
+            tally.mark_seconds,
+        )
         yield _one("requests_ws", "counter", "Requests for a WebSocket", tally.websockets)
         yield _one("requests_web", "counter", "Other requests", tally.requests)
         yield _many("requests_proxy", "Answers by status", "status", tally.statuses)
@@ -65,6 +72,7 @@ class Exposition:
             "nbgate_requests_in_flight", "gauge", "Requests being answered", traffic.in_flight
         )
         yield _one("nbgate_websockets_open", "gauge", "Open WebSockets", traffic.websockets)
+        yield _one("nbgate_tasks", "gauge", "Tasks of the event loop", len(asyncio.all_tasks()))
         yield from _process()
 
 
@@ -93,9 +101,8 @@ def _summary(name: str, text: str, count: int, total: float) -> Iterator[str]:
 def _process() -> Iterator[Iterator[str]]:
     """What /proc says of this process, under the names that every client library has."""
     try:
-        with open("/proc/self/stat", encoding="ascii") as file:  # noqa: PTH123
-            fields = file.read().rpartition(")")[2].split()
-        descriptors = len(os.listdir("/proc/self/fd"))  # noqa: PTH208
+        fields = (_SELF / "stat").read_text(encoding="ascii").rpartition(")")[2].split()
+        descriptors = sum(1 for _ in (_SELF / "fd").iterdir())
     except OSError:
         return
     cpu = (int(fields[11]) + int(fields[12])) / _TICKS

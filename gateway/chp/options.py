@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from gateway.errors import InvalidInput
-from gateway.proxy.headers import Field
+from gateway.proxy.fields import Field
 
 Namespace = argparse.Namespace
 _NAME = re.compile(rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]+")

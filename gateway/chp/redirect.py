@@ -12,7 +12,6 @@ from gateway.chp.headers import Appending, PlainRules, Rewriting
 from gateway.chp.options import Options, Place
 from gateway.chp.paths import host_segment
 from gateway.chp.sockets import told
-from gateway.chp.tally import Tally
 from gateway.errors import Problem
 from gateway.proxy.context import Manner
 from gateway.proxy.interface import ProxyLimits, Relay
@@ -49,15 +48,13 @@ class Redirects(ErrorPages):
 async def serve_redirect(options: Options, stack: contextlib.AsyncExitStack) -> ProxyServer:
     """Listen on the port for HTTP until `stack` is left."""
     place = Place(options.public.host, options.redirect_port or 0)
-    rules, nothing = PlainRules(Rewriting()), Table[Relay]()
+    redirects = exchanges(Redirects(options.redirect_to))
     server = ProxyServer(
-        OpenGate(nothing),
+        OpenGate(Table[Relay]()),
         ProxyLimits(keepalive_timeout=options.keep_alive_timeout),
         None,
         Traffic(),
-        manner=Manner(
-            rules, Appending(), exchanges(rules, Redirects(options.redirect_to), Tally())
-        ),
+        manner=Manner(PlainRules(Rewriting()), Appending(), redirects),
     )
     with told(place):
         await server.start(place.host or None, place.port)

@@ -6,14 +6,10 @@ import asyncio
 import contextlib
 import logging
 import os
-import signal
 import ssl
-import time
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 from typing import Any
-
-from aiohttp import web
 
 from gateway.chp import logs
 from gateway.chp.api import RoutesApi
@@ -22,13 +18,15 @@ from gateway.chp.errorpages import ErrorPages
 from gateway.chp.exchange import exchanges
 from gateway.chp.gate import HostGate, OpenGate, TimedGate
 from gateway.chp.headers import Appending, PlainRules, Rewriting
+from gateway.chp.listening import follow, listening_tls, serve_web
 from gateway.chp.metrics import Exposition
-from gateway.chp.options import Options, Place, TlsFiles
+from gateway.chp.options import Options, TlsFiles
 from gateway.chp.redirect import serve_redirect
 from gateway.chp.sockets import remove, told, unix_socket
 from gateway.chp.tally import Tally
-from gateway.chp.tls import Renewed, client_context, server_context, watch
+from gateway.chp.tls import Renewed, client_context
 from gateway.errors import InvalidInput
+from gateway.loop import heed_signals
 from gateway.loop import run as run_loop
 from gateway.proxy.context import Manner
 from gateway.proxy.interface import Gate, ProxyLimits
@@ -43,7 +41,6 @@ STOPPED = 2
 
 _CONNECT_SECONDS = 10.0
 _DRAIN_SECONDS = 5.0
-_API_GRACE_SECONDS = 1.0
 
 
 def run(options: Options) -> int:
@@ -59,16 +56,14 @@ def run(options: Options) -> int:
 
 async def _serve(options: Options) -> None:
     stopping = asyncio.Event()
-    loop = asyncio.get_running_loop()
 
-    def stop(number: signal.Signals) -> None:
-        logger.warning("Interrupted" if number is signal.SIGINT else "Terminated")
+    def stop() -> None:
+        logger.warning("Terminated")
         if stopping.is_set():
             os._exit(STOPPED)  # told twice: at once
         stopping.set()
 
-    for number in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(number, stop, number)
+    heed_signals(stop)
     async with running(options):
         await stopping.wait()
 
@@ -104,16 +99,15 @@ class Proxy:
             Path(options.error_path) if options.error_path else None,
             lambda: self.server.pool.tls,
         )
-        rules = PlainRules(_rewriting(options))
         self.server = ProxyServer(
             self._gate(),
             _limits(options),
             None,
             self.traffic,
             manner=Manner(
-                rules,
+                PlainRules(_rewriting(options)),
                 Appending(enabled=options.x_forward),
-                exchanges(rules, self.pages, self.tally),
+                exchanges(self.pages, None if options.metrics is None else self.tally),
             ),
         )
         self.renew()
@@ -132,7 +126,7 @@ class Proxy:
         gate = kind(self.book.table)
         if self.options.metrics is None:
             return gate
-        return TimedGate(gate, time.perf_counter, self.tally.looked_up)
+        return TimedGate(gate, self.tally.clock, self.tally.looked_up)
 
     def _forget(self, target: Target) -> None:
         self.server.forget(target)
@@ -149,7 +143,7 @@ async def running(options: Options) -> AsyncIterator[Proxy]:
         proxy = Proxy(options)
         stack.push_async_callback(proxy.pages.close)
         if proxy.upstream_tls is not None:
-            _watch(proxy.upstream_tls, stack, proxy.renew)
+            follow(proxy.upstream_tls, stack, proxy.renew)
         if not options.token:
             logger.warning("REST API is not authenticated.")
         if options.pid_file:
@@ -157,9 +151,7 @@ async def running(options: Options) -> AsyncIterator[Proxy]:
         await _serve_api(proxy, stack)
         if options.metrics is not None:
             shown = Exposition(proxy.tally, proxy.traffic, lambda: len(proxy.book))
-            proxy.metrics_addresses = await _serve_server(
-                shown.server(), options.metrics, None, stack
-            )
+            proxy.metrics_addresses = await serve_web(shown.server(), options.metrics, None, stack)
             logger.info("Serve metrics at http://%s/metrics", options.metrics)
         await _serve_public(proxy, stack)
         if options.redirect_port is not None:
@@ -169,7 +161,7 @@ async def running(options: Options) -> AsyncIterator[Proxy]:
 
 async def _serve_public(proxy: Proxy, stack: contextlib.AsyncExitStack) -> None:
     options, place = proxy.options, proxy.options.public
-    tls = _listening(options.tls, stack)
+    tls = listening_tls(options.tls, stack)
     if place.path:
         listener = unix_socket(place.path)
         stack.callback(remove, place.path)
@@ -186,52 +178,9 @@ async def _serve_public(proxy: Proxy, stack: contextlib.AsyncExitStack) -> None:
 async def _serve_api(proxy: Proxy, stack: contextlib.AsyncExitStack) -> None:
     options = proxy.options
     api = RoutesApi(proxy.book, proxy.tally, options.token).server()
-    tls = _listening(options.api_tls, stack)
-    proxy.api_addresses = await _serve_server(
-        api, options.api, tls, stack, private=not options.token
-    )
+    tls = listening_tls(options.api_tls, stack)
+    proxy.api_addresses = await serve_web(api, options.api, tls, stack, private=not options.token)
     logger.info("Proxy API at %s://%s/api/routes", "https" if tls else "http", options.api)
-
-
-async def _serve_server(
-    server: web.Server,
-    place: Place,
-    tls: ssl.SSLContext | None,
-    stack: contextlib.AsyncExitStack,
-    *,
-    private: bool = False,
-) -> list[Any]:
-    """Serve until `stack` is left; return where it listens."""
-    runner = web.ServerRunner(server, shutdown_timeout=_API_GRACE_SECONDS)
-    await runner.setup()
-    stack.push_async_callback(runner.cleanup)
-    if place.path:
-        listener = unix_socket(place.path, private=private)
-        stack.callback(remove, place.path)
-        await web.SockSite(runner, listener, ssl_context=tls).start()
-    else:
-        with told(place):
-            await web.TCPSite(runner, place.host or None, place.port, ssl_context=tls).start()
-    return runner.addresses
-
-
-def _listening(files: TlsFiles, stack: contextlib.AsyncExitStack) -> ssl.SSLContext | None:
-    if not files.given:
-        return None
-    renewed = Renewed(files, server_context)
-    _watch(renewed, stack, lambda: None)
-    return renewed.for_listener()
-
-
-def _watch(renewed: Renewed, stack: contextlib.AsyncExitStack, then: Callable[[], None]) -> None:
-    chore = asyncio.get_running_loop().create_task(watch(renewed, then), name="watch TLS files")
-    stack.push_async_callback(_ended, chore)
-
-
-async def _ended(chore: asyncio.Task[None]) -> None:
-    chore.cancel()
-    with contextlib.suppress(asyncio.CancelledError):
-        await chore
 
 
 def _renewed(files: TlsFiles, make: Callable[[TlsFiles], ssl.SSLContext]) -> Renewed | None:

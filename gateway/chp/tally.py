@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import time
 from collections import defaultdict
 from dataclasses import dataclass, field
+
+from gateway.proxy.interface import Clock
 
 
 @dataclass(slots=True)
@@ -17,7 +20,8 @@ class Tally:
         api_statuses: answers of the API, by status.
         listed, added, deleted: operations of the API: all routes told, one set, one removed.
         lookups: routes looked up for requests; `lookup_seconds` what they took together.
-        activity: answers that counted as activity.
+        marks: of routes as active; `mark_seconds` what they took together.
+        clock: seconds; for these.
     """
 
     requests: int = 0
@@ -29,9 +33,16 @@ class Tally:
     deleted: int = 0
     lookups: int = 0
     lookup_seconds: float = 0.0
-    activity: int = 0
+    marks: int = 0
+    mark_seconds: float = 0.0
+    clock: Clock = time.perf_counter
 
     def looked_up(self, seconds: float) -> None:
         """Count a lookup."""
         self.lookups += 1
         self.lookup_seconds += seconds
+
+    def marked(self, seconds: float) -> None:
+        """Count a mark."""
+        self.marks += 1
+        self.mark_seconds += seconds

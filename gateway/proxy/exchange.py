@@ -121,7 +121,7 @@ class Exchange:
     def send(self, data: bytes) -> None:
         """Send bytes of the request's body, or hold them until there is an upstream."""
         if self._activity is not None:
-            self._activity.last = self._context.clock()
+            self._mark(self._activity)
         if self._upstream is not None:
             self._upstream.write(data)
             return
@@ -228,10 +228,9 @@ class Exchange:
         if entry is not None and isinstance(self._relaying, Relay):
             entry.user = self._relaying.user
         self._settle("1xx", 101)
-        context, downstream = self._context, self._downstream
         activity = self._relaying.entry.activity if isinstance(self._relaying, Relay) else None
-        client_side, early = downstream.release_for_tunnel()
-        tunnel = Tunnel(context, client_side, upstream.release_for_tunnel(), activity, entry)
+        client_side, early = self._downstream.release_for_tunnel()
+        tunnel = self._tunnel(client_side, upstream.release_for_tunnel(), activity, entry)
         tunnel.start(from_client=early, from_upstream=rest)
 
     # -- inside
@@ -248,7 +247,19 @@ class Exchange:
                 standing.person = (head.method, shows_person(head))
             person = standing.person[1]
         if person:
-            activity.last = self._context.clock()
+            self._mark(activity)
+
+    def _mark(self, activity: Activity) -> None:
+        activity.last = self._context.clock()
+
+    def _tunnel(
+        self,
+        client: asyncio.Transport,
+        upstream: asyncio.Transport,
+        activity: Activity | None,
+        entry: Entry | None,
+    ) -> Tunnel:
+        return Tunnel(self._context, client, upstream, activity, entry)
 
     def _settle(self, outcome: str, status: int) -> None:
         if self.settled:
@@ -276,9 +287,9 @@ class Exchange:
         self._downstream.response_complete(keep_alive=keep_alive)
 
     def _prepared(self, head: ResponseHead, *, keep_alive: bool) -> bytes:
-        notebook = isinstance(self._relaying, Relay) and self._relaying.entry.slug is not None
+        relay = self._relaying if isinstance(self._relaying, Relay) else None
         return self._context.rules.to_client(
-            head, self._head, self._request_id, notebook=notebook, keep_alive=keep_alive
+            head, self._head, self._request_id, relay=relay, keep_alive=keep_alive
         )
 
     def _attach(self, upstream: Upstream, decision: Relay | Local) -> None:

@@ -2,31 +2,33 @@
 
 Hop-by-hop headers end here (RFC 9110, 7.6.1); secrets are injected towards a notebook and never
 come back; what a client could use to speak in our name is removed. How a head is read is
-head.py's, who the client is forwarded.py's.
+head.py's, how it is written fields.py's, who the client is forwarded.py's.
 """
 
 from __future__ import annotations
 
 import re
 import secrets
-from collections.abc import Iterable
 from typing import Final, cast
 from urllib.parse import quote, unquote_to_bytes
 
-from gateway.proxy.head import list_tokens
-from gateway.proxy.interface import Client, Local, Relay
-from gateway.proxy.messages import Framing, RequestHead, ResponseHead
-
-Field = tuple[bytes, bytes]
-
-HOP_BY_HOP: Final = frozenset(
-    b"connection proxy-connection keep-alive te transfer-encoding upgrade "
-    b"proxy-authenticate proxy-authorization http2-settings".split()
+from gateway.proxy.fields import (
+    HOP_BY_HOP,
+    Field,
+    authority,
+    beneath,
+    connection_lines,
+    ending_here,
+    passing,
+    request_lines,
+    response_head,
 )
+from gateway.proxy.interface import Client, Local, Relay
+from gateway.proxy.messages import RequestHead, ResponseHead
+
 # Headers that we make ourselves, or that upstreams read as a proxy's word on the client.
 _OURS: Final = frozenset(b"forwarded x-request-id x-real-ip x-scheme x-forwarded".split())
-# Connection may not name these away: the message would mean something else without them.
-_UNTOUCHABLE: Final = frozenset(b"host content-length content-type cookie authorization".split())
+_NOT_TO_CLIENTS: Final = HOP_BY_HOP | {b"x-request-id"}
 # Never taken from trailers (RFC 9110, 6.5.1): framing, routing, credentials, control.
 _NOT_IN_TRAILERS: Final = HOP_BY_HOP | frozenset(
     b"host content-length content-type content-encoding content-range authorization cookie "
@@ -65,12 +67,6 @@ class RequestIds:
         if not last:
             self._prefix = b"%b%09x" % (self._random, self._count // len(_LAST_DIGITS))
         return self._prefix + _LAST_DIGITS[last]
-
-
-def named_by_connection(headers: Iterable[Field]) -> frozenset[bytes]:
-    """Return the lower-case header names that Connection declares hop-by-hop."""
-    values = [value for name, value in headers if name.lower() == b"connection"]
-    return frozenset(list_tokens(values)) - _UNTOUCHABLE if values else frozenset()
 
 
 def without_token(target: bytes) -> bytes:
@@ -116,11 +112,9 @@ class HeaderRules:
         entry, path = relay.entry, head.target
         if entry.slug is not None and b"?" in path:
             path = without_token(path)
-        if entry.target is not None and entry.target.path:
-            path = entry.target.path.encode() + path
         return b"%b %b HTTP/1.1\r\n%bX-Request-ID: %b\r\n\r\n" % (
             head.method,
-            path,
+            beneath(entry.target, path),
             self._known_lines_to(head, relay, forwarding),
             request_id,
         )
@@ -144,7 +138,7 @@ class HeaderRules:
 
     def _lines_to(self, head: RequestHead, relay: Relay, forwarding: bytes) -> bytes:
         """Return the header lines for `relay`, which do not depend on the request line."""
-        entry, target = relay.entry, relay.entry.target
+        entry = relay.entry
         removed = HOP_BY_HOP | _OURS
         lines = [forwarding]
         if entry.slug is not None:
@@ -154,9 +148,8 @@ class HeaderRules:
         if entry.secret is not None:
             removed |= {b"authorization"}
             lines.append(b"Authorization: token %b\r\n" % entry.secret.encode())
-        fallback = b"" if target is None else _host_of(target.host, target.port)
         kept = self._without_gateway_cookies(_kept(head, removed))
-        return _rendered(head, kept, fallback, lines)
+        return request_lines(head, kept, authority(entry.target), lines)
 
     def to_pages(
         self,
@@ -181,7 +174,7 @@ class HeaderRules:
             b"X-Nbgate-Slug: %b\r\n" % quote(local.slug).encode(),
         ]
         kept = self._with_gateway_cookies_alone(_kept(head, HOP_BY_HOP | _OURS))
-        rendered = _rendered(head, kept, b"localhost", lines)
+        rendered = request_lines(head, kept, b"localhost", lines)
         return b"%b %b HTTP/1.1\r\n%b\r\n" % (head.method, head.target, rendered)
 
     def to_client(
@@ -190,7 +183,7 @@ class HeaderRules:
         request: RequestHead,
         request_id: bytes,
         *,
-        notebook: bool,
+        relay: Relay | None,
         keep_alive: bool,
     ) -> bytes:
         """Return the head that goes to the client.
@@ -199,25 +192,20 @@ class HeaderRules:
             head: the upstream's.
             request: what it answers.
             request_id: told to the client in place of what the upstream may say.
-            notebook: whether a notebook sent it: its login cookies, cookies with the gateway's
-                names and its CORS permissions do not pass.
+            relay: how it was asked for; None for the gateway's own pages. Of a notebook, login
+                cookies, cookies with the gateway's names and CORS permissions do not pass.
             keep_alive: whether the client's connection lives on.
         """
         if head.plain is not None:
             if keep_alive and request.version == 11:
                 return b"%bX-Request-ID: %b\r\n\r\n" % (head.plain, request_id)
-            ending = _connection_lines(head, request, keep_alive=keep_alive)
+            ending = connection_lines(head, request, keep_alive=keep_alive)
             return b"%bX-Request-ID: %b\r\n%b\r\n" % (head.plain, request_id, ending)
-        removed = HOP_BY_HOP | named_by_connection(head.headers) | {b"x-request-id"}
-        if head.status < 200 or head.status == 204:
-            removed |= {b"content-length"}  # RFC 9110, 8.6
-        fields = [field for field in head.headers if field[0].lower() not in removed]
-        if notebook:
+        fields = passing(head, _NOT_TO_CLIENTS)
+        if relay is not None and relay.entry.slug is not None:
             fields = [field for field in fields if self._may_leave_notebook(*field)]
-        lines = [b"%b: %b\r\n" % field for field in fields]
-        lines.append(b"X-Request-ID: %b\r\n" % request_id)
-        lines.append(_connection_lines(head, request, keep_alive=keep_alive))
-        return b"HTTP/1.1 %d %b\r\n%b\r\n" % (head.status, head.reason, b"".join(lines))
+        ending = connection_lines(head, request, keep_alive=keep_alive)
+        return response_head(head, fields, b"X-Request-ID: %b\r\n%b" % (request_id, ending))
 
     def request_trailers(self, fields: list[Field]) -> list[Field]:
         """Return the trailers of a request that may go upstream."""
@@ -292,42 +280,10 @@ def _comparable(name: bytes) -> bytes:
 
 def _kept(head: RequestHead, removed: frozenset[bytes]) -> list[Field]:
     """Return the client's headers that may go upstream."""
-    removed |= named_by_connection(head.headers)
-    if not head.expect_continue:
-        removed |= {b"expect"}
+    removed = ending_here(head, removed)
     return [
         (name, value)
         for name, value in head.headers
         if (low := _comparable(name)) not in removed
         and not (low.startswith(b"x-") and low.startswith((b"x-nbgate-", b"x-forwarded-")))
     ]
-
-
-def _rendered(head: RequestHead, fields: list[Field], host: bytes, lines: list[bytes]) -> bytes:
-    """Render the header lines of a request; `host` stands in where HTTP/1.0 sent none."""
-    rendered = [b"%b: %b\r\n" % field for field in fields]
-    if not head.host:
-        rendered.insert(0, b"Host: %b\r\n" % host)
-    if head.framing is Framing.CHUNKED:
-        rendered.append(b"Transfer-Encoding: chunked\r\n")
-    if head.upgrade:
-        rendered.append(b"Connection: Upgrade\r\nUpgrade: %b\r\n" % head.upgrade)
-    rendered.extend(lines)
-    return b"".join(rendered)
-
-
-def _connection_lines(head: ResponseHead, request: RequestHead, *, keep_alive: bool) -> bytes:
-    """Return what says how the client's connection goes on and how the body is framed."""
-    if head.status == 101:
-        return b"Connection: Upgrade\r\nUpgrade: %b\r\n" % request.upgrade
-    if head.status < 200:
-        return b""
-    chunked = head.framing in (Framing.CHUNKED, Framing.UNTIL_CLOSE) and request.version == 11
-    framing = b"Transfer-Encoding: chunked\r\n" if chunked else b""
-    if not keep_alive:
-        return framing + b"Connection: close\r\n"
-    return framing + (b"Connection: keep-alive\r\n" if request.version == 10 else b"")
-
-
-def _host_of(host: str, port: int) -> bytes:
-    return (f"[{host}]:{port}" if ":" in host else f"{host}:{port}").encode()

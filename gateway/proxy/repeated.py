@@ -10,8 +10,8 @@ from __future__ import annotations
 import re
 from typing import Final
 
+from gateway.proxy.fields import HOP_BY_HOP
 from gateway.proxy.head import BODYLESS_STATUS, METHODS, parse_request, parse_response
-from gateway.proxy.headers import HOP_BY_HOP
 from gateway.proxy.messages import Framing, RequestHead, ResponseHead, Standing
 
 # What nearly every request line is: origin-form, without a fragment, HTTP/1.1.

@@ -23,12 +23,19 @@ from tests.support.waiting import PATIENCE
 class Running:
     """A process, and the lines that it has printed."""
 
-    def __init__(self, flags: list[str], environ: dict[str, str], folder: Path) -> None:
+    def __init__(
+        self,
+        flags: list[str],
+        environ: dict[str, str],
+        folder: Path,
+        stdin: int = subprocess.DEVNULL,
+    ) -> None:
         clean = {name: text for name, text in os.environ.items() if "CONFIGPROXY" not in name}
         self.process = subprocess.Popen(
             [*PROGRAM, *flags],
             env={**clean, **environ},
             cwd=folder,
+            stdin=stdin,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,
@@ -75,8 +82,11 @@ class Running:
 
 
 @contextlib.contextmanager
-def started(folder: Path, *flags: str, token: str = "t") -> Iterator[Running]:
-    made = Running(list(flags), {"CONFIGPROXY_AUTH_TOKEN": token} if token else {}, folder)
+def started(
+    folder: Path, *flags: str, token: str = "t", stdin: int = subprocess.DEVNULL
+) -> Iterator[Running]:
+    environ = {"CONFIGPROXY_AUTH_TOKEN": token} if token else {}
+    made = Running(list(flags), environ, folder, stdin)
     try:
         yield made
     finally:
@@ -213,6 +223,50 @@ def test_requests_in_flight_are_finished_at_the_end(tmp_path: Path) -> None:
                     assert told.startswith(b"HTTP/1.1 200 OK")
                     assert told.endswith(b"hi")
             assert proxy.ended() == 2
+
+
+def test_told_twice_it_ends_at_once(tmp_path: Path) -> None:
+    port, api = free_ports(2)
+    with socket.create_server(("127.0.0.1", 0)) as upstream:
+        upstream.settimeout(PATIENCE)
+        target = f"http://127.0.0.1:{upstream.getsockname()[1]}"
+        flags = ["--ip=127.0.0.1", f"--port={port}", f"--api-port={api}"]
+        with started(tmp_path, *flags, f"--default-target={target}") as proxy:
+            proxy.await_line("Proxying")
+            with socket.create_connection(("127.0.0.1", port)) as client:
+                client.settimeout(PATIENCE)
+                client.sendall(b"GET / HTTP/1.1\r\nHost: h\r\n\r\n")
+                server, _ = upstream.accept()
+                with server:  # it never answers: the first signal waits for it
+                    assert server.recv(65536).startswith(b"GET / ")
+                    proxy.process.send_signal(signal.SIGTERM)
+                    proxy.await_line("Terminated")
+                    assert proxy.stop(signal.SIGINT) == 2
+                    assert client.recv(65536) == b""
+
+
+def test_a_hang_up_without_a_terminal_changes_nothing(tmp_path: Path) -> None:
+    port, api = free_ports(2)
+    with started(tmp_path, "--ip=127.0.0.1", f"--port={port}", f"--api-port={api}") as proxy:
+        proxy.await_line("Proxying")
+        proxy.process.send_signal(signal.SIGHUP)
+        proxy.await_line("SIGHUP")
+        assert '{"status":"OK"}' in ask(port, "/_chp_healthz")
+        assert proxy.stop() == 2
+
+
+def test_a_terminal_that_is_closed_ends_it_properly(tmp_path: Path) -> None:
+    port, api = free_ports(2)
+    pid_file = tmp_path / "pid"
+    ours, its = os.openpty()
+    flags = ["--ip=127.0.0.1", f"--port={port}", f"--api-port={api}", f"--pid-file={pid_file}"]
+    with started(tmp_path, *flags, stdin=its) as proxy:
+        os.close(its)
+        proxy.await_line("Proxying")
+        proxy.process.send_signal(signal.SIGHUP)
+        assert proxy.ended() == 2
+    os.close(ours)
+    assert not pid_file.exists()
 
 
 def test_http_is_sent_on_to_https(tmp_path: Path) -> None:

@@ -6,12 +6,14 @@ import pytest
 
 from gateway.proxy.head import BadHead, parse_request, parse_response
 from gateway.proxy.headers import HeaderRules
+from gateway.proxy.interface import Relay, RouteEntry
 from gateway.proxy.messages import Framing, RequestHead, ResponseHead
 from gateway.proxy.repeated import RequestReader, ResponseReader
 
 BLOCK = b"Host: h\r\nCookie: a=1\r\nX-Request-ID: one\r\n\r\n"
 RULES = HeaderRules(frozenset({b"nbgate-session"}))
 ASKED = RequestHead(b"GET", b"/", 11, [])
+RELAY = Relay(RouteEntry("/nb/a", slug="a"))
 
 
 def facts(head: RequestHead) -> tuple[object, ...]:
@@ -131,7 +133,7 @@ RESPONSES = [
 
 def sent(head: ResponseHead) -> tuple[object, ...]:
     """Return what becomes of a head; blanks behind a colon are the sender's affair."""
-    rendered = RULES.to_client(head, ASKED, b"id", notebook=True, keep_alive=head.keep_alive)
+    rendered = RULES.to_client(head, ASKED, b"id", relay=RELAY, keep_alive=head.keep_alive)
     return (rendered, head.status, head.framing, head.keep_alive) + (
         (head.length,) if head.framing is Framing.LENGTH else ()
     )
