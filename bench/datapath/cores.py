@@ -110,7 +110,17 @@ def parse_busy(text: str, core: int) -> int:
 
 def memory_bytes(root: int) -> int:
     """Return the memory of a tree: proportional set size, so shared pages count once."""
-    return sum(_pss(stat.pid) for stat in tree(root))
+    return sum(_rollup(stat.pid, "Pss:") for stat in tree(root))
+
+
+def resident_bytes(root: int) -> int:
+    """Return the resident memory of a tree; pages that processes share count for each of them."""
+    return sum(_rollup(stat.pid, "Rss:") for stat in tree(root))
+
+
+def descriptors(root: int) -> int:
+    """Return how many descriptors a tree has open."""
+    return sum(len(list((_PROC / str(stat.pid) / "fd").iterdir())) for stat in tree(root))
 
 
 def _all() -> Iterator[ProcessStat]:
@@ -120,9 +130,10 @@ def _all() -> Iterator[ProcessStat]:
                 yield parse_stat((entry / "stat").read_text())
 
 
-def _pss(pid: int) -> int:
+def _rollup(pid: int, name: str) -> int:
+    """Return a line of /proc/<pid>/smaps_rollup, in bytes; 0 for a process that has ended."""
     with contextlib.suppress(OSError):
         for line in (_PROC / str(pid) / "smaps_rollup").read_text().splitlines():
-            if line.startswith("Pss:"):
+            if line.startswith(name):
                 return int(line.split()[1]) * 1024
     return 0

@@ -60,7 +60,7 @@ def case_table(result: CaseResult) -> str:
     rows = [_row(result, name) for name in result.samples]
     lines = [f"### {result.title}", ""]
     if rows:
-        lines += [_markdown(head, rows), ""]
+        lines += [markdown(head, rows), ""]
     remarks = list(result.remarks)
     if result.disturbed > _DISTURBED:
         remarks.append(f"Other programs used up to {result.disturbed:.0%} of a core meanwhile.")
@@ -92,7 +92,7 @@ def goals_table(goals: Sequence[Goal], results: Mapping[str, CaseResult]) -> str
             verdicts = [f"{value:.2f}{goal.unit}", _met(goal.meets_must(value))]
             verdicts.append(_met(goal.meets_aim(value)))
         rows.append([goal.title, goal.must_text, goal.aim_text, *verdicts])
-    return _markdown(["measure", "must", "aim", "measured", "must met", "aim met"], rows)
+    return markdown(["measure", "must", "aim", "measured", "must met", "aim met"], rows)
 
 
 def _met(met: bool | None) -> str:
@@ -114,7 +114,7 @@ def _times(ratio: float | None) -> str:
     return "–" if ratio is None else f"{ratio:.2f}"
 
 
-def _markdown(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+def markdown(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
     """Return a Markdown table whose columns are aligned for reading as text too."""
     widths = [max(len(row[column]) for row in [head, *rows]) for column in range(len(head))]
 

@@ -7,6 +7,7 @@ import sys
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from http.client import HTTPException
+from typing import TypeVar
 
 from bench.datapath.case import Case, Subject
 from bench.datapath.checks import WrongAnswer
@@ -15,6 +16,8 @@ from bench.datapath.load import LoadFailed
 from bench.datapath.peers import Bench, Running, Start
 from bench.datapath.processes import ProgramFailed
 from bench.datapath.results import CaseResult
+
+T = TypeVar("T")
 
 # One peer that fails in one case does not spoil what the others show.
 _FAILURES = (LoadFailed, WrongAnswer, ProgramFailed, OSError, HTTPException)
@@ -120,7 +123,7 @@ class Runner:
             yield running
 
 
-def rotated(names: Sequence[str], number: int) -> list[str]:
+def rotated(names: Sequence[T], number: int) -> list[T]:
     """Return the names, begun `number` places later, so that nobody is always first."""
     begin = number % len(names) if names else 0
     return [*names[begin:], *names[:begin]]
