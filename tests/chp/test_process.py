@@ -202,47 +202,41 @@ def test_it_needs_no_directory_that_it_can_write(tmp_path: Path) -> None:
     assert set(tmp_path.iterdir()) == before
 
 
-def test_requests_in_flight_are_finished_at_the_end(tmp_path: Path) -> None:
+@contextlib.contextmanager
+def terminated_in_a_request(
+    folder: Path,
+) -> Iterator[tuple[Running, socket.socket, socket.socket]]:
+    """Yield a proxy that was told to end, and the client and server of a request in flight."""
     port, api = free_ports(2)
-    with socket.create_server(("127.0.0.1", 0)) as upstream:
+    with contextlib.ExitStack() as stack:
+        upstream = stack.enter_context(socket.create_server(("127.0.0.1", 0)))
         upstream.settimeout(PATIENCE)
-        target = f"http://127.0.0.1:{upstream.getsockname()[1]}"
-        flags = ["--ip=127.0.0.1", f"--port={port}", f"--api-port={api}"]
-        with started(tmp_path, *flags, f"--default-target={target}") as proxy:
-            proxy.await_line("Proxying")
-            with socket.create_connection(("127.0.0.1", port)) as client:
-                client.settimeout(PATIENCE)
-                client.sendall(b"GET / HTTP/1.1\r\nHost: h\r\n\r\n")
-                server, _ = upstream.accept()
-                with server:
-                    assert server.recv(65536).startswith(b"GET / ")
-                    proxy.process.send_signal(signal.SIGTERM)
-                    proxy.await_line("Terminated")
-                    server.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nhi")
-                    told = client.recv(65536)
-                    assert told.startswith(b"HTTP/1.1 200 OK")
-                    assert told.endswith(b"hi")
-            assert proxy.ended() == 2
+        flags = [f"--default-target=http://127.0.0.1:{upstream.getsockname()[1]}"]
+        flags += ["--ip=127.0.0.1", f"--port={port}", f"--api-port={api}"]
+        proxy = stack.enter_context(started(folder, *flags))
+        proxy.await_line("Proxying")
+        client = stack.enter_context(socket.create_connection(("127.0.0.1", port), PATIENCE))
+        client.sendall(b"GET / HTTP/1.1\r\nHost: h\r\n\r\n")
+        server = stack.enter_context(upstream.accept()[0])
+        assert server.recv(65536).startswith(b"GET / ")
+        proxy.process.send_signal(signal.SIGTERM)
+        proxy.await_line("Terminated")
+        yield proxy, client, server
+
+
+def test_requests_in_flight_are_finished_at_the_end(tmp_path: Path) -> None:
+    with terminated_in_a_request(tmp_path) as (proxy, client, server):
+        server.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nhi")
+        told = client.recv(65536)
+        assert told.startswith(b"HTTP/1.1 200 OK")
+        assert told.endswith(b"hi")
+        assert proxy.ended() == 2
 
 
 def test_told_twice_it_ends_at_once(tmp_path: Path) -> None:
-    port, api = free_ports(2)
-    with socket.create_server(("127.0.0.1", 0)) as upstream:
-        upstream.settimeout(PATIENCE)
-        target = f"http://127.0.0.1:{upstream.getsockname()[1]}"
-        flags = ["--ip=127.0.0.1", f"--port={port}", f"--api-port={api}"]
-        with started(tmp_path, *flags, f"--default-target={target}") as proxy:
-            proxy.await_line("Proxying")
-            with socket.create_connection(("127.0.0.1", port)) as client:
-                client.settimeout(PATIENCE)
-                client.sendall(b"GET / HTTP/1.1\r\nHost: h\r\n\r\n")
-                server, _ = upstream.accept()
-                with server:  # it never answers: the first signal waits for it
-                    assert server.recv(65536).startswith(b"GET / ")
-                    proxy.process.send_signal(signal.SIGTERM)
-                    proxy.await_line("Terminated")
-                    assert proxy.stop(signal.SIGINT) == 2
-                    assert client.recv(65536) == b""
+    with terminated_in_a_request(tmp_path) as (proxy, client, _):
+        assert proxy.stop(signal.SIGINT) == 2
+        assert client.recv(65536) == b""
 
 
 def test_a_hang_up_without_a_terminal_changes_nothing(tmp_path: Path) -> None:

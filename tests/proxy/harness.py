@@ -26,7 +26,8 @@ from gateway.proxy.interface import (
 from gateway.proxy.messages import RequestHead
 from gateway.proxy.server import ProxyServer
 from routes.keys import Target
-from tests.proxy.wire import Message, Wire
+from tests.proxy.upstreams import Upstream
+from tests.proxy.wire import GET, OK, Message, Wire
 
 COOKIES = frozenset({b"nbgate-session", b"__Host-nbgate", b"nbgate-state", b"__Host-nbgate-state"})
 
@@ -177,3 +178,23 @@ async def rig(
         await made.proxy.stop(grace=0.0)
         for client in made.clients:
             await client.close()
+
+
+async def forwarded(proxy: Rig, upstream: Upstream, request: bytes = GET) -> tuple[Wire, Wire]:
+    """Return both ends of a request that was forwarded, on a connection of its own, and waits.
+
+    Of a request with a body, the upstream has read the head.
+    """
+    client = await proxy.connect()
+    await client.send(request)
+    server = await upstream.take()
+    await server.head()
+    return client, server
+
+
+async def served(proxy: Rig, upstream: Upstream) -> tuple[Wire, Wire]:
+    """Return the ends of two connections that have served a request and are idle."""
+    client, server = await forwarded(proxy, upstream)
+    await server.send(OK)
+    assert (await client.response()).body == b"ok"
+    return client, server

@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 
 from gateway.proxy.interface import ProxyLimits, Refuse
-from tests.proxy.harness import Rig, rig
+from tests.proxy.harness import Rig, forwarded, rig, served
 from tests.proxy.upstreams import Upstream
-from tests.proxy.wire import GET, OK, PATIENCE, Wire, until
+from tests.proxy.wire import GET, PATIENCE, Wire, get, until
 
 EVERY_LOOP = True
 
@@ -57,67 +57,75 @@ async def test_empty_lines_do_not_keep_an_idle_connection(
     tmp_path: Path, upstream: Upstream
 ) -> None:
     limits = ProxyLimits(keepalive_timeout=0.3)
-    async with rig(tmp_path, upstream.target, limits) as proxy, await proxy.connect() as client:
-        await client.send(GET)
-        server = await upstream.take()
-        await server.request()
-        await server.send(OK)
-        assert (await client.response()).body == b"ok"
+    async with rig(tmp_path, upstream.target, limits) as proxy:
+        client, _ = await served(proxy, upstream)
         assert await trickle(client, b"\r\n") == b""
 
 
-async def test_interim_answers_do_not_move_the_deadline_of_the_answer(
-    tmp_path: Path, upstream: Upstream
+@pytest.mark.parametrize(
+    ("begin", "piece"),
+    [
+        (b"", b""),
+        (b"", b"HTTP/1.1 102 Processing\r\n\r\n"),
+        (b"HTTP/1.1 200 OK\r\nX: ", b"a"),
+    ],
+    ids=["nothing", "interim answers", "a head"],
+)
+async def test_an_answer_that_does_not_come_is_504_whatever_comes_before_it(
+    tmp_path: Path, upstream: Upstream, begin: bytes, piece: bytes
 ) -> None:
     limits = ProxyLimits(response_timeout=0.3)
-    async with rig(tmp_path, upstream.target, limits) as proxy, await proxy.connect() as client:
-        await client.send(GET)
-        server = await upstream.take()
-        await server.request()
-        await trickle(server, b"HTTP/1.1 102 Processing\r\n\r\n")
+    async with rig(tmp_path, upstream.target, limits) as proxy:
+        client, server = await forwarded(proxy, upstream)
+        await server.send(begin)
+        await trickle(server, piece)  # until it is closed
         answer = await client.response()
         while answer.status == 102:
             answer = await client.response()
         assert answer.status == 504
 
 
-async def test_bytes_of_a_head_do_not_move_the_deadline_of_the_answer(
+async def test_slow_upload_and_slow_download_have_no_deadline(
     tmp_path: Path, upstream: Upstream
 ) -> None:
-    limits = ProxyLimits(response_timeout=0.3)
-    async with rig(tmp_path, upstream.target, limits) as proxy, await proxy.connect() as client:
-        await client.send(GET)
-        server = await upstream.take()
-        await server.request()
-        await server.send(b"HTTP/1.1 200 OK\r\nX: ")
-        await trickle(server, b"a")
-        assert (await client.response()).status == 504
+    limits = ProxyLimits(response_timeout=0.3, head_timeout=0.3, keepalive_timeout=0.3)
+    async with rig(tmp_path, upstream.target, limits) as proxy:
+
+        async def outlasted() -> None:
+            other, _ = await forwarded(proxy, upstream)
+            assert (await other.response()).status == 504
+
+        post = b"POST / HTTP/1.1\r\nHost: h\r\nContent-Length: 2\r\n\r\n"
+        client, server = await forwarded(proxy, upstream, post)
+        for byte in (b"a", b"b"):
+            await outlasted()
+            await client.send(byte)
+        assert await server.read(2) == b"ab"
+        await server.send(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n")
+        for byte in (b"a", b"b"):
+            await outlasted()
+            await server.send(byte)
+        assert (await client.response()).body == b"ab"
 
 
 async def test_flood_of_interim_answers_waits_for_a_slow_client(
     proxy: Rig, upstream: Upstream
 ) -> None:
-    async with await proxy.connect() as client:
-        await client.send(GET)
-        server = await upstream.take()
-        await server.request()
-        client.pause()
-        await server.stall(b"HTTP/1.1 103 Early Hints\r\nX: %b\r\n\r\n" % (b"a" * 4000))
+    client, server = await forwarded(proxy, upstream)
+    client.pause()
+    await server.stall(b"HTTP/1.1 103 Early Hints\r\nX: %b\r\n\r\n" % (b"a" * 4000))
 
 
 async def test_bytes_behind_a_handshake_are_bounded(proxy: Rig, upstream: Upstream) -> None:
-    async with await proxy.connect() as client:
-        await client.send(
-            b"GET / HTTP/1.1\r\nHost: h\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n"
-        )
-        server = await upstream.take()
-        await server.request()
-        sent = await client.stall()
-        await server.send(b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\n\r\n")
-        assert (await client.response()).status == 101
-        assert await server.read(sent) == b"x" * sent
-        assert len(proxy.gate.seen) == 1
-        await until(lambda: proxy.observer.websockets == 1)
+    client, server = await forwarded(
+        proxy, upstream, get(b"Connection: Upgrade\r\nUpgrade: websocket\r\n")
+    )
+    sent = await client.stall()
+    await server.send(b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\n\r\n")
+    assert (await client.response()).status == 101
+    assert await server.read(sent) == b"x" * sent
+    assert len(proxy.gate.seen) == 1
+    await until(lambda: proxy.observer.websockets == 1)
 
 
 async def test_requests_behind_an_answer_that_is_not_taken_wait(proxy: Rig) -> None:

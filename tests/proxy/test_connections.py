@@ -1,4 +1,4 @@
-"""Connections: re-used, broken, left by their client, and what has a deadline."""
+"""Connections: re-used, refused, and left by their client. Deadlines are test_bounds.py's."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import pytest
 
 from gateway.proxy.interface import ProxyLimits, RouteEntry
 from routes.keys import Target
-from tests.proxy.harness import Rig, rig
+from tests.proxy.harness import Rig, forwarded, rig, served
 from tests.proxy.upstreams import Upstream, echo, parsed
 from tests.proxy.wire import GET, OK, Wire, served_first, until
 
@@ -58,67 +58,42 @@ async def test_gate_is_asked_for_each_request(tmp_path: Path) -> None:
 async def test_connection_in_doubt_is_not_used_again(
     proxy: Rig, upstream: Upstream, response: bytes
 ) -> None:
-    async with await proxy.connect() as client:
-        await client.send(GET)
-        first = await upstream.take()
-        await first.request()
-        await first.send(response)
-        answer = await client.response()
-        assert (answer.body, answer.one(b"connection")) == (b"ok", None)
-        await client.send(GET)
-        second = await upstream.take()
-        await second.request()
-        await second.send(OK)
-        assert (await client.response()).body == b"ok"
+    client, first = await forwarded(proxy, upstream)
+    await first.send(response)
+    answer = await client.response()
+    assert (answer.body, answer.one(b"connection")) == (b"ok", None)
+    await client.send(GET)
+    await served_first(client, await upstream.take())
 
 
 async def test_bytes_that_nobody_asked_for_close_the_connection(
     proxy: Rig, upstream: Upstream
 ) -> None:
-    async with await proxy.connect() as client:
-        await client.send(GET)
-        server = await upstream.take()
-        await server.request()
-        await server.send(OK)
-        assert (await client.response()).body == b"ok"
-        await server.send(b"HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\nevil")
-        assert await server.gone()
-        await client.send(GET)
-        second = await upstream.take()
-        await second.request()
-        await second.send(OK)
-        assert (await client.response()).body == b"ok"
+    client, server = await served(proxy, upstream)
+    await server.send(b"HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\nevil")
+    assert await server.gone()
+    await client.send(GET)
+    await served_first(client, await upstream.take())
 
 
 async def test_idle_upstream_connections_are_closed(tmp_path: Path, upstream: Upstream) -> None:
     limits = ProxyLimits(upstream_idle=0.1)
-    async with rig(tmp_path, upstream.target, limits) as proxy, await proxy.connect() as client:
-        await client.send(GET)
-        server = await upstream.take()
-        await server.request()
-        await server.send(OK)
-        assert (await client.response()).body == b"ok"
+    async with rig(tmp_path, upstream.target, limits) as proxy:
+        _, server = await served(proxy, upstream)
         assert await server.gone()
 
 
 async def test_forgotten_target_is_connected_anew(proxy: Rig, upstream: Upstream) -> None:
-    async with await proxy.connect() as client, await proxy.connect() as other:
-        await client.send(GET)
-        idle = await upstream.take()
-        await idle.request()
-        await idle.send(OK)
-        await client.response()
+    client, idle = await served(proxy, upstream)
+    async with await proxy.connect() as other:
         await other.send(GET)
         await idle.request()  # lent while the target is forgotten
         proxy.proxy.pool.forget(upstream.target)
         await idle.send(OK)
         assert (await other.response()).body == b"ok"
-        assert await idle.gone()
-        await client.send(GET)
-        fresh = await upstream.take()
-        await fresh.request()
-        await fresh.send(OK)
-        assert (await client.response()).body == b"ok"
+    assert await idle.gone()
+    await client.send(GET)
+    await served_first(client, await upstream.take())
 
 
 async def test_connection_close_of_the_client_is_honoured(echoing: Rig) -> None:
@@ -132,19 +107,15 @@ async def test_connection_close_of_the_client_is_honoured(echoing: Rig) -> None:
 async def test_client_that_goes_away_cancels_the_upstream_request(
     proxy: Rig, upstream: Upstream
 ) -> None:
-    async with await proxy.connect() as client:
-        await client.send(GET)
-        server = await upstream.take()
-        await server.request()
+    client, server = await forwarded(proxy, upstream)
+    await client.close()
     assert await server.gone()
     assert proxy.observer.outcomes == ["aborted"]
 
 
 async def test_client_that_resets_in_an_upload_cancels_it(proxy: Rig, upstream: Upstream) -> None:
-    client = await proxy.connect()
-    await client.send(b"POST / HTTP/1.1\r\nHost: h\r\nContent-Length: 100\r\n\r\nhalf")
-    server = await upstream.take()
-    await server.head()
+    post = b"POST / HTTP/1.1\r\nHost: h\r\nContent-Length: 100\r\n\r\nhalf"
+    client, server = await forwarded(proxy, upstream, post)
     client.reset()
     assert await server.read(4) == b"half"
     assert await server.gone()
@@ -152,12 +123,10 @@ async def test_client_that_resets_in_an_upload_cancels_it(proxy: Rig, upstream: 
 
 
 async def test_client_that_goes_away_in_a_download_stops_it(proxy: Rig, upstream: Upstream) -> None:
-    async with await proxy.connect() as client:
-        await client.send(GET)
-        server = await upstream.take()
-        await server.request()
-        await server.send(b"HTTP/1.1 200 OK\r\nContent-Length: 100000000\r\n\r\n" + b"x" * 1000)
-        await client.head()
+    client, server = await forwarded(proxy, upstream)
+    await server.send(b"HTTP/1.1 200 OK\r\nContent-Length: 100000000\r\n\r\n" + b"x" * 1000)
+    await client.head()
+    await client.close()
     assert await server.gone()
 
 
@@ -186,35 +155,6 @@ async def test_connection_that_does_not_come_is_504(tmp_path: Path) -> None:
         for one in waiting:
             one.close()
     assert answer.status == 504
-
-
-async def test_upstream_that_does_not_answer_is_504(tmp_path: Path, upstream: Upstream) -> None:
-    limits = ProxyLimits(response_timeout=0.2)
-    async with rig(tmp_path, upstream.target, limits) as proxy, await proxy.connect() as client:
-        await client.send(GET)
-        server = await upstream.take()
-        await server.request()
-        assert (await client.response()).status == 504
-        assert await server.gone()
-
-
-async def test_slow_upload_and_slow_download_have_no_deadline(
-    tmp_path: Path, upstream: Upstream
-) -> None:
-    limits = ProxyLimits(response_timeout=0.2, head_timeout=0.2, keepalive_timeout=0.2)
-    async with rig(tmp_path, upstream.target, limits) as proxy, await proxy.connect() as client:
-        await client.send(b"POST / HTTP/1.1\r\nHost: h\r\nContent-Length: 4\r\n\r\n")
-        server = await upstream.take()
-        await server.head()
-        for byte in (b"a", b"b", b"c", b"d"):
-            await asyncio.sleep(0.15)
-            await client.send(byte)
-        assert await server.read(4) == b"abcd"
-        await server.send(b"HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\n")
-        for byte in (b"a", b"b", b"c", b"d"):
-            await asyncio.sleep(0.15)
-            await server.send(byte)
-        assert (await client.response()).body == b"abcd"
 
 
 async def test_ipv6_target_is_reached(tmp_path: Path) -> None:

@@ -6,46 +6,27 @@ import contextlib
 
 import pytest
 
-from tests.proxy.harness import Rig
+from tests.proxy.harness import Rig, forwarded, served
 from tests.proxy.upstreams import Upstream
-from tests.proxy.wire import GET, OK, Wire, until
+from tests.proxy.wire import GET, OK, until
 
 EVERY_LOOP = True
 
 POST = b"POST / HTTP/1.1\r\nHost: h\r\nContent-Length: 10\r\n\r\n"
 
 
-async def served_by_another(proxy: Rig, upstream: Upstream) -> None:
-    """Assert that the next request gets a connection of its own."""
-    async with await proxy.connect() as client:
-        await client.send(GET)
-        server = await upstream.take()
-        await server.request()
-        await server.send(OK)
-        assert (await client.response()).body == b"ok"
-
-
-async def waiting(proxy: Rig, upstream: Upstream, request: bytes = GET) -> tuple[Wire, Wire]:
-    """Return the ends of a request that was forwarded and waits for its answer."""
-    client = await proxy.connect()
-    await client.send(request)
-    server = await upstream.take()
-    await server.head()
-    return client, server
-
-
 @pytest.mark.parametrize("request_bytes", [GET, POST, POST + b"hello"])
 async def test_client_that_ends_its_direction_is_taken_to_have_gone(
     proxy: Rig, upstream: Upstream, request_bytes: bytes
 ) -> None:
-    client, server = await waiting(proxy, upstream, request_bytes)
+    client, server = await forwarded(proxy, upstream, request_bytes)
     client.writer.write_eof()
     assert await client.gone()
     # Aborted, not ended: what was complete of an upload may arrive, and nothing else.
     with contextlib.suppress(ConnectionResetError):
         assert await server.rest() == request_bytes.partition(b"\r\n\r\n")[2]
     await until(lambda: proxy.observer.outcomes == ["aborted"])
-    await served_by_another(proxy, upstream)
+    await served(proxy, upstream)  # on a connection of its own
 
 
 async def test_client_that_ends_its_direction_within_a_head_gets_nothing(
@@ -62,9 +43,7 @@ async def test_client_that_ends_its_direction_within_a_head_gets_nothing(
 async def test_client_that_ends_its_direction_when_idle_is_closed(
     proxy: Rig, upstream: Upstream
 ) -> None:
-    client, server = await waiting(proxy, upstream)
-    await server.send(OK)
-    assert (await client.response()).body == b"ok"
+    client, _ = await served(proxy, upstream)
     client.writer.write_eof()
     assert await client.gone()
     assert proxy.observer.outcomes == ["2xx"]
@@ -73,7 +52,7 @@ async def test_client_that_ends_its_direction_when_idle_is_closed(
 async def test_answer_under_way_is_broken_off_when_the_client_ends_its_direction(
     proxy: Rig, upstream: Upstream
 ) -> None:
-    client, server = await waiting(proxy, upstream)
+    client, server = await forwarded(proxy, upstream)
     await server.send(b"HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\nhalf")
     await client.head()
     assert await client.read(4) == b"half"
@@ -86,7 +65,7 @@ async def test_answer_under_way_is_broken_off_when_the_client_ends_its_direction
 async def test_upstream_that_ends_its_direction_without_an_answer_is_502(
     proxy: Rig, upstream: Upstream
 ) -> None:
-    client, server = await waiting(proxy, upstream)
+    client, server = await forwarded(proxy, upstream)
     server.writer.write_eof()
     assert (await client.response()).status == 502
     assert await server.gone()
@@ -95,7 +74,7 @@ async def test_upstream_that_ends_its_direction_without_an_answer_is_502(
 async def test_upstream_that_ends_its_direction_within_a_head_is_502(
     proxy: Rig, upstream: Upstream
 ) -> None:
-    client, server = await waiting(proxy, upstream)
+    client, server = await forwarded(proxy, upstream)
     await server.send(OK[:-4])
     server.writer.write_eof()
     assert (await client.response()).status == 502
@@ -104,7 +83,7 @@ async def test_upstream_that_ends_its_direction_within_a_head_is_502(
 async def test_upstream_that_ends_its_direction_behind_an_interim_answer_is_502(
     proxy: Rig, upstream: Upstream
 ) -> None:
-    client, server = await waiting(proxy, upstream)
+    client, server = await forwarded(proxy, upstream)
     await server.send(b"HTTP/1.1 103 Early Hints\r\n\r\n")
     server.writer.write_eof()
     assert (await client.response()).status == 103
@@ -115,7 +94,7 @@ async def test_upstream_that_ends_its_direction_behind_an_interim_answer_is_502(
 async def test_upstream_that_ends_its_direction_within_a_body_breaks_the_answer(
     proxy: Rig, upstream: Upstream, half: bytes
 ) -> None:
-    client, server = await waiting(proxy, upstream)
+    client, server = await forwarded(proxy, upstream)
     await server.send(b"HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\n" + half)
     await client.head()
     server.writer.write_eof()
@@ -127,7 +106,7 @@ async def test_upstream_that_ends_its_direction_within_a_body_breaks_the_answer(
 async def test_upstream_that_ends_its_direction_ends_a_body_without_length(
     proxy: Rig, upstream: Upstream
 ) -> None:
-    client, server = await waiting(proxy, upstream)
+    client, server = await forwarded(proxy, upstream)
     await server.send(b"HTTP/1.1 200 OK\r\n\r\nall of it")
     server.writer.write_eof()
     assert (await client.response()).body == b"all of it"
@@ -137,51 +116,21 @@ async def test_upstream_that_ends_its_direction_ends_a_body_without_length(
 async def test_upstream_that_ends_its_direction_behind_its_answer_is_not_used_again(
     proxy: Rig, upstream: Upstream
 ) -> None:
-    client, server = await waiting(proxy, upstream)
+    client, server = await forwarded(proxy, upstream)
     await server.send(OK)
     server.writer.write_eof()
     assert (await client.response()).body == b"ok"
     assert await server.gone()
-    await served_by_another(proxy, upstream)
+    await served(proxy, upstream)  # on a connection of its own
 
 
 async def test_early_end_of_an_upstream_in_an_upload_is_502_and_the_rest_is_no_request(
     proxy: Rig, upstream: Upstream
 ) -> None:
-    client, server = await waiting(proxy, upstream, POST + b"hello")
+    client, server = await forwarded(proxy, upstream, POST + b"hello")
     server.writer.write_eof()
     answer = await client.response()
     assert (answer.status, answer.one(b"connection")) == (502, b"close")
     await client.send(b"world" + GET)
     assert await client.gone()
     assert len(proxy.gate.seen) == 1
-
-
-@pytest.mark.parametrize("method", ["GET", "HEAD", "OPTIONS"])
-async def test_safe_request_that_met_a_half_closed_connection_is_sent_again(
-    proxy: Rig, upstream: Upstream, method: str
-) -> None:
-    client, server = await waiting(proxy, upstream)
-    await server.send(OK)
-    assert (await client.response()).body == b"ok"
-    await client.send(f"{method} /again HTTP/1.1\r\nHost: h\r\n\r\n".encode())
-    await server.head()
-    server.writer.write_eof()
-    fresh = await upstream.take()
-    assert (await fresh.request()).target == b"/again"
-    await fresh.send(b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n")
-    assert (await client.response(method)).status == 200
-
-
-@pytest.mark.parametrize("method", ["POST", "PUT", "DELETE", "PATCH", "PROPFIND"])
-async def test_other_request_that_met_a_half_closed_connection_is_502(
-    proxy: Rig, upstream: Upstream, method: str
-) -> None:
-    client, server = await waiting(proxy, upstream)
-    await server.send(OK)
-    assert (await client.response()).body == b"ok"
-    await client.send(f"{method} /once HTTP/1.1\r\nHost: h\r\n\r\n".encode())
-    await server.head()
-    server.writer.write_eof()
-    assert (await client.response()).status == 502
-    assert upstream.accepted == 1

@@ -4,27 +4,22 @@ from __future__ import annotations
 
 import pytest
 
-from tests.proxy.harness import Rig
+from tests.proxy.harness import Rig, forwarded
 from tests.proxy.upstreams import Upstream
-from tests.proxy.wire import Message, Wire, until
-
-GET = b"GET / HTTP/1.1\r\nHost: h\r\n\r\n"
+from tests.proxy.wire import GET, Message, Wire, until
 
 
 async def answered(
     proxy: Rig, upstream: Upstream, response: bytes, request: bytes = GET
 ) -> tuple[Message, Wire, Wire]:
     """Let the upstream answer `request` with `response`; return what the client got."""
-    client = await proxy.connect()
-    await client.send(request)
-    server = await upstream.take()
-    await server.request()
+    client, server = await forwarded(proxy, upstream, request)
     await server.send(response)
     return await client.response(request.split(b" ")[0].decode()), client, server
 
 
 async def test_status_reason_and_headers_pass(proxy: Rig, upstream: Upstream) -> None:
-    answer, client, _ = await answered(
+    answer, _, _ = await answered(
         proxy,
         upstream,
         b"HTTP/1.1 418 I'm a teapot\r\nX-A: 1\r\nSet-Cookie: a=1\r\nx-a: 2\r\nSet-Cookie: b=2\r\n"
@@ -42,18 +37,16 @@ async def test_status_reason_and_headers_pass(proxy: Rig, upstream: Upstream) ->
         (b"Content-Length", b"2"),
     ]
     assert answer.body == b"hi"
-    await client.close()
 
 
 async def test_hop_by_hop_headers_of_upstream_end_here(proxy: Rig, upstream: Upstream) -> None:
-    answer, client, _ = await answered(
+    answer, _, _ = await answered(
         proxy,
         upstream,
         b"HTTP/1.1 200 OK\r\nConnection: close, X-Hop\r\nX-Hop: 1\r\nKeep-Alive: timeout=1\r\n"
         b"Proxy-Authenticate: Basic\r\nContent-Length: 0\r\n\r\n",
     )
     assert answer.names() == {b"content-length", b"x-request-id"}
-    await client.close()
 
 
 @pytest.mark.parametrize(
@@ -80,51 +73,38 @@ async def test_bodyless_answer_leaves_both_connections_usable(
     await server.send(b"HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\nnext")
     assert (await client.response()).body == b"next"
     assert upstream.accepted == 1
-    await client.close()
 
 
 async def test_chunks_pass_as_they_came(proxy: Rig, upstream: Upstream) -> None:
     raw = b"5\r\nhello\r\n1;name=value\r\n!\r\n00A;x\r\n0123456789\r\n0\r\n\r\n"
-    answer, client, _ = await answered(
+    answer, _, _ = await answered(
         proxy, upstream, b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n" + raw
     )
     assert answer.raw == raw
     assert answer.one(b"transfer-encoding") == b"chunked"
-    await client.close()
 
 
 async def test_chunks_cut_anywhere_are_read(proxy: Rig, upstream: Upstream) -> None:
-    client = await proxy.connect()
-    await client.send(GET)
-    server = await upstream.take()
-    await server.request()
+    client, server = await forwarded(proxy, upstream)
     raw = b"5\r\nhello\r\n1;name=value\r\n!\r\n0\r\nX-T: 1\r\n\r\n"
     for byte in b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n" + raw:
         await server.send(bytes([byte]))
     answer = await client.response()
     assert answer.body == b"hello!"
     assert answer.trailers == [(b"X-T", b"1")]
-    await client.close()
 
 
 async def test_each_chunk_passes_before_the_next_comes(proxy: Rig, upstream: Upstream) -> None:
-    client = await proxy.connect()
-    await client.send(GET)
-    server = await upstream.take()
-    await server.request()
+    client, server = await forwarded(proxy, upstream)
     await server.send(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n")
     await client.head()
     for chunk in (b"3\r\none\r\n", b"3\r\ntwo\r\n"):
         await server.send(chunk)
         assert await client.read(len(chunk)) == chunk
-    await client.close()
 
 
 async def test_answer_that_ends_with_the_connection_passes(proxy: Rig, upstream: Upstream) -> None:
-    client = await proxy.connect()
-    await client.send(GET)
-    server = await upstream.take()
-    await server.request()
+    client, server = await forwarded(proxy, upstream)
     await server.send(b"HTTP/1.0 200 OK\r\nX-A: 1\r\n\r\nsome ")
     await server.send(b"text")
     await server.close()
@@ -135,13 +115,12 @@ async def test_answer_that_ends_with_the_connection_passes(proxy: Rig, upstream:
     await second.request()
     await second.send(b"HTTP/1.1 204 No Content\r\n\r\n")
     assert (await client.response()).status == 204
-    await client.close()
 
 
 async def test_chunked_answer_reaches_http_10_client_as_plain_bytes(
     proxy: Rig, upstream: Upstream
 ) -> None:
-    answer, client, _ = await answered(
+    answer, _, _ = await answered(
         proxy,
         upstream,
         b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"
@@ -151,14 +130,10 @@ async def test_chunked_answer_reaches_http_10_client_as_plain_bytes(
     assert answer.body == b"hello!"
     assert answer.one(b"transfer-encoding") is None
     assert answer.one(b"connection") == b"close"
-    await client.close()
 
 
 async def test_interim_answers_pass(proxy: Rig, upstream: Upstream) -> None:
-    client = await proxy.connect()
-    await client.send(GET)
-    server = await upstream.take()
-    await server.request()
+    client, server = await forwarded(proxy, upstream)
     await server.send(
         b"HTTP/1.1 103 Early Hints\r\nLink: </a>\r\n\r\nHTTP/1.1 102 Processing\r\n\r\n"
         b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"
@@ -167,18 +142,16 @@ async def test_interim_answers_pass(proxy: Rig, upstream: Upstream) -> None:
     assert (hints.status, hints.one(b"link")) == (103, b"</a>")
     assert (await client.response()).status == 102
     assert (await client.response()).body == b"ok"
-    await client.close()
 
 
 async def test_interim_answers_do_not_reach_http_10(proxy: Rig, upstream: Upstream) -> None:
-    answer, client, _ = await answered(
+    answer, _, _ = await answered(
         proxy,
         upstream,
         b"HTTP/1.1 103 Early Hints\r\n\r\nHTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok",
         b"GET / HTTP/1.0\r\nHost: h\r\n\r\n",
     )
     assert answer.body == b"ok"
-    await client.close()
 
 
 @pytest.mark.parametrize(
@@ -202,18 +175,16 @@ async def test_interim_answers_do_not_reach_http_10(proxy: Rig, upstream: Upstre
 async def test_answer_that_is_not_http_is_502(
     proxy: Rig, upstream: Upstream, response: bytes
 ) -> None:
-    answer, client, server = await answered(proxy, upstream, response)
+    answer, _, server = await answered(proxy, upstream, response)
     assert answer.status == 502
     assert answer.one(b"content-type") == b"application/problem+json"
     assert await server.gone()
-    await client.close()
 
 
 async def test_outcomes_are_told(proxy: Rig, upstream: Upstream) -> None:
     for status in (200, 302, 404, 500):
         response = b"HTTP/1.1 %d X\r\nContent-Length: 0\r\nConnection: close\r\n\r\n" % status
-        _, client, _ = await answered(proxy, upstream, response)
-        await client.close()
+        await answered(proxy, upstream, response)
     await until(lambda: len(proxy.observer.outcomes) == 4)
     assert proxy.observer.outcomes == ["2xx", "3xx", "4xx", "5xx"]
     assert proxy.observer.started == 4

@@ -5,9 +5,9 @@ from __future__ import annotations
 import pytest
 
 from gateway.proxy.interface import Relay
-from tests.proxy.harness import Rig
+from tests.proxy.harness import Rig, forwarded
 from tests.proxy.upstreams import Upstream, parsed
-from tests.proxy.wire import GET, get
+from tests.proxy.wire import get
 
 
 async def test_hop_secret_and_user_are_injected(echoing: Rig) -> None:
@@ -105,12 +105,9 @@ async def test_notebooks_login_cookies_and_cors_do_not_reach_the_client(
     proxy: Rig, upstream: Upstream
 ) -> None:
     proxy.notebook()
-    async with await proxy.connect() as client:
-        await client.send(GET)
-        server = await upstream.take()
-        await server.request()
-        await server.send(NOTEBOOK_ANSWER)
-        answer = await client.response()
+    client, server = await forwarded(proxy, upstream)
+    await server.send(NOTEBOOK_ANSWER)
+    answer = await client.response()
     assert answer.all(b"set-cookie") == [b"_xsrf=1; Path=/", b"kept=2"]
     assert answer.names() == {b"set-cookie", b"x-a", b"content-length", b"x-request-id"}
 
@@ -118,11 +115,8 @@ async def test_notebooks_login_cookies_and_cors_do_not_reach_the_client(
 async def test_plain_routes_cookies_and_cors_reach_the_client(
     proxy: Rig, upstream: Upstream
 ) -> None:
-    async with await proxy.connect() as client:
-        await client.send(GET)
-        server = await upstream.take()
-        await server.request()
-        await server.send(NOTEBOOK_ANSWER)
-        answer = await client.response()
+    client, server = await forwarded(proxy, upstream)
+    await server.send(NOTEBOOK_ANSWER)
+    answer = await client.response()
     assert len(answer.all(b"set-cookie")) == 7
     assert answer.one(b"access-control-allow-origin") == b"*"
