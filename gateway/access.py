@@ -151,6 +151,7 @@ class AccessGate:
         self._table = table
         self._sessions = sessions
         self._namespace = namespace
+        self._by_host = bool(namespace.base_domain)
         self._ensure = ensure
         self._suspected = suspected
         self._hold_timeout = hold_timeout
@@ -161,7 +162,7 @@ class AccessGate:
         if path.startswith(b"/gateway/") or path == b"/gateway":
             return Local()
         entry = self._table.find(_host_key(head, client), path)
-        if entry is None:
+        if entry is None or (entry.slug is None and self._is_notebooks(entry, client, path)):
             return self._decide_unknown(head, client, path)
         if entry.slug is None:
             return Relay(entry)
@@ -176,6 +177,16 @@ class AccessGate:
         decision = _decide_known(head, client, entry, principal)
         standing.verdict = (entry, principal, head.method, decision)
         return decision
+
+    def _is_notebooks(self, entry: RouteEntry, client: Client, path: bytes) -> bool:
+        """Whether a plain route matches what can only be a notebook's that is not there.
+
+        Else who asks for names could tell those that exist.
+        """
+        if entry.key != "/" and not (self._by_host and entry.key.startswith("/")):
+            return False
+        slug = self._namespace.slug_of(client.host.encode("latin-1"), path)
+        return slug is not None and self._namespace.holds(self._namespace.key(slug))
 
     def _decide_unknown(self, head: RequestHead, client: Client, path: bytes) -> Decision:
         slug = self._namespace.slug_of(client.host.encode("latin-1"), path)

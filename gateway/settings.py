@@ -134,6 +134,11 @@ class Settings(BaseSettings):
     route_file: Path | None = Field(
         default=None, description="GDBM route file; none: routes/routes.gdbm in state_dir."
     )
+    persist_routes: bool = Field(
+        default=True,
+        description="Keep routes that are set through JupyterHub's API (/api/routes on "
+        "`management_listen`) over restarts, in the route file and its companion.",
+    )
     httpd_direct: bool = Field(
         default=False,
         description="Publish hot notebooks to httpd, which then serves them directly. Only "

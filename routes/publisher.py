@@ -51,13 +51,22 @@ class Publisher:
         """The file that is published."""
         return self._database.path
 
+    @property
+    def entries(self) -> dict[bytes, bytes]:
+        """A copy of what is published."""
+        return self._database.entries
+
     async def put(self, key: str, target: str) -> None:
         """Set one route; see `update`."""
         await self.update({key: target}, ())
 
     async def put_stored(self, key: str, target: str) -> None:
         """Do what `put` does; both are in the form in which they are stored, and not checked."""
-        await self._request({key.encode("ascii"): target.encode("ascii")})
+        await self.change({key.encode("ascii"): target.encode("ascii")})
+
+    async def change(self, changes: Changes) -> None:
+        """Do what `update` does, with changes in the form in which they are stored."""
+        await self._request(changes)
 
     async def delete(self, key: str) -> None:
         """Delete one route, if it is there; see `update`."""

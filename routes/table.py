@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from typing import Any, Generic, TypeVar
 
 from routes.keys import canonical_host, canonical_key, canonical_segment
+from routes.plain import plain_segment
 
 V = TypeVar("V")
 _NOTHING: Any = object()
@@ -166,4 +167,8 @@ class Table(Generic[V]):
 
 def _other_spelling(node: _Node, segment: bytes) -> Any:
     canonical = canonical_segment(segment)
-    return node.get(canonical, _NOTHING) if canonical != segment else _NOTHING
+    child = node.get(canonical, _NOTHING) if canonical != segment else _NOTHING
+    if child is _NOTHING and b"%" in canonical:
+        # JupyterHub's keys are plain, and a name's `@` may come as `%40`.
+        return node.get(plain_segment(canonical), _NOTHING)
+    return child

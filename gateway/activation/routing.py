@@ -1,6 +1,7 @@
 """The route service: the one writer of the route table and of the file httpd reads.
 
-Plain routes (set by operators, or found in the file) live in the file and are loaded from it.
+Plain routes (set by operators, or found in the file) live in the file and are loaded from it;
+those that came through JupyterHub's API are apiroutes.py's.
 Notebooks' routes are derived: they are in the table always, and in the file only while hot and
 where httpd may serve them directly.
 """
@@ -14,8 +15,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from gateway.access import Namespace
+from gateway.activation.apiroutes import ApiRoutes
 from gateway.errors import Conflict, InvalidInput, NotFound
 from gateway.proxy.interface import DataPath, RouteEntry
+from routes import extras as companion
 from routes import secretmap
 from routes.apachedb import ApacheDB, check
 from routes.keys import InvalidKey, InvalidTarget, Target, canonical_key, parse_target
@@ -58,6 +61,11 @@ class RouteService:
         own_host: the gateway's own host, which no route may take.
         own_sockets: the folder of the gateway's own Unix sockets, where no route may lead; None
             if it has none.
+        extras: publisher of the companion with the JSON of routes; None to keep those that come
+            through JupyterHub's API in memory only.
+
+    Attributes:
+        api: those routes.
     """
 
     def __init__(
@@ -70,6 +78,7 @@ class RouteService:
         is_known: Callable[[str], bool],
         own_host: str,
         own_sockets: Path | None = None,
+        extras: Publisher | None = None,
     ) -> None:
         self._table = table
         self._database = database
@@ -79,8 +88,8 @@ class RouteService:
         self._is_known = is_known
         self._own_host = own_host
         self._own_sockets = own_sockets
-
         self._data_path: DataPath | None = None
+        self.api = ApiRoutes(table, publisher, extras, self._is_taken, self._allowed)
 
     def attach(self, data_path: DataPath) -> None:
         """From now on a change is done when `data_path` has it in force."""
@@ -96,15 +105,17 @@ class RouteService:
         for raw_key, raw_target in self._database.entries.items():
             key = raw_key.decode("ascii")
             if not self._is_notebook(key) and (target := targets.of(key, raw_target)):
-                plain[key] = RouteEntry(key, target)
+                plain[key] = target
+        self.api.load(plain)
         for key, entry in list(self._table.items()):
-            if entry.slug is None and key not in plain:
+            if entry.slug is None and key not in plain and not self.api.decides(key):
                 self._table.remove(key)
-        for entry in plain.values():
-            self._table.place(entry.key, entry)
+        for key, target in plain.items():
+            if not self.api.decides(key):
+                self._table.place(key, RouteEntry(key, target))
         if self._secrets is None:
             await self.prune()
-        return len(plain)
+        return sum(entry.slug is None for entry in self._table.values())
 
     async def prune(self) -> None:
         """Take notebooks that are not to be served by httpd out of the file."""
@@ -118,10 +129,15 @@ class RouteService:
 
     async def reload(self) -> int:
         """Read the file again, after somebody else wrote it; return the number of plain routes."""
+        await self.api.reload()
         await self._publisher.reload()
         count = await self.load()
         await self._publish_notebooks()
         return count
+
+    async def flush(self) -> None:
+        """Return when what came through JupyterHub's API is in the files; see ApiRoutes."""
+        await self.api.flush()
 
     def list(self) -> Sequence[RouteRecord]:
         """Return all routes, sorted by key."""
@@ -152,8 +168,9 @@ class RouteService:
             raise InvalidInput(str(error)) from error
         await self._publisher.put_stored(canonical, str(parsed))
         entry = RouteEntry(canonical, parsed)
+        self.api.forget(canonical, str(parsed))
         self._table.place(canonical, entry)
-        await self._settled()
+        await self.settled()
         logger.info("route set key=%s target=%s", canonical, target)
         return _record(entry)
 
@@ -165,18 +182,20 @@ class RouteService:
             raise NotFound("route", key)
         if entry.slug is not None:
             raise Conflict(f"key {canonical!r} belongs to a notebook; its route follows its state")
+        self.api.forget(canonical, None)
         self._table.remove(canonical)
         await self._publisher.delete(canonical)
-        await self._settled()
+        await self.settled()
         logger.info("route deleted key=%s", canonical)
 
     def check(self) -> Sequence[str]:
-        """Return what is wrong with the file and the map of secrets; empty when all is sound."""
+        """Return what is wrong with the file and its companions; empty when all is sound."""
         if self._secrets is None:
             hidden = secretmap.check(secretmap.beside(self._database.path), wanted=False)
         else:
             hidden = secretmap.check(self._secrets.path, wanted=True)
-        return [*check(self._database.path), *hidden]
+        extras = companion.check(companion.beside(self._database.path))
+        return [*check(self._database.path), *hidden, *extras]
 
     async def rebuild(self, kept: Path | None = None) -> str:
         """Write a fresh file from the table; a damaged one is kept beside it.
@@ -190,8 +209,10 @@ class RouteService:
         hidden = None
         if self._secrets is not None:
             hidden = await self._secrets.replace(self._hop_secrets())
+        extras = await self.api.rebuild()
         kept = await self._publisher.replace(self._published()) or kept
-        beside = "".join(f"; the damaged file is kept as {file}" for file in (kept, hidden) if file)
+        damaged = (kept, hidden, extras)
+        beside = "".join(f"; the damaged file is kept as {file}" for file in damaged if file)
         return f"wrote {len(self._published())} routes to {self._database.path}{beside}"
 
     async def put_notebook(self, entry: RouteEntry) -> None:
@@ -201,7 +222,7 @@ class RouteService:
             assert entry.secret is not None
             await self._secrets.put(entry.key, entry.secret)
             await self._publisher.put(entry.key, str(entry.target))
-        await self._settled()
+        await self.settled()
 
     async def cool_notebook(self, entry: RouteEntry) -> None:
         """Put a cold entry into the table; on return nobody uses the target it had.
@@ -236,7 +257,8 @@ class RouteService:
     def __len__(self) -> int:
         return len(self._table)
 
-    async def _settled(self) -> None:
+    async def settled(self) -> None:
+        """Return when the data path has the changes so far in force."""
         if self._data_path is not None:
             await self._data_path.settled()
 
@@ -249,7 +271,8 @@ class RouteService:
         return {
             entry.key: str(entry.target)
             for _, entry in self._table.items()
-            if entry.target is not None and (entry.slug is None or self._secrets is not None)
+            if entry.target is not None
+            and (self.api.in_file(entry) if entry.slug is None else self._secrets is not None)
         }
 
     def _is_notebook(self, key: str) -> bool:
@@ -267,8 +290,10 @@ class RouteService:
         return ""
 
     def _target(self, text: str | bytes) -> Target:
+        return self._allowed(parse_target(text), text)
+
+    def _allowed(self, target: Target, text: str | bytes) -> Target:
         """Return the target; the pages would take a route to their socket for the data path."""
-        target = parse_target(text)
         if target.socket and self._own_sockets is not None:
             own = os.path.realpath(self._own_sockets)
             if own in map(str, Path(os.path.realpath(target.socket)).parents):

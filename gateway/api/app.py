@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from aiohttp import web
+from aiohttp.typedefs import Middleware
 
 from gateway.api import links, notebooks, projects, routes
 from gateway.api.middleware import check_host, check_token, report_problems, turnstile
@@ -11,13 +12,17 @@ from gateway.api.services import SERVICES, Services, services_of
 BODY_BYTES = 2**20
 
 
-def build_management_app(services: Services) -> web.Application:
+def build_management_app(services: Services, *further: Middleware) -> web.Application:
     """Return the application for the management listener.
 
     Request bodies are bounded to 1 MiB; more is 413.
+
+    Args:
+        services: what the handlers use.
+        further: what may answer before the token is looked at.
     """
     app = web.Application(
-        middlewares=[turnstile(), report_problems, check_host, check_token],
+        middlewares=[turnstile(), report_problems, check_host, *further, check_token],
         client_max_size=BODY_BYTES,
     )
     app[SERVICES] = services

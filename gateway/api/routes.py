@@ -1,4 +1,4 @@
-"""Routes: list, read, set, delete, check, rebuild, reload.
+"""Routes: list, read, set, delete, check, rebuild, reload, flush.
 
 Keys hold slashes, so one route is addressed by a query argument.
 """
@@ -26,6 +26,7 @@ def add_to(app: web.Application) -> None:
     app.router.add_get(f"{_ROOT}/check", _check)
     app.router.add_post(f"{_ROOT}/rebuild", _rebuild)
     app.router.add_post(f"{_ROOT}/reload", _reload)
+    app.router.add_post(f"{_ROOT}/flush", _flush)
 
 
 def _key(request: web.Request) -> str:
@@ -67,3 +68,8 @@ async def _rebuild(request: web.Request) -> web.Response:
 
 async def _reload(request: web.Request) -> web.Response:
     return web.json_response({"routes": await services_of(request).routes.reload()})
+
+
+async def _flush(request: web.Request) -> web.Response:
+    await services_of(request).routes.flush()
+    return web.Response(status=204)

@@ -147,6 +147,10 @@ class RouteService(Protocol):
         """Read the route file again; return the number of routes."""
         ...
 
+    async def flush(self) -> None:
+        """Return when all changes so far are in the files. Raises Conflict, RouteFileError."""
+        ...
+
 
 @dataclass(frozen=True, slots=True)
 class Facts:

@@ -31,9 +31,9 @@ from gateway.spaces import Spaces
 from gateway.spawners.base import Spawner
 from gateway.spawners.docker import DockerOptions, DockerSpawner
 from gateway.spawners.process import ProcessSpawner
-from routes import secretmap
-from routes.apachedb import ApacheDB, DamagedDatabase
-from routes.files import aside
+from routes import extras, secretmap
+from routes.apachedb import ApacheDB
+from routes.pair import forget_kept, open_derived
 from routes.publisher import Publisher
 from routes.table import Table
 
@@ -224,11 +224,15 @@ async def _routes(
     stack.push_async_callback(publisher.close)
     secrets = None
     if settings.httpd_direct:
-        hidden = _open_secrets(secretmap.beside(settings.routes_path))
-        stack.callback(hidden.close)
-        secrets = Publisher(hidden)
-        stack.push_async_callback(secrets.close)
-    return RouteService(
+        hidden = secretmap.beside(settings.routes_path)
+        secrets = _companion(hidden, secretmap.MODE, "map of secrets", stack)
+    kept = extras.beside(settings.routes_path)
+    if settings.persist_routes:
+        persisted = _companion(kept, extras.MODE, "companion of the route file", stack)
+    else:
+        persisted = None
+        forget_kept(database, kept)
+    routes = RouteService(
         table,
         database,
         publisher,
@@ -237,19 +241,18 @@ async def _routes(
         lambda slug: catalogue.find(slug) is not None,
         urlsplit(settings.origin).hostname or "",
         settings.state_dir / "run",
+        persisted,
     )
+    stack.push_async_callback(routes.api.close)
+    return routes
 
 
-def _open_secrets(path: Path) -> ApacheDB:
-    """Open the map of hop secrets; a damaged one is set aside, for all of it is derived."""
-    try:
-        return ApacheDB.secrets(path)
-    except DamagedDatabase as error:
-        kept = path.replace(aside(path))
-        with contextlib.suppress(PermissionError):  # somebody else's file
-            kept.chmod(secretmap.MODE)
-        logger.warning("made a new map of secrets kept=%s reason=%s", kept, error.reason)
-        return ApacheDB.secrets(path)
+def _companion(path: Path, mode: int, what: str, stack: contextlib.AsyncExitStack) -> Publisher:
+    database = open_derived(path, mode, what)
+    stack.callback(database.close)
+    publisher = Publisher(database)
+    stack.push_async_callback(publisher.close)
+    return publisher
 
 
 async def adopt(control: Control) -> None:

@@ -100,9 +100,9 @@ async def _serve_workers(
     feed: Feed,
     lifeline: Lifeline,
 ) -> None:
-    def activity_of(slug: str) -> Activity | None:
-        entry = control.table.get(control.namespace.key(slug))
-        return None if entry is None or entry.slug != slug else entry.activity
+    def activity_of(key: str) -> Activity | None:
+        entry = control.table.get(key)
+        return None if entry is None else entry.activity
 
     source = Source(
         feed=feed,

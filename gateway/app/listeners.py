@@ -14,6 +14,10 @@ from gateway.access import AccessGate
 from gateway.api import build_management_app
 from gateway.api.services import Facts, Services
 from gateway.app.control import Control
+from gateway.app.jupyterhub import GatewayBook, apart
+from gateway.chp.api import RoutesApi
+from gateway.chp.book import Stamps
+from gateway.chp.tally import Tally
 from gateway.errors import InvalidInput
 from gateway.launch.cookies import GATEWAY_COOKIES
 from gateway.launch.links import LinkPolicy, LinkService
@@ -70,7 +74,7 @@ def pages_socket(settings: Settings) -> Path:
 async def serve_management(
     settings: Settings, control: Control, stack: contextlib.AsyncExitStack
 ) -> None:
-    """Serve the management API and the metrics."""
+    """Serve the management API, JupyterHub's API on routes, and the metrics."""
     host, port = parse_address(settings.management_listen)
     services = Services(
         facts=Facts(
@@ -89,7 +93,8 @@ async def serve_management(
         links=_links(settings, control),
         render_metrics=control.metrics.render,
     )
-    runner = web.AppRunner(build_management_app(services), access_log=None)
+    hub = RoutesApi(GatewayBook(control.routes, Stamps()), Tally(), services.token)
+    runner = web.AppRunner(build_management_app(services, apart(hub)), access_log=None)
     await runner.setup()
     stack.push_async_callback(runner.cleanup)
     with _address_told(settings.management_listen, "NBGATE_MANAGEMENT_LISTEN"):

@@ -1,5 +1,6 @@
 """The REST API on the routes, at `/api/routes`: what JupyterHub calls.
 
+Beside it is one path of nbgate's own, by which a caller waits until the routes are in the file.
 Paths are taken as they were sent: percent-decoded once, never normalised. Bodies may have 1 MiB,
 which is aiohttp's own bound.
 """
@@ -16,14 +17,17 @@ from urllib.parse import parse_qs
 
 from aiohttp import web
 
-from gateway.chp.book import RouteBook
+from gateway.chp.book import Book, NotKept
 from gateway.chp.paths import key_of
 from gateway.chp.tally import Tally
+from gateway.errors import Conflict
+from routes.errors import RouteFileError
 from routes.keys import InvalidKey, InvalidTarget
 
 logger = logging.getLogger(__name__)
 
 _BASE = "/api/routes"
+_FLUSH = "/gateway/api/routes/flush"  # where the management API of `nbgate serve` has it
 _TOKEN = re.compile(r"token[ \t]+(\S+)")
 _LOCAL = re.compile(r"(?:localhost|127(?:\.[0-9]{1,3}){3}|\[::1\])(?::[0-9]*)?", re.IGNORECASE)
 
@@ -38,10 +42,16 @@ class RoutesApi:
             page of a browser.
     """
 
-    def __init__(self, book: RouteBook, tally: Tally, token: str) -> None:
+    def __init__(self, book: Book, tally: Tally, token: str) -> None:
         self._book = book
         self._tally = tally
         self._token = token
+
+    @staticmethod
+    def is_for(request: web.BaseRequest) -> bool:
+        """Whether a request is for the API on the routes."""
+        path = request.raw_path.partition("?")[0]
+        return path == _BASE or path.startswith(_BASE + "/")
 
     def server(self) -> web.Server:
         """Return what a listener needs. There is no router: it would decode paths itself."""
@@ -63,22 +73,30 @@ class RoutesApi:
         return response
 
     async def _answer(self, request: web.BaseRequest, path: str, query: str) -> web.Response:
-        if path != _BASE and not path.startswith(_BASE + "/"):
-            return _told(404, "Not Found")
-        if request.method not in ("GET", "POST", "DELETE"):
-            return _told(405, "Method not supported")
-        if not self._admits(request):
-            return web.Response(status=403)
+        refused = self._refused(request, path)
+        if refused is not None:
+            return refused
         try:
+            if path == _FLUSH:
+                return await self._flush()
             return await self._operate(request, key_of(path[len(_BASE) :]), query)
         except (InvalidKey, InvalidTarget) as error:
             return _told(400, str(error))
+        except (Conflict, NotKept) as error:
+            return _told(409, str(error))
+
+    def _refused(self, request: web.BaseRequest, path: str) -> web.Response | None:
+        if not self.is_for(request) and path != _FLUSH:
+            return _told(404, "Not Found")
+        if request.method not in (("POST",) if path == _FLUSH else ("GET", "POST", "DELETE")):
+            return _told(405, "Method not supported")
+        return None if self._admits(request) else web.Response(status=403)
 
     async def _operate(self, request: web.BaseRequest, key: str, query: str) -> web.Response:
         if request.method == "POST":
             return await self._post(key, request)
         if request.method == "DELETE":
-            return self._delete(key)
+            return await self._delete(key)
         return await self._list(query) if key == "/" else self._get(key)
 
     def _admits(self, request: web.BaseRequest) -> bool:
@@ -113,15 +131,24 @@ class RoutesApi:
         if not isinstance(data, dict) or not isinstance(data.get("target"), str):
             return _told(400, "Must specify 'target' as string")
         self._book.put(key, data)
+        await self._book.settled()
         logger.info("Route added %s -> %s", key, data["target"])
         self._tally.added += 1
         return web.Response(status=201)
 
-    def _delete(self, key: str) -> web.Response:
+    async def _delete(self, key: str) -> web.Response:
         self._tally.deleted += 1
         if not self._book.remove(key):
             return web.Response(status=404)
+        await self._book.settled()
         logger.info("Removing route %s", key)
+        return web.Response(status=204)
+
+    async def _flush(self) -> web.Response:
+        try:
+            await self._book.flush()
+        except (RouteFileError, OSError) as error:
+            return _told(500, str(error) or type(error).__name__)
         return web.Response(status=204)
 
 

@@ -2,6 +2,7 @@
 
 The JSON is kept as text: it goes back verbatim, and a listing of many routes is a matter of
 joining. What a request needs of a route is in the table as one object, which is replaced whole.
+What the API needs of routes is `Book`; `nbgate serve` has another one, over its own routes.
 """
 
 from __future__ import annotations
@@ -9,9 +10,10 @@ from __future__ import annotations
 import asyncio
 import json
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from typing import Protocol
 
 from gateway.chp.paths import table_key
 from gateway.proxy.interface import Activity, Clock, Relay, RouteEntry, monotonic
@@ -20,6 +22,75 @@ from routes.table import Table
 
 _LISTED_AT_ONCE = 2000
 _CLOCK_STEP = 0.5
+
+
+class NotKept(Exception):
+    """Routes are in memory only: there is nothing to flush."""
+
+
+class Book(Protocol):
+    """All routes, as the API sees them. Keys are those of paths.key_of."""
+
+    def put(self, key: str, data: dict[str, object]) -> None:
+        """Add or replace a route; it is used at once, and counts as active now.
+
+        Args:
+            key: of the route.
+            data: JSON; its member `target` is a string.
+
+        Raises:
+            InvalidKey, InvalidTarget: the key or the target cannot be used.
+            Conflict: the key is not the API's to set.
+        """
+        ...
+
+    def remove(self, key: str) -> bool:
+        """Remove a route; return whether it was there. Raises InvalidKey, Conflict."""
+        ...
+
+    def get(self, key: str) -> str | None:
+        """Return a route as JSON, or None."""
+        ...
+
+    async def listing(self, inactive_since: float | None = None) -> bytes:
+        """Return a JSON object of all routes by their keys.
+
+        Between parts the event loop goes on: a route that changes meanwhile is told before or
+        after its change.
+
+        Args:
+            inactive_since: seconds since the epoch; only routes whose last activity was before.
+        """
+        ...
+
+    async def settled(self) -> None:
+        """Return when the changes so far are in force."""
+        ...
+
+    async def flush(self) -> None:
+        """Return when the changes so far are in the file.
+
+        Raises:
+            NotKept: none is written.
+            RouteFileError, OSError: it cannot be written now.
+        """
+        ...
+
+
+class Keeper(Protocol):
+    """What makes routes outlive the process."""
+
+    def note(self, record: Record) -> None:
+        """Keep a route, in place of what was kept of its key."""
+        ...
+
+    def drop(self, record: Record) -> None:
+        """Keep a route no more."""
+        ...
+
+    async def flush(self) -> None:
+        """See Book."""
+        ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,8 +115,33 @@ class Record:
         return activity
 
 
+class Stamps:
+    """Tells moments of the data path's clock as moments of the day.
+
+    Args:
+        clock: monotonic seconds; that of the data path.
+        wall: seconds since the epoch.
+    """
+
+    def __init__(self, clock: Clock = monotonic, wall: Clock = time.time) -> None:
+        self._clock = clock
+        self._wall = wall
+        self._offset = wall() - clock()
+
+    def now(self) -> float:
+        """Return the data path's time."""
+        return self._clock()
+
+    def of(self, moment: float) -> float:
+        """Return a moment in seconds since the epoch, whole milliseconds."""
+        offset = self._wall() - self._clock()
+        if abs(offset - self._offset) > _CLOCK_STEP:  # else the same activity would seem to move
+            self._offset = offset
+        return round(moment + self._offset, 3)
+
+
 class RouteBook:
-    """All routes.
+    """The routes of nbgate-proxy.
 
     Args:
         by_host: the first segment of a key is a host.
@@ -56,6 +152,7 @@ class RouteBook:
 
     Attributes:
         table: for the Gate.
+        keeper: is told of changes; None where routes are in memory only.
     """
 
     def __init__(
@@ -68,86 +165,105 @@ class RouteBook:
         wall: Clock = time.time,
     ) -> None:
         self.table: Table[Relay] = Table()
+        self.keeper: Keeper | None = None
         self._records: dict[str, Record] = {}
         self._by_host = by_host
         self._prepend_path = prepend_path
         self._retired = retired
-        self._clock = clock
-        self._wall = wall
-        self._offset = wall() - clock()
+        self._stamps = Stamps(clock, wall)
 
     def __len__(self) -> int:
         return len(self._records)
 
     def put(self, key: str, data: dict[str, object]) -> None:
-        """Add or replace a route; it is used at once, and counts as active now.
-
-        Args:
-            key: from paths.key_of.
-            data: JSON; its member `target` is a string.
-
-        Raises:
-            InvalidKey, InvalidTarget: the key or the target cannot be used.
-        """
+        """See Book."""
         place = table_key(key, by_host=self._by_host)
         target = parse_target(str(data["target"]), tls=True)
         if not self._prepend_path:
             target = Target(target.host, target.port, target.scheme, "", target.socket)
-        kept = {name: value for name, value in data.items() if name != "last_activity"}
         if self._by_host and key != "/":
-            kept["host"] = key.split("/")[1]
-        relay = Relay(RouteEntry(place, target, activity=Activity(last=self._clock())))
+            data = data | {"host": key.split("/")[1]}
+        relay = Relay(RouteEntry(place, target, activity=Activity(last=self._stamps.now())))
         before = self._records.get(key)
         self.table.put(place, relay)
-        self._records[key] = Record(key, json.dumps(kept)[:-1], relay)
+        record = self._records[key] = Record(key, members_of(data), relay)
+        if self.keeper is not None:
+            self.keeper.note(record)
         if before is not None and before.relay.entry.target != target:
             self._retire(before)
 
     def remove(self, key: str) -> bool:
-        """Remove a route; return whether it was there."""
+        """See Book."""
         record = self._records.pop(key, None)
         if record is None:
             return False
         place = record.relay.entry.key
         if self.table.get(place) is record.relay:
             self.table.remove(place)
+        if self.keeper is not None:
+            self.keeper.drop(record)
         self._retire(record)
         return True
 
     def get(self, key: str) -> str | None:
-        """Return a route as JSON, or None."""
+        """See Book."""
         record = self._records.get(key)
-        return None if record is None else self._shown(record)
+        if record is None:
+            return None
+        return shown(record.members, self._stamps.of(record.activity.last))
 
     async def listing(self, inactive_since: float | None = None) -> bytes:
-        """Return a JSON object of all routes by their keys.
+        """See Book."""
+        records = tuple(self._records.values())
+        rows = ((record.key, record.members, record.activity) for record in records)
+        return await listed(rows, self._stamps, inactive_since)
 
-        Between parts the event loop goes on: a route that changes meanwhile is told before or
-        after its change.
+    async def settled(self) -> None:
+        """There is one table, and changes are in force at once."""
 
-        Args:
-            inactive_since: seconds since the epoch; only routes whose last activity was before.
-        """
-        parts: list[str] = []
-        for number, record in enumerate(tuple(self._records.values()), 1):
-            if inactive_since is None or self._active_at(record) < inactive_since:
-                parts.append(f"{json.dumps(record.key)}: {self._shown(record)}")
-            if not number % _LISTED_AT_ONCE:
-                await asyncio.sleep(0)
-        return ("{" + ", ".join(parts) + "}").encode("ascii")
+    async def flush(self) -> None:
+        """See Book."""
+        if self.keeper is None:
+            raise NotKept("routes are in memory only; --persist-routes keeps them")
+        await self.keeper.flush()
 
     def _retire(self, record: Record) -> None:
         if record.relay.entry.target is not None:
             self._retired(record.relay.entry.target)
 
-    def _shown(self, record: Record) -> str:
-        stamp = datetime.fromtimestamp(self._active_at(record), UTC)
-        text = stamp.isoformat(timespec="milliseconds").removesuffix("+00:00")
-        return f'{record.members}, "last_activity": "{text}Z"}}'
 
-    def _active_at(self, record: Record) -> float:
-        """Return when the route was active, in seconds since the epoch, whole milliseconds."""
-        offset = self._wall() - self._clock()
-        if abs(offset - self._offset) > _CLOCK_STEP:  # else the same activity would seem to move
-            self._offset = offset
-        return round(record.activity.last + self._offset, 3)
+def members_of(data: dict[str, object]) -> str:
+    """Return the members of a route's JSON object: all but `last_activity`, which is ours."""
+    kept = {name: value for name, value in data.items() if name != "last_activity"}
+    return json.dumps(kept)[:-1]
+
+
+def shown(members: str, active: float) -> str:
+    """Return a route as JSON.
+
+    Args:
+        members: from members_of.
+        active: when it was, in seconds since the epoch.
+    """
+    text = datetime.fromtimestamp(active, UTC).isoformat(timespec="milliseconds")
+    return f'{members}, "last_activity": "{text.removesuffix("+00:00")}Z"}}'
+
+
+async def listed(
+    rows: Iterable[tuple[str, str, Activity]], stamps: Stamps, inactive_since: float | None
+) -> bytes:
+    """Return a listing; see Book.
+
+    Args:
+        rows: key, members and activity of each route.
+        stamps: of the clock by which they were active.
+        inactive_since: see Book.
+    """
+    parts: list[str] = []
+    for number, (key, members, activity) in enumerate(rows, 1):
+        active = stamps.of(activity.last)
+        if inactive_since is None or active < inactive_since:
+            parts.append(f"{json.dumps(key)}: {shown(members, active)}")
+        if not number % _LISTED_AT_ONCE:
+            await asyncio.sleep(0)
+    return ("{" + ", ".join(parts) + "}").encode("ascii")

@@ -8,11 +8,11 @@ that `@` and `%40` are one. What is forwarded is never touched, but for a prefix
 from __future__ import annotations
 
 import re
-from urllib.parse import quote, unquote_to_bytes
+from urllib.parse import unquote_to_bytes
 
 from routes.keys import InvalidKey, canonical_key
+from routes.plain import plain_path, plainly
 
-_PCHAR = "/!$&'()*+,;=:@"
 _BROKEN_ESCAPE = re.compile(rb"%(?![0-9A-Fa-f]{2})")
 _PORT = re.compile(rb":[0-9]*\Z")
 
@@ -48,7 +48,7 @@ def table_key(key: str, *, by_host: bool) -> str:
     if by_host and key != "/":
         host, slash, rest = key[1:].partition("/")
         key = f"/{host.lower()}{slash}{rest}"
-    return canonical_key(_encoded(key.encode()))
+    return canonical_key(plainly(key.encode()))
 
 
 def lookup_path(raw: bytes) -> bytes:
@@ -62,7 +62,7 @@ def lookup_path(raw: bytes) -> bytes:
         return path
     if _BROKEN_ESCAPE.search(path):
         raise BrokenEscape
-    return _encoded(unquote_to_bytes(path)).encode("ascii")
+    return plain_path(path)
 
 
 def host_segment(host: bytes) -> bytes:
@@ -70,18 +70,19 @@ def host_segment(host: bytes) -> bytes:
     return _PORT.sub(b"", host.strip().lower())
 
 
-def without_prefix(target: bytes, length: int) -> bytes:
-    """Return a raw request target without its first `length` decoded bytes; it begins with `/`.
+def without_prefix(target: bytes, length: int, *, rooted: bool = True) -> bytes:
+    """Return a raw request target without its first `length` decoded bytes.
 
     Args:
         target: its decoded path begins with a route's key.
         length: of that key, decoded; 0 for the key `/`.
+        rooted: the rest begins with `/`, even where nothing was behind the key.
     """
     end = 0
     for _ in range(length):
         end += 3 if target[end : end + 1] == b"%" else 1
     rest = target[end:]
-    return rest if rest.startswith(b"/") else b"/" + rest
+    return b"/" + rest if rooted and not rest.startswith(b"/") else rest
 
 
 def prefix_length(key: str, *, by_host: bool) -> int:
@@ -89,7 +90,3 @@ def prefix_length(key: str, *, by_host: bool) -> int:
     if by_host:
         key = "/" + key[1:].partition("/")[2]
     return 0 if key == "/" else len(unquote_to_bytes(key))
-
-
-def _encoded(path: bytes) -> str:
-    return quote(path, safe=_PCHAR)

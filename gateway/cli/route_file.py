@@ -46,17 +46,18 @@ def read_one(args: argparse.Namespace, key: str) -> dict[str, Any]:
 
 
 def check_file(args: argparse.Namespace) -> list[str]:
-    """Return what is wrong with the file, and with the map of secrets beside it.
+    """Return what is wrong with the file, and with what is beside it.
 
     Raises:
         NoRouteFile: there is no route file.
     """
-    from routes import secretmap
+    from routes import extras, secretmap
     from routes.apachedb import check
 
     path = _existing(args)
     direct = settings_of(args).httpd_direct
-    return [*check(path), *secretmap.check(secretmap.beside(path), wanted=direct)]
+    hidden = secretmap.check(secretmap.beside(path), wanted=direct)
+    return [*check(path), *hidden, *extras.check(extras.beside(path))]
 
 
 def rebuild(args: argparse.Namespace) -> str:

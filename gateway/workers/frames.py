@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 from typing import Any
 
-VERSION = 1
+VERSION = 2
 """Of the protocol; both ends come from one installation, so another is refused."""
 
 LARGEST = 8 * 2**20

@@ -30,7 +30,7 @@ class Source:
         sessions: the sessions.
         ensure: makes a notebook hot; raises GatewayError.
         suspect: told of an entry whose target refuses connections.
-        activity_of: a notebook's activity; None when there is no such notebook.
+        activity_of: a route's activity, by its key; None when there is none.
         traffic: where workers' counts are added up.
         clock: monotonic seconds.
     """

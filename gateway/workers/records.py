@@ -1,7 +1,7 @@
 """Routes and sessions as lists of JSON values, and back. Pure.
 
 The fields of the dataclasses are taken in their order, so a field that is added there crosses by
-itself. An entry's activity does not cross: each process counts its own.
+itself. Of an entry's activity only whether there is one: each process counts its own.
 """
 
 from __future__ import annotations
@@ -21,7 +21,12 @@ Record = list[Any]
 _ENTRY = tuple(field.name for field in fields(RouteEntry) if field.name != "activity")
 _entry_values = attrgetter(*_ENTRY)
 _target_values = attrgetter(*(field.name for field in fields(Target)))
-_TARGET_AT, _SLUG_AT = _ENTRY.index("target"), _ENTRY.index("slug")
+_TARGET_AT, _KEY_AT = _ENTRY.index("target"), _ENTRY.index("key")
+
+
+def counted(entry: RouteEntry) -> bool:
+    """Whether somebody asks for a route's activity, and it may lose its target."""
+    return entry.slug is not None or entry.activity is not None
 
 
 def of_entry(entry: RouteEntry) -> Record:
@@ -29,6 +34,7 @@ def of_entry(entry: RouteEntry) -> Record:
     record = list(_entry_values(entry))
     if entry.target is not None:
         record[_TARGET_AT] = _target_values(entry.target)
+    record.append(counted(entry))
     return record
 
 
@@ -37,14 +43,14 @@ def to_entry(record: Record, activity_of: Callable[[str], Activity]) -> RouteEnt
 
     Args:
         record: from of_entry.
-        activity_of: this process's activity of a notebook.
+        activity_of: this process's activity of a route, by its key.
     """
-    target, slug = record[_TARGET_AT], record[_SLUG_AT]
-    values = dict(zip(_ENTRY, record, strict=True))
-    if target is not None:
+    *members, is_counted = record
+    values = dict(zip(_ENTRY, members, strict=True))
+    if (target := members[_TARGET_AT]) is not None:
         values["target"] = Target(*target)
-    if slug is not None:
-        values["activity"] = activity_of(slug)
+    if is_counted:
+        values["activity"] = activity_of(members[_KEY_AT])
     return RouteEntry(**values)
 
 

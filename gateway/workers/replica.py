@@ -28,7 +28,7 @@ class Replica:
     Attributes:
         table: routes; always the same object.
         sessions: session tokens; always the same object.
-        activities: of this process's traffic, by slug.
+        activities: of this process's traffic, by key, for routes that have one.
         epoch: control's; "" before the first snapshot.
         seq: number of the last change that is in force here.
 
@@ -78,6 +78,9 @@ class Replica:
         self.sessions.replace(growing.sessions)
         self.epoch, self.seq = growing.epoch, growing.seq
         self._suspects.clear()
+        for key in tuple(self.activities):
+            if self.table.get(key) is None:
+                del self.activities[key]
         for key, target in before.items():
             if growing.hot.get(key) != target:
                 self._forget(target)
@@ -128,27 +131,27 @@ class Replica:
     def _put(self, entry: RouteEntry) -> None:
         self.table.place(entry.key, entry)
         self._suspects.pop(entry.key, None)
+        if entry.activity is None:
+            self.activities.pop(entry.key, None)
         was = self._hot.pop(entry.key, None)
-        if entry.slug is not None and entry.target is not None:
+        if records.counted(entry) and entry.target is not None:
             self._hot[entry.key] = entry.target
         if was is not None and was != entry.target:
             self._forget(was)
 
     def _remove(self, key: str) -> None:
-        entry = self.table.get(key)
         self.table.remove(key)
         self._suspects.pop(key, None)
         was = self._hot.pop(key, None)
         if was is not None:
             self._forget(was)
-        if entry is not None and entry.slug is not None:
-            self.activities.pop(entry.slug, None)
+        self.activities.pop(key, None)
 
     def _entry(self, record: records.Record) -> RouteEntry:
         return records.to_entry(record, self._activity)
 
-    def _activity(self, slug: str) -> Activity:
-        return self.activities.setdefault(slug, Activity())
+    def _activity(self, key: str) -> Activity:
+        return self.activities.setdefault(key, Activity())
 
 
 class _Growing:
@@ -161,5 +164,5 @@ class _Growing:
         self.hot: dict[str, Target] = {}
 
     def note(self, entry: RouteEntry) -> None:
-        if entry.slug is not None and entry.target is not None:
+        if records.counted(entry) and entry.target is not None:
             self.hot[entry.key] = entry.target

@@ -24,7 +24,7 @@ class Reporter:
 
     Args:
         traffic: of this worker.
-        activities: of this worker, by slug.
+        activities: of this worker, by the keys of routes.
     """
 
     def __init__(self, traffic: Traffic, activities: dict[str, Activity]) -> None:
@@ -42,9 +42,9 @@ class Reporter:
     def reports(self) -> Iterator[Message | None]:
         """Yield messages until all is told; None where there was nothing in a stretch of work."""
         yield self._of_traffic()
-        slugs = list(self._activities)
-        for start in range(0, len(slugs), _SCANNED_AT_ONCE):
-            yield self._of_activity(slugs[start : start + _SCANNED_AT_ONCE])
+        keys = list(self._activities)
+        for start in range(0, len(keys), _SCANNED_AT_ONCE):
+            yield self._of_activity(keys[start : start + _SCANNED_AT_ONCE])
 
     def _of_traffic(self) -> Message | None:
         traffic = self._traffic
@@ -57,16 +57,16 @@ class Reporter:
         self._told, self._gauges = dict(counts), gauges
         return {"t": "traffic", "more": more, "in_flight": gauges[0], "websockets": gauges[1]}
 
-    def _of_activity(self, slugs: list[str]) -> Message | None:
+    def _of_activity(self, keys: list[str]) -> Message | None:
         changed: dict[str, Shown] = {}
-        for slug in slugs:
-            activity = self._activities.get(slug)
+        for key in keys:
+            activity = self._activities.get(key)
             if activity is None:
-                self._shown.pop(slug, None)
+                self._shown.pop(key, None)
                 continue
             shown = (activity.last, activity.requests, activity.websockets)
-            if shown != self._shown.get(slug, (0.0, 0, 0)):
-                self._shown[slug] = changed[slug] = shown
+            if shown != self._shown.get(key, (0.0, 0, 0)):
+                self._shown[key] = changed[key] = shown
         return {"t": "activity", "of": changed} if changed else None
 
 
@@ -82,7 +82,7 @@ class Contribution:
 
     Args:
         total: of all workers.
-        activity_of: a notebook's activity; None when there is no such notebook.
+        activity_of: a route's activity, by its key; None when there is none.
     """
 
     def __init__(self, total: Traffic, activity_of: Callable[[str], Activity | None]) -> None:
@@ -100,15 +100,15 @@ class Contribution:
         self._set_gauges(message["in_flight"], message["websockets"])
 
     def take_activity(self, message: Message) -> None:
-        """Add what a worker saw of notebooks."""
-        for slug, (last, requests, websockets) in message["of"].items():
-            activity = self._activity_of(slug)
+        """Add what a worker saw of routes."""
+        for key, (last, requests, websockets) in message["of"].items():
+            activity = self._activity_of(key)
             if activity is None:
-                self._shares.pop(slug, None)
+                self._shares.pop(key, None)
                 continue
-            share = self._shares.get(slug)
+            share = self._shares.get(key)
             if share is None or share.activity is not activity:
-                share = self._shares[slug] = _Share(activity)
+                share = self._shares[key] = _Share(activity)
             activity.last = max(activity.last, last)
             _set_share(share, requests, websockets)
 

@@ -198,3 +198,64 @@ def test_host_namespace_names_each_notebooks_origin() -> None:
     assert places.url("a-x-b") == "https://a-x-b.nb.example.org:8443/"
     assert places.slug_of(b"A-x-b.NB.example.org:8443", b"/lab") == "a-x-b"
     assert places.slug_of(b"nb.example.org", b"/lab") is None
+
+
+class TestPlainRouteForEverything:
+    """A plain route `/`, as JupyterHub sets one for itself, stands beside notebooks."""
+
+    EVERYTHING = RouteEntry("/", parse_target("127.0.0.1:8081"))
+
+    def test_it_has_what_nobody_else_has(self) -> None:
+        gate = gate_with(self.EVERYTHING, HOT, PLAIN)
+        for path in ("/", "/hub/home", "/user/a%40b/lab", "/nb", "/nb/", "/nbx/y"):
+            assert gate.decide(head(path), CLIENT) == Relay(self.EVERYTHING), path
+        assert gate.decide(head("/wiki/x"), CLIENT) == Relay(PLAIN)
+        assert gate.decide(head("/nb/hers/lab", COOKIE), CLIENT) == Relay(HOT, "alice")
+        assert gate.decide(head("/gateway/login"), CLIENT) == Local()
+
+    def test_it_does_not_tell_which_notebooks_there_are(self) -> None:
+        gate = gate_with(self.EVERYTHING, HOT)
+        for headers in (NAVIGATION, BROWSER_POLL):
+            known = gate.decide(head("/nb/hers/lab", headers), CLIENT)
+            unknown = gate.decide(head("/nb/nobody/lab", headers), CLIENT)
+            assert type(known) is type(unknown) is not Relay
+        assert gate.decide(head("/nb/nobody", COOKIE), CLIENT) == Local("unknown", "nobody")
+
+    def test_nor_where_each_notebook_has_a_host(self) -> None:
+        table: Table[RouteEntry] = Table()
+        user = RouteEntry("/user/a", parse_target("127.0.0.1:8082"))
+        for one in (self.EVERYTHING, user, replace(HOT, key="hers.nb.test")):
+            table.put(one.key, one)
+        gate = AccessGate(
+            table, SessionTable(), Namespace("nb.test"), never, lambda one: one, hold_timeout=1.0
+        )
+        clients = {name: replace(CLIENT, host=name) for name in ("nb.test", "www.nb.test", "a.b")}
+        for name, client in clients.items():
+            asked = RequestHead(b"GET", b"/user/a/", 11, [(b"Host", name.encode())])
+            assert gate.decide(asked, client) == Relay(user), name
+        for name in ("hers.nb.test", "nobody.nb.test"):
+            client = replace(CLIENT, host=name)
+            for path in (b"/", b"/user/a/"):
+                asked = RequestHead(b"GET", path, 11, [(b"Host", name.encode())])
+                assert isinstance(gate.decide(asked, client), Refuse), name
+
+
+@pytest.mark.parametrize(
+    ("key", "path"),
+    [
+        ("/user/a@b", "/user/a%40b/lab"),
+        ("/user/a@b", "/user/a@b/lab"),
+        ("/user/a+b!", "/%75ser/a%2bb%21"),
+        ("/x/%20@", "/x/%20%40/y"),
+    ],
+)
+def test_plain_key_is_found_in_every_spelling(key: str, path: str) -> None:
+    plain = RouteEntry(key, parse_target("127.0.0.1:1"))
+    assert gate_with(plain).decide(head(path), CLIENT) == Relay(plain)
+
+
+def test_escaped_slash_is_no_boundary() -> None:
+    everything = RouteEntry("/", parse_target("127.0.0.1:1"))
+    gate = gate_with(everything, PLAIN, HOT)
+    for path in ("/wiki%2Fx", "/nb%2Fhers/lab", "/nb%2fhers%2flab"):
+        assert gate.decide(head(path, COOKIE), CLIENT) == Relay(everything)

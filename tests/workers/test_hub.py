@@ -16,6 +16,7 @@ from gateway.errors import StartFailed
 from gateway.proxy.interface import Activity, RouteEntry
 from gateway.traffic import Traffic
 from gateway.workers.feed import FedSessions, FedTable, Feed
+from gateway.workers.frames import VERSION
 from gateway.workers.hub import Hub
 from gateway.workers.link import Source
 from gateway.workers.remote import ControlAway, Refused, Remote, Told
@@ -53,7 +54,7 @@ class Control:
             self.sessions,
             self._ensure,
             self._suspect,
-            {SLUG: self.activity}.get,
+            {KEY: self.activity}.get,
             Traffic(),
             lambda: self.now,
         )
@@ -290,7 +291,7 @@ async def test_worker_of_another_supervisor_is_sent_away(control: Control, fleet
 async def test_new_control_is_followed_and_told_what_goes_on(
     control: Control, worker: Worker, tmp_path: Path
 ) -> None:
-    worker.replica.activities[SLUG].websockets = 2
+    worker.replica.activities[KEY].websockets = 2
     await _until(lambda: control.activity.websockets == 2)
     await control.hub.close()
     assert control.activity.websockets == 0
@@ -316,7 +317,7 @@ async def test_who_says_nothing_sensible_is_let_go(control: Control, worker: Wor
 
 
 def _hello(fleet: str, *, fresh: bool = False) -> bytes:
-    hello = {"t": "hello", "version": 1, "pid": 1, "fleet": fleet, "fresh": fresh}
+    hello = {"t": "hello", "version": VERSION, "pid": 1, "fleet": fleet, "fresh": fresh}
     body = json.dumps(hello).encode()
     return len(body).to_bytes(4, "big") + body
 

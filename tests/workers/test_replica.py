@@ -195,3 +195,32 @@ def test_activity_of_a_notebook_outlives_changes_and_snapshots(pair: Pair) -> No
     assert before is not None
     assert after is not None
     assert before.activity is after.activity
+
+
+def test_only_plain_routes_that_count_activity_count_it(pair: Pair) -> None:
+    counting = RouteEntry("/user/a", parse_target("a:1"), activity=Activity())
+    pair.table.put("/user/a", counting)
+    pair.table.put("/wiki", RouteEntry("/wiki", parse_target("a:2")))
+    pair.follow()
+    assert "/wiki" not in pair.replica.activities
+    mine = pair.replica.activities["/user/a"]
+    pair.table.put("/user/a", replace(counting, target=parse_target("a:3")))
+    pair.follow()
+    assert pair.forgotten == [parse_target("a:1")]
+    assert pair.replica.activities["/user/a"] is mine
+    pair.table.put("/user/a", replace(counting, activity=None))
+    pair.follow()
+    assert "/user/a" not in pair.replica.activities, "an operator has set it now"
+
+
+@pytest.mark.parametrize("by_snapshot", [False, True])
+def test_activity_of_a_route_ends_with_it(pair: Pair, by_snapshot: bool) -> None:
+    pair.table.put("/user/a", RouteEntry("/user/a", parse_target("a:1"), activity=Activity()))
+    pair.follow()
+    assert "/user/a" in pair.replica.activities
+    pair.table.remove("/user/a")
+    if by_snapshot:
+        pair.snapshot()
+    else:
+        pair.follow()
+    assert "/user/a" not in pair.replica.activities
