@@ -140,8 +140,9 @@ def parse_target(item: str | bytes, *, tls: bool = False) -> Target:
     """Return the target that `item` stands for.
 
     It is `host:port`, `http://host[:port][/path]`, or for a Unix socket
-    `http+unix://%2Fpath%2Fto.sock[/path]` (`unix+http://` is the same). Without a port, an
-    `http://` target has port 80. Host names are lower-cased.
+    `http+unix://%2Fpath%2Fto.sock[/path]` (`unix+http://` is the same; a port behind the socket,
+    which JupyterHub writes, means nothing). Without a port, an `http://` target has port 80. Host
+    names are lower-cased.
 
     Args:
         item: the text.
@@ -156,7 +157,8 @@ def parse_target(item: str | bytes, *, tls: bool = False) -> Target:
     text = item if isinstance(item, str) else item.decode("ascii")
     scheme = _SCHEME.match(text)
     if scheme and scheme[1].lower() in _UNIX_SCHEMES:
-        place, slash, path = text[scheme.end() :].partition("/")
+        authority, slash, path = text[scheme.end() :].partition("/")
+        place = _PORT.sub("", authority)
         path = _target_path(item, slash + path)
         return Target("localhost", 80, "http", path, _target_socket(item, place))
     name = scheme[1].lower() if scheme else "http"

@@ -10,7 +10,7 @@ from pathlib import Path
 
 @dataclass(frozen=True)
 class Pair:
-    """A self-signed certificate for 127.0.0.1 and localhost, and its key."""
+    """A self-signed certificate, for 127.0.0.1 and localhost if not told otherwise, and its key."""
 
     cert: Path
     key: Path
@@ -30,9 +30,15 @@ class Pair:
 
 
 def make_pair(
-    folder: Path, name: str, *, kind: str = "ec", passphrase: str = "", days: int = 2
+    folder: Path,
+    name: str,
+    *,
+    kind: str = "ec",
+    passphrase: str = "",
+    days: int = 2,
+    names: str = "IP:127.0.0.1,DNS:localhost",
 ) -> Pair:
-    """Make a pair with a key of `kind`: `ec` or `rsa`."""
+    """Make a pair with a key of `kind`: `ec` or `rsa`; for `names` as OpenSSL writes them."""
     pair = Pair(folder / f"{name}.pem", folder / f"{name}.key")
     option = {"ec": "ec_paramgen_curve:prime256v1", "rsa": "rsa_keygen_bits:2048"}[kind]
     protection = ["-passout", f"pass:{passphrase}"] if passphrase else ["-nodes"]
@@ -41,7 +47,7 @@ def make_pair(
             "openssl", "req", "-x509", "-newkey", kind, "-pkeyopt", option, *protection,
             "-keyout", str(pair.key), "-out", str(pair.cert), "-days", str(days),
             "-subj", f"/CN={name}",
-            "-addext", "subjectAltName=IP:127.0.0.1,DNS:localhost",
+            "-addext", f"subjectAltName={names}",
         ],
         check=True,
         capture_output=True,

@@ -193,6 +193,11 @@ def test_canonical_host_never_raises(raw: bytes) -> None:
             Target("localhost", 80, socket="/run/Big one:@~.sock"),
             "http+unix://%2Frun%2FBig%20one%3A%40~.sock",
         ),
+        (
+            "http+unix://%2frun%2fa.sock:80/b",  # as JupyterHub writes it
+            Target("localhost", 80, path="/b", socket="/run/a.sock"),
+            "http+unix://%2Frun%2Fa.sock/b",
+        ),
     ],
 )
 def test_target_is_parsed_and_shown(text: str | bytes, target: Target, shown: str) -> None:
@@ -239,7 +244,8 @@ def test_target_is_parsed_and_shown(text: str | bytes, target: Target, shown: st
         ("http+unix://%2Frun%2Fa%0Ab", "not printable ASCII"),
         ("http+unix://%2Frun%2Fjos%C3%A9", "not printable ASCII"),
         ("http+unix://%2Frun%2Fa%2", "no percent-encoded socket path"),
-        ("http+unix://%2Frun%2Fa:80", "no percent-encoded socket path"),
+        ("http+unix://%2Frun%2Fa:80:80", "no percent-encoded socket path"),
+        ("http+unix://%2Frun%2Fa:b", "no percent-encoded socket path"),
         ("http+unix://me@%2Frun%2Fa", "no percent-encoded socket path"),
         ("http+unix://%2Frun%2Fa?b", "no percent-encoded socket path"),
         ("http+unix://%2Frun%2Fa/b?c", "has a query"),
