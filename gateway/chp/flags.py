@@ -99,8 +99,10 @@ def _add_running(parser: argparse.ArgumentParser) -> None:
     group.add_argument(
         "--storage-backend",
         metavar="VALUE",
-        help="refused: it names a Node.js module; routes are kept in memory here",
+        help="refused: it names a Node.js module; see --persist-routes",
     )
+    _flag(group, "--persist-routes", "keep the routes over restarts, in --route-file")
+    _value(group, "--route-file", "GDBM file for them; default: NBGATE_ROUTE_FILE")
 
 
 def _value(group: Group, flag: str, text: str, of: Callable[[str], object] = str) -> None:

@@ -75,7 +75,10 @@ class TlsFiles:
 
 @dataclass(frozen=True, slots=True)
 class Options:
-    """What the proxy was told; times in seconds, None for no bound."""
+    """What the proxy was told; times in seconds, None for no bound.
+
+    `route_file` keeps the routes over restarts; "" for none.
+    """
 
     public: Place
     api: Place
@@ -102,6 +105,7 @@ class Options:
     timeout: float | None
     proxy_timeout: float | None
     keep_alive_timeout: float
+    route_file: str
 
 
 def options_of(args: Namespace, environ: Mapping[str, str]) -> Options:
@@ -155,14 +159,15 @@ def options_of(args: Namespace, environ: Mapping[str, str]) -> Options:
         timeout=args.timeout,
         proxy_timeout=args.proxy_timeout,
         keep_alive_timeout=5.0 if args.keep_alive_timeout is None else args.keep_alive_timeout,
+        route_file=_route_file(args, environ),
     )
 
 
 def _check(args: Namespace) -> None:
     if args.storage_backend is not None:
         raise InvalidInput(
-            "--storage-backend names a Node.js module, which cannot run here; routes are kept in "
-            "memory, and JupyterHub sets them again after a restart"
+            "--storage-backend names a Node.js module, which cannot run here; JupyterHub sets its "
+            "routes again after a restart, and --persist-routes keeps them in a file"
         )
     if args.error_target and args.error_path:
         raise InvalidInput("--error-target and --error-path exclude each other; give one of them")
@@ -238,6 +243,21 @@ def _token(environ: Mapping[str, str]) -> str:
         if not token:
             raise InvalidInput(f"{path}, which CONFIGPROXY_AUTH_TOKEN_FILE names, is empty")
     return token
+
+
+def _route_file(args: Namespace, environ: Mapping[str, str]) -> str:
+    """Return where routes are kept; "" for nowhere."""
+    if not args.persist_routes:
+        if args.route_file:
+            raise InvalidInput("--route-file is for --persist-routes; give both or none")
+        return ""
+    path = args.route_file or environ.get("NBGATE_ROUTE_FILE", "")
+    if not path:
+        raise InvalidInput(
+            "--persist-routes needs a file to keep them in; name one with --route-file or "
+            "NBGATE_ROUTE_FILE, another one for each proxy and gateway"
+        )
+    return path
 
 
 def _custom(text: str) -> Field:

@@ -142,6 +142,11 @@ async def running(options: Options) -> AsyncIterator[Proxy]:
     async with contextlib.AsyncExitStack() as stack:
         proxy = Proxy(options)
         stack.push_async_callback(proxy.pages.close)
+        if options.route_file:
+            from gateway.chp.keeping import keep  # noqa: PLC0415 - it needs libgdbm
+
+            by_host = options.host_routing
+            await keep(proxy.book, Path(options.route_file), stack, by_host=by_host)
         if proxy.upstream_tls is not None:
             follow(proxy.upstream_tls, stack, proxy.renew)
         if not options.token:

@@ -91,7 +91,7 @@ def test_help_has_the_options_and_defaults_of_the_contract(
     monkeypatch.setenv("COLUMNS", "400")
     assert (nbgate(["proxy", "--help"]) if " " in program else main(["--help"])) == 0
     found = told(capsys.readouterr().out)
-    for own in ("--help", "--version"):
+    for own in ("--help", "--version", "--persist-routes", "--route-file"):
         found.pop(own, None)
     assert found == CONTRACT
 
@@ -137,6 +137,14 @@ def test_values_follow_or_stand_behind_an_equals_sign(flag: str, text: str, valu
     assert value_of(options(f"{flag}={text}"), flag) == value
 
 
+def test_routes_are_kept_where_that_is_asked_for() -> None:
+    assert options().route_file == ""
+    assert options("--persist-routes", "--route-file=/x").route_file == "/x"
+    environ = {"NBGATE_ROUTE_FILE": "/y"}
+    assert options("--persist-routes", environ=environ).route_file == "/y"
+    assert options(environ=environ).route_file == ""
+
+
 def test_api_port_follows_the_port() -> None:
     assert options("--port=9000").api == Place("localhost", 9001)
     assert options("--socket=/x").api == Place("localhost", 8001)
@@ -154,6 +162,8 @@ def test_api_port_follows_the_port() -> None:
         (("--metrics-socket=/x", "--metrics-port=1"), "--metrics-socket is in place of"),
         (("--storage-backend", "redis"), "Node.js module"),
         (("--storage-backend="), "Node.js module"),
+        (("--persist-routes",), "--route-file"),
+        (("--route-file=/x",), "--persist-routes"),
         (("--custom-header", "no colon"), "A colon was expected in custom header"),
         (("--custom-header", ":x"), "A colon was expected in custom header"),
         (("--custom-header", "a b: x"), "no header field"),
