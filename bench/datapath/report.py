@@ -116,7 +116,8 @@ def _times(ratio: float | None) -> str:
 
 def markdown(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
     """Return a Markdown table whose columns are aligned for reading as text too."""
-    widths = [max(len(row[column]) for row in [head, *rows]) for column in range(len(head))]
+    # A rule needs a dash besides its colon.
+    widths = [max(2, *(len(row[column]) for row in [head, *rows])) for column in range(len(head))]
 
     def line(cells: Sequence[str]) -> str:
         padded = [

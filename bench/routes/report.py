@@ -19,8 +19,9 @@ is measured once, in rotating order; the tables show medians of the rounds, and 
 most.
 """
 _STARTING = """\
-PSS shares out the pages that processes have in common, with others of the same program on the
-machine too: RSS is what each would use by itself.
+Children are counted: with --persist-routes the builder of the files. PSS shares out the pages that
+processes have in common, with others of the same program on the machine too; RSS counts them for
+each.
 """
 _OPERATIONS = """\
 Through the REST API, one call at a time over a kept connection: milliseconds from sending a request

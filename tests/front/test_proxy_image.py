@@ -63,8 +63,10 @@ def free_ports() -> tuple[int, int]:
 
 
 @contextlib.contextmanager
-def started(client: docker.DockerClient, image: str, *words: str) -> Iterator[Container]:
-    """Run the image without a right, a home or a file that it could write to."""
+def started(
+    client: docker.DockerClient, image: str, *words: str, volume: str | None = None
+) -> Iterator[Container]:
+    """Run the image without a right, a home or a file that it could write to but on `volume`."""
     container: Container = client.containers.create(
         image,
         list(words),
@@ -73,6 +75,7 @@ def started(client: docker.DockerClient, image: str, *words: str) -> Iterator[Co
         cap_drop=["ALL"],
         security_opt=["no-new-privileges:true"],
         read_only=True,
+        volumes={volume: {"bind": "/var/lib/nbgate", "mode": "rw"}} if volume else {},
     )
     try:
         container.start()
@@ -89,6 +92,11 @@ def await_healthy(container: Container) -> None:
     waiting = f"until {' '.join(check[1:])}; do sleep 0.1; done"
     status, output = container.exec_run(["timeout", str(PATIENCE), "sh", "-c", waiting])
     assert status == 0, (output, container.logs())
+
+
+def stop(container: Container) -> None:
+    container.stop(timeout=int(PATIENCE))
+    assert container.wait(timeout=PATIENCE)["StatusCode"] == 2, container.logs()
 
 
 def ask(port: int, method: str, path: str, body: object = None) -> tuple[int, bytes]:
@@ -113,8 +121,26 @@ def test_proxy_runs_read_only_and_without_root_and_takes_routes(
         assert list(json.loads(ask(api, "GET", "/api/routes")[1])) == ["/lab"]
         processes = container.top(ps_args="-eo pid,uid,args")["Processes"]
         assert {process[1] for process in processes} == {"1000"}
-        container.stop(timeout=int(PATIENCE))
-        assert container.wait(timeout=PATIENCE)["StatusCode"] == 2
+        stop(container)
+
+
+def test_routes_outlive_the_container_on_a_volume(
+    client: docker.DockerClient, proxy_image: str
+) -> None:
+    port, api = free_ports()
+    flags = ("--ip", "127.0.0.1", "--port", str(port), "--api-port", str(api), "--persist-routes")
+    volume = client.volumes.create()
+    try:
+        with started(client, proxy_image, *flags, volume=volume.id) as container:
+            await_healthy(container)
+            data = {"target": "http://127.0.0.1:9", "of": "a test"}
+            assert ask(api, "POST", "/api/routes/lab", data)[0] == 201
+            stop(container)
+        with started(client, proxy_image, *flags, volume=volume.id) as container:
+            await_healthy(container)
+            assert json.loads(ask(api, "GET", "/api/routes/lab")[1])["of"] == "a test"
+    finally:
+        volume.remove(force=True)
 
 
 def test_proxy_image_is_compiled_and_has_neither_engine_nor_database(
