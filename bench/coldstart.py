@@ -24,15 +24,9 @@ import aiohttp
 import docker
 from docker.models.networks import Network
 
-from tests.support.engine import (
-    EngineHandle,
-    EngineMissing,
-    make_notebook_image,
-    make_stock_image,
-    opened,
-    say,
-)
+from tests.support.engine import EngineHandle, EngineMissing, opened, say
 from tests.support.gateway import ROOT, GatewayProcess, running, signed_in
+from tests.support.images import make_notebook_image, make_stock_image
 
 DOCUMENT = "lab/tree/first-steps.ipynb"
 PHASES = ("queue", "space", "create", "start", "ready", "total")

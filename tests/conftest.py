@@ -3,7 +3,7 @@ from __future__ import annotations
 import os
 import signal
 
-pytest_plugins = ["tests.support.engine"]
+pytest_plugins = ["tests.support.fixtures"]
 
 
 def pytest_configure() -> None:

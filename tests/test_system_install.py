@@ -145,7 +145,7 @@ def test_engine_and_its_tests_run_by_sudo_and_nothing_else_does(ready: Machine) 
     assert result.returncode == 0, result.stderr
     by_sudo = [call for call in ready.calls() if call.startswith("sudo --preserve-env --set-home ")]
     assert [call.partition(".venv/bin/python ")[2] for call in by_sudo[:2]] == [
-        "-m tests.support.engine prepare",
+        "-m tests.support.images prepare",
         "-m pytest -m engine or browser",
     ]
     assert " find . " in by_sudo[2]  # gives back what root made

@@ -18,13 +18,8 @@ from gateway.cli.client import Client, token_of
 from gateway.cli.failures import CommandError, TokenUnusable
 from tests.api.support import TOKEN
 from tests.cli.conftest import Command, Gateway
+from tests.support.gateway import free_port
 from tests.support.waiting import PATIENCE
-
-
-def free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        port: int = listener.getsockname()[1]
-        return port
 
 
 def test_no_gateway_exits_with_3_and_says_how_to_start_one(

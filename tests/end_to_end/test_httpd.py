@@ -14,7 +14,8 @@ import pytest
 
 from tests.end_to_end.conftest import SPAWNERS, gateway_with
 from tests.front.upstream import Told, running_upstream, told
-from tests.support.front import Front, folder_for_httpd, running_front
+from tests.support.apache import folder_for_httpd
+from tests.support.front import Front, running_front
 from tests.support.gateway import GatewayProcess, execute, free_port, running, signed_in
 from tests.support.waiting import PATIENCE
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import shutil
-import socket
 import subprocess
 import tempfile
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
@@ -15,7 +14,9 @@ import pytest
 import pytest_asyncio
 
 from tests.front.upstream import Upstream, running_upstream
-from tests.support.front import Front, RouteFiles, folder_for_httpd, running_front
+from tests.support.apache import folder_for_httpd
+from tests.support.front import Front, RouteFiles, running_front
+from tests.support.gateway import free_port
 
 StartFront = Callable[..., Awaitable[Front]]
 
@@ -31,7 +32,7 @@ class Fronts:
 
     def __init__(self, folder: Path, stack: AsyncExitStack) -> None:
         self.folder = folder
-        self.gateway_port = _free_port()
+        self.gateway_port = free_port()
         (folder / "routes").mkdir()
         self.routes = RouteFiles(folder / "routes")
         self._stack = stack
@@ -49,14 +50,6 @@ class Fronts:
         made = Path(tempfile.mkdtemp(dir=self.folder))
         made.chmod(0o755)
         return made
-
-
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
-        assert isinstance(port, int)
-        return port
 
 
 @pytest_asyncio.fixture(scope="package", loop_scope="package")

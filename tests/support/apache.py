@@ -1,4 +1,4 @@
-"""A real httpd with a configuration of the test's own."""
+"""A real httpd with a configuration of the test's own. That of the project's is front.py's."""
 
 from __future__ import annotations
 
@@ -8,11 +8,11 @@ import grp
 import os
 import pwd
 import shutil
-import socket
 import tempfile
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
+from tests.support.gateway import free_port
 from tests.support.waiting import PATIENCE
 
 _MODULES = (
@@ -49,9 +49,10 @@ async def running_apache(folder: Path, configuration: str, *modules: str) -> Asy
     Raises:
         RuntimeError: it ended, or did not answer in time; the text has its log.
     """
-    port = _free_port()
+    port = free_port()
     file = folder / "httpd.conf"
-    _write(file, f"{_preamble(folder, port, modules)}\n{configuration}\n")
+    text = f"{_preamble(folder, port, modules)}\n{configuration}\n"
+    await asyncio.to_thread(file.write_text, text)
     process = await asyncio.create_subprocess_exec(
         _binary(), "-D", "FOREGROUND", "-f", str(file), stderr=asyncio.subprocess.DEVNULL
     )
@@ -59,23 +60,13 @@ async def running_apache(folder: Path, configuration: str, *modules: str) -> Asy
         await _answering(process, port, folder / "error.log")
         yield port
     finally:
-        await _stop(process)
-
-
-def _write(file: Path, text: str) -> None:
-    file.write_text(text)
+        await stop(process)
 
 
 def _binary() -> str:
     binary = shutil.which("apache2", path=f"{os.environ['PATH']}:/usr/sbin")
     assert binary is not None, "httpd is missing: apt-get install apache2-bin"
     return binary
-
-
-def _free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        port: int = listener.getsockname()[1]
-    return port
 
 
 def _preamble(folder: Path, port: int, modules: tuple[str, ...]) -> str:
@@ -114,7 +105,7 @@ def _text(log: Path) -> str:
     return log.read_text(errors="replace") if log.exists() else "(no log)"
 
 
-async def _stop(process: asyncio.subprocess.Process) -> None:
+async def stop(process: asyncio.subprocess.Process) -> None:
     """End httpd by its process id: the parent takes its children along."""
     if process.returncode is not None:
         return

@@ -6,28 +6,16 @@ import asyncio
 import contextlib
 import grp
 import os
-import shutil
 import subprocess
-import tempfile
-from collections.abc import AsyncIterator, Iterator, Mapping
+from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from tests.support.apache import stop
 from tests.support.gateway import free_port
 from tests.support.waiting import PATIENCE
 
 HTTPD = Path(__file__).resolve().parents[2] / "httpd"
-
-
-@contextlib.contextmanager
-def folder_for_httpd() -> Iterator[Path]:
-    """Yield a new folder that httpd's workers can enter, which pytest's own folders forbid."""
-    folder = Path(tempfile.mkdtemp(prefix="nbgate-front-"))
-    folder.chmod(0o755)
-    try:
-        yield folder
-    finally:
-        shutil.rmtree(folder)
 
 
 class RouteFiles:
@@ -135,7 +123,7 @@ async def running_front(
     """Run `httpd/serve` and yield it once it answers.
 
     Args:
-        folder: of httpd's own files; its workers must be able to enter it.
+        folder: of httpd's own files; see apache.folder_for_httpd.
         routes: the folder with the maps.
         gateway: host:port.
         port: where it listens; 0 for any free port.
@@ -166,10 +154,7 @@ async def running_front(
         await _until_answering(front)
         yield front
     finally:
-        if process.returncode is None:
-            process.terminate()
-            async with asyncio.timeout(PATIENCE):
-                await process.wait()
+        await stop(process)
 
 
 async def _until_answering(front: Front) -> None:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import pwd
 import shutil
-import socket
 import subprocess
 import tempfile
 from collections.abc import Iterator, Sequence
@@ -13,6 +12,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+from tests.support.gateway import free_port
 from tests.support.waiting import PATIENCE
 
 USER = "nbgate"
@@ -49,7 +49,7 @@ def running_cluster() -> Iterator[Cluster]:
     folder = Path(tempfile.mkdtemp(prefix="nbgate-postgres-"))
     try:
         identity = _not_root(folder)
-        data, port = str(folder / "data"), _free_port()
+        data, port = str(folder / "data"), free_port()
         _run(
             [programs / "initdb", "-D", data, "-U", USER, "-A", "trust", "-N", "-E", "UTF8"],
             identity,
@@ -81,13 +81,6 @@ def _not_root(folder: Path) -> tuple[int, int] | None:
     user = pwd.getpwnam("postgres")
     os.chown(folder, user.pw_uid, user.pw_gid)
     return user.pw_uid, user.pw_gid
-
-
-def _free_port() -> int:
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        port: int = listener.getsockname()[1]
-        return port
 
 
 def _run(command: Sequence[str | Path], identity: tuple[int, int] | None) -> None:

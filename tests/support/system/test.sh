@@ -45,7 +45,7 @@ engine_log=$results/engine.log
 # SIGTERM: in a background job children ignore SIGINT). Not
 # without the terminal: sudo would ask for its password once more.
 set -m
-nice -n 5 "${as_root[@]}" "$python" -m tests.support.engine prepare > "$engine_log" 2>&1 < /dev/null &
+nice -n 5 "${as_root[@]}" "$python" -m tests.support.images prepare > "$engine_log" 2>&1 < /dev/null &
 engine=$!
 set +m
 
