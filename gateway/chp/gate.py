@@ -28,7 +28,7 @@ class OpenGate:
     """
 
     def __init__(self, table: Table[Relay]) -> None:
-        self._find = table.find
+        self._table = table
 
     def decide(self, head: RequestHead, client: Client) -> Decision:
         """Return what to do with a request."""
@@ -39,7 +39,7 @@ class OpenGate:
             path = lookup_path(target) if b"%" in target else target
         except BrokenEscape:
             return _BROKEN
-        return self._find("", path) or _UNKNOWN
+        return self._table.find("", path) or _UNKNOWN
 
     async def awaken(self, hold: Hold) -> Relay | Refuse:
         """Nothing is ever held."""
@@ -65,7 +65,7 @@ class HostGate(OpenGate):
             path = b"/" + host_segment(head.host) + lookup_path(head.target)
         except BrokenEscape:
             return _BROKEN
-        return self._find("", path) or _UNKNOWN
+        return self._table.find("", path) or _UNKNOWN
 
 
 class TimedGate:
