@@ -46,7 +46,8 @@ def told(place: Place) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        reason = os.strerror(error.errno) if error.errno else error.strerror or str(error)
+        number = error.errno or 0  # a resolver counts from -1 downwards
+        reason = os.strerror(number) if number > 0 else error.strerror or str(error)
         raise InvalidInput(f"cannot listen on {place}: {reason}") from error
 
 

@@ -192,6 +192,14 @@ def test_used_port_is_one_line(tmp_path: Path) -> None:
             assert proxy.lines[-1].startswith(f"nbgate: cannot listen on 127.0.0.1:{port}: ")
 
 
+def test_host_that_has_no_address_is_one_line(tmp_path: Path) -> None:
+    (api,) = free_ports(1)
+    with started(tmp_path, "--ip=no host", f"--api-port={api}") as proxy:
+        assert proxy.ended() == 1
+        assert proxy.lines[-1].startswith("nbgate: cannot listen on no host:8000: ")
+        assert "Unknown error" not in proxy.lines[-1]
+
+
 def test_it_needs_no_directory_that_it_can_write(tmp_path: Path) -> None:
     port, api = free_ports(2)
     before = set(tmp_path.iterdir())

@@ -1,7 +1,6 @@
-"""A virtual environment with JupyterHub, apart from ours and kept by what it is made of.
+"""Virtual environments with JupyterHub, apart from ours and kept by what they are made of.
 
-`python -m tests.hub.environment` makes it ready, which takes a minute or two; `make test` does that
-while other tests run.
+They are made when the first test asks for them, or ahead by `python -m tests.hub.environment`.
 """
 
 from __future__ import annotations
@@ -15,7 +14,8 @@ from pathlib import Path
 from tests.support.engine import CACHE, Say, locked
 
 _FOLDER = Path(__file__).parent
-_REQUIREMENTS, _OVERRIDES = _FOLDER / "requirements.txt", _FOLDER / "overrides.txt"
+_OVERRIDES = _FOLDER / "overrides.txt"
+CURRENT, OLDER = _FOLDER / "requirements.txt", _FOLDER / "requirements-older.txt"
 
 
 def say(line: str) -> None:
@@ -28,33 +28,37 @@ class EnvironmentMissing(Exception):
     """It cannot be made; the text says why."""
 
 
-def environment(progress: Say = say) -> Path:
-    """Return the folder of the environment, which is made if it is not there.
+def environment(requirements: Path = CURRENT, progress: Say = say) -> Path:
+    """Return the folder of an environment, which is made if it is not there.
+
+    Args:
+        requirements: what is installed.
+        progress: is told what takes long.
 
     Raises:
         EnvironmentMissing: it cannot be made, e.g. without a package index.
     """
-    home = CACHE / "hub" / _content_hash()
+    home = CACHE / "hub" / _content_hash(requirements)
     with locked(home.with_suffix(".lock"), progress):
         if not (home / "ready").exists():
             progress("installing JupyterHub for the tests")
-            _make(home)
+            _make(home, requirements)
             (home / "ready").touch()
     return home
 
 
-def _content_hash() -> str:
+def _content_hash(requirements: Path) -> str:
     digest = hashlib.sha256(f"{sys.version}\0{sys.base_prefix}".encode())
-    for file in (_REQUIREMENTS, _OVERRIDES):
+    for file in (requirements, _OVERRIDES):
         digest.update(file.read_bytes() + b"\0")
     return digest.hexdigest()[:12]
 
 
-def _make(home: Path) -> None:
+def _make(home: Path, requirements: Path) -> None:
     shutil.rmtree(home, ignore_errors=True)
     uv, python = str(Path(sys.executable).with_name("uv")), str(home / "bin" / "python")
     _run(uv, "venv", "--quiet", "--python", sys.executable, str(home))
-    files = ("--requirements", str(_REQUIREMENTS), "--overrides", str(_OVERRIDES))
+    files = ("--requirements", str(requirements), "--overrides", str(_OVERRIDES))
     # Compiled now, or each of the first servers would do it once more.
     _run(uv, "pip", "install", "--quiet", "--compile-bytecode", "--python", python, *files)
 
@@ -69,9 +73,10 @@ def _run(*command: str) -> None:
 
 
 def main() -> int:
-    """Make the environment ready; return an exit status."""
+    """Make the environments ready; return an exit status."""
     try:
-        say(f"ready: {environment()}")
+        for requirements in (CURRENT, OLDER):
+            say(f"ready: {environment(requirements)}")
     except EnvironmentMissing as error:
         say(str(error))
         return 1

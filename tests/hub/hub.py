@@ -11,7 +11,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 
 from tests.support.gateway import free_port
@@ -19,7 +19,7 @@ from tests.support.waiting import PATIENCE
 
 PROXY = str(Path(sys.executable).with_name("nbgate-proxy"))
 TOKEN = "0123456789abcdef" * 2  # of the service that asks the hub's API for the tests
-_RUNNING = "JupyterHub is now running"
+_RUNNING = b"JupyterHub is now running"
 
 # What every hub of the tests has, besides what the manual says. Ports and folders are its own.
 _COMMON = """
@@ -58,7 +58,7 @@ class Hub:
     folder: Path
     url: str
     environment: Path
-    variables: dict[str, str] = field(default_factory=dict)
+    config: str = ""
     process: subprocess.Popen[bytes] | None = None
 
     @property
@@ -70,13 +70,14 @@ class Hub:
         """The process id of the proxy that it has started last."""
         return int((self.folder / "jupyterhub-proxy.pid").read_text())
 
-    def start(self, config: str) -> None:
+    def start(self) -> None:
         """Start it and wait until it says that it runs."""
         common = _COMMON.format(folder=self.folder, patience=PATIENCE, token=TOKEN)
         file = self.folder / "jupyterhub_config.py"
-        file.write_text(f"c = get_config()\n{common}\n{config}")
+        file.write_text(f"c = get_config()\n{common}\n{self.config}")
         binaries = self.environment / "bin"
         with self.log.open("ab") as output:
+            told = output.tell()
             self.process = subprocess.Popen(
                 [binaries / "jupyterhub", "--config", file],
                 cwd=self.folder,
@@ -84,34 +85,40 @@ class Hub:
                     "PATH": f"{binaries}:{os.environ['PATH']}",
                     "HOME": str(self.folder),
                     "LANG": "C.UTF-8",
-                    **self.variables,
                 },
                 stdin=subprocess.DEVNULL,
                 stdout=output,
                 stderr=output,
             )
-        self._wait_until_running()
+        self._wait_until_running(told)
 
-    def stop(self) -> None:
-        """Stop it; what it has started and left behind is killed.
-
-        It may leave a proxy: once it has restarted one, it also does so while it ends.
-        """
+    def end(self) -> None:
+        """End it as it wants to be ended."""
         assert self.process is not None
-        self.process.send_signal(signal.SIGTERM)
+        self.process.terminate()
         try:
             self.process.wait(PATIENCE)
         finally:
             self.process.kill()
             self.process.wait()
+
+    def stop(self) -> None:
+        """End it; what it has started and left behind is killed.
+
+        It may leave a proxy: once it has restarted one, it also does so while it ends.
+        """
+        try:
+            self.end()
+        finally:
             for pid in _processes_in(self.folder):
                 with contextlib.suppress(ProcessLookupError):
                     os.kill(pid, signal.SIGKILL)
 
-    def _wait_until_running(self) -> None:
+    def _wait_until_running(self, told: int) -> None:
+        """Wait until the log says so behind its first `told` bytes."""
         assert self.process is not None
         deadline = time.monotonic() + PATIENCE
-        while _RUNNING not in self.log.read_text(errors="replace"):
+        while _RUNNING not in self.log.read_bytes()[told:]:
             if self.process.poll() is not None or time.monotonic() > deadline:
                 raise AssertionError(f"the hub did not come up:\n{self.log.read_text()}")
             with contextlib.suppress(subprocess.TimeoutExpired):
@@ -134,8 +141,9 @@ def folder_for_hub() -> Iterator[Path]:
 @contextlib.contextmanager
 def running_hub(hub: Hub, config: str) -> Iterator[Hub]:
     """Run a hub with the lines of `config` behind what all hubs of the tests have."""
+    hub.config = config
     try:
-        hub.start(config)
+        hub.start()
         yield hub
     finally:
         if hub.process is not None:

@@ -105,6 +105,16 @@ class Person:
             await wire.send_json(request)
             return await _printed(wire, request["header"]["msg_id"])
 
+    async def reaches_server(self, but_not_by: int) -> bool:
+        """Return whether the server answers, through another proxy than that process was."""
+        try:
+            if self.hub.proxy_pid == but_not_by:
+                return False
+            async with self.session.get(self.server / "api/status") as answer:
+                return answer.status == 200
+        except (OSError, ValueError, aiohttp.ClientError):
+            return False
+
     async def text(self, method: str, url: str | URL, **options: Any) -> str:
         """Send a request, follow redirects; return the body of an answer below 400."""
         async with self.session.request(method, url, **options) as answer:

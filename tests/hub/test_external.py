@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import contextlib
+import shutil
 import subprocess
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -20,7 +21,6 @@ from tests.support.gateway import free_port
 from tests.support.waiting import PATIENCE
 
 HEADING = "A proxy of its own, with systemd"
-Start = Callable[["Proxy"], None]
 
 
 @dataclass
@@ -42,9 +42,14 @@ class Proxy:
     def token_file(self) -> Path:
         return self.folder / f"token-{self.port}"
 
+    @property
+    def routes_folder(self) -> Path:
+        return self.folder / f"routes-{self.port}"
+
     def start(self) -> None:
         """Start it anew."""
         self.token_file.write_text(f"{self.token}\n")
+        self.routes_folder.mkdir(exist_ok=True)
         changes = {
             "/etc/jupyterhub/proxy-token": str(self.token_file),
             "/opt/nbgate/bin/nbgate-proxy": PROXY,
@@ -52,9 +57,16 @@ class Proxy:
             "--api-port=8001": f"--api-port={self.api_port}",
             "127.0.0.1:8081": f"127.0.0.1:{self.hub_port}",
             "--metrics-port=8002": f"--metrics-port={free_port()}",
+            "/var/lib/nbgate-proxy/": f"{self.routes_folder}/",
         }
         service = adapted(block(HEADING, "ini"), changes)
         self.process = unit.start(service, self.folder / "proxy.log")
+
+    def terminate(self) -> int:
+        """End it as systemd does; return its exit code."""
+        assert self.process is not None
+        self.process.terminate()
+        return self.process.wait(PATIENCE)
 
     def kill(self) -> None:
         """End it at once."""
@@ -114,22 +126,47 @@ async def test_person_computes_through_a_proxy_that_the_hub_did_not_start(hub: H
         assert await alice.run("print(6 * 7)") == "42\n"
 
 
-async def test_restarted_proxy_gets_its_routes_when_the_hub_is_asked(
-    hub: Hub, proxy: Proxy
-) -> None:
+async def test_restarted_proxy_has_its_routes_at_once(hub: Hub, proxy: Proxy) -> None:
     async with person(hub, "bob") as bob:
         await bob.log_in()
         await bob.spawn()
         before = await proxy.routes()
+        assert proxy.terminate() == 2  # which the unit calls a success
+        proxy.start()
+        await eventually(lambda: _answers(proxy))
+        assert await proxy.routes() == before
+        assert await bob.run("print(sum(range(10)))") == "45\n"
+
+
+async def test_proxy_that_lost_its_routes_gets_them_when_the_hub_is_asked(
+    hub: Hub, proxy: Proxy
+) -> None:
+    async with person(hub, "dora") as dora:
+        await dora.log_in()
+        before = await proxy.routes()
         proxy.kill()
+        shutil.rmtree(proxy.routes_folder)
         proxy.start()
         await eventually(lambda: _answers(proxy))
         assert await proxy.routes() == set()
         straight = Hub(hub.folder, on_loopback(proxy.hub_port), hub.environment)
-        async with person(straight, "bob") as operator:
+        async with person(straight, "dora") as operator:
             await ask_hub(operator, "POST", "/proxy")
         assert await proxy.routes() == before
-        assert await bob.run("print(sum(range(10)))") == "45\n"
+        assert "dora" in await dora.text("GET", f"{hub.url}/hub/home")
+
+
+async def test_people_compute_while_the_hub_is_away(hub: Hub) -> None:
+    async with person(hub, "erin") as erin:
+        await erin.log_in()
+        await erin.spawn()
+        hub.end()
+        assert await erin.run("print(3 ** 4)") == "81\n"
+        async with erin.session.get(f"{hub.url}/hub/home") as answer:
+            assert answer.status == 503
+        hub.start()
+        assert await erin.run("print(3 ** 5)") == "243\n"
+        assert "erin" in await erin.text("GET", f"{hub.url}/hub/home")
 
 
 async def test_hub_is_told_of_another_proxy_and_moves_there(hub: Hub, proxy: Proxy) -> None:

@@ -14,7 +14,7 @@ import pytest
 from tests.hub.elsewhere import SPAWNER, servers
 from tests.hub.hub import PROXY, Hub, folder_for_hub, on_loopback, running_hub
 from tests.hub.manual import adapted, block
-from tests.hub.person import Person, ask_hub, person
+from tests.hub.person import ask_hub, person
 from tests.hub.waiting import eventually
 from tests.support.gateway import free_port
 
@@ -47,6 +47,7 @@ def hub(hub_environment: Path, ports: Ports) -> Iterator[Hub]:
         own = f"""
 c.JupyterHub.bind_url = "{on_loopback(ports.public)}{BASE}/"
 c.JupyterHub.hub_port = {ports.hub}
+c.JupyterHub.allow_named_servers = True
 c.ConfigurableHTTPProxy.api_url = "{on_loopback(ports.api)}"
 c.JupyterHub.services.append({{
     "name": "files",
@@ -129,6 +130,22 @@ async def test_stopped_server_loses_its_route(hub: Hub, ports: Ports) -> None:
         assert spec not in await ask_hub(guest, "GET", "/proxy")
 
 
+async def test_second_server_of_a_person_has_a_route_below_the_first(
+    hub: Hub, ports: Ports
+) -> None:
+    async with person(hub, "guest-with-two") as guest, servers(port=ports.guests):
+        await guest.log_in()
+        await guest.spawn()
+        await ask_hub(guest, "POST", "/users/guest-with-two/servers/second")
+        spec = f"{guest.server.raw_path}second/"
+
+        async def routed() -> bool:
+            route = (await ask_hub(guest, "GET", "/proxy")).get(spec)
+            return route is not None and route["data"]["server_name"] == "second"
+
+        await eventually(routed)
+
+
 async def test_a_hundred_people_log_in_at_once(hub: Hub, ports: Ports) -> None:
     async def visit(number: int) -> str:
         async with person(hub, f"guest-{number}") as guest:
@@ -148,19 +165,9 @@ async def test_killed_proxy_comes_back_with_its_routes(hub: Hub) -> None:
         before = set(await ask_hub(bob, "GET", "/proxy"))
         killed = hub.proxy_pid
         os.kill(killed, signal.SIGKILL)
-        await eventually(lambda: _works_again(bob, killed))
+        await eventually(lambda: bob.reaches_server(but_not_by=killed))
         assert await bob.run("print(sum(range(10)))") == "45\n"
         assert set(await ask_hub(bob, "GET", "/proxy")) == before
-
-
-async def _works_again(somebody: Person, killed: int) -> bool:
-    try:
-        if somebody.hub.proxy_pid == killed:
-            return False
-        async with somebody.session.get(somebody.server / "api/status") as answer:
-            return answer.status == 200
-    except (OSError, ValueError, aiohttp.ClientError):
-        return False
 
 
 async def test_metrics_count_what_the_proxy_does(hub: Hub, ports: Ports) -> None:
