@@ -29,6 +29,7 @@ logger = logging.getLogger(__name__)
 _BASE = "/api/routes"
 _FLUSH = "/gateway/api/routes/flush"  # where the management API of `nbgate serve` has it
 _TOKEN = re.compile(r"token[ \t]+(\S+)")
+_YEAR = re.compile(r"[0-9]{4}(?:-[0-9]{2})?")
 _LOCAL = re.compile(r"(?:localhost|127(?:\.[0-9]{1,3}){3}|\[::1\])(?::[0-9]*)?", re.IGNORECASE)
 
 
@@ -155,8 +156,11 @@ class RoutesApi:
 def moment(text: str) -> float | None:
     """Return an ISO 8601 date or time as seconds since the epoch; None when it is none.
 
-    As in ECMAScript, a date alone is meant in UTC, a time without a zone in the local one.
+    As in ECMAScript, a year or month will do; a date alone is meant in UTC, a time without a zone
+    in the local one.
     """
+    if _YEAR.fullmatch(text):
+        text += "-01-01"[len(text) - 4 :]
     try:
         found = datetime.fromisoformat(text)
         if found.tzinfo is None and len(text) <= 10:

@@ -42,11 +42,13 @@ class Appending(Forwarding):
 
     Args:
         enabled: False to leave them alone.
+        custom: header fields for upstreams, which are in place of ours.
     """
 
-    def __init__(self, *, enabled: bool = True) -> None:
+    def __init__(self, *, enabled: bool = True, custom: Sequence[Field] = ()) -> None:
         super().__init__()
         self._enabled = enabled
+        self._given = frozenset(name.lower() for name, _ in custom)
 
     def trusts(self, address: str) -> bool:
         """Let each head be looked at by itself: what it says passes."""
@@ -66,11 +68,14 @@ class Appending(Forwarding):
         ours = (peer.encode(), b"%d" % client.port, scheme.encode())
         lines = []
         for name, own in zip(_FORWARDED, ours, strict=True):
+            if name in self._given:
+                continue
             values = [value for key, value in head.headers if key.lower() == name and value]
             values += [own] if own else []
             if values:
                 lines.append(b"%b: %b\r\n" % (name.title(), b",".join(values)))
-        if head.get(b"x-forwarded-host") is None and head.host:
+        named = b"x-forwarded-host" in self._given or head.get(b"x-forwarded-host") is not None
+        if head.host and not named:
             lines.append(b"X-Forwarded-Host: %b\r\n" % head.host)
         return b"".join(lines)
 
@@ -109,10 +114,12 @@ class PlainRules(HeaderRules):
         super().__init__(frozenset())
         self._include_prefix = rewriting.include_prefix
         self._by_host = rewriting.by_host
-        self._change_origin = rewriting.change_origin
+        custom = {name.lower() for name, _ in rewriting.custom}
+        self._change_origin = rewriting.change_origin and b"host" not in custom
+        self._names_host = rewriting.change_origin or b"host" in custom
         self._rewrites_location = rewriting.auto_rewrite or bool(rewriting.protocol)
         self._auto_rewrite, self._protocol = rewriting.auto_rewrite, rewriting.protocol
-        self._removed = HOP_BY_HOP | {name.lower() for name, _ in rewriting.custom}
+        self._removed = HOP_BY_HOP | custom
         if rewriting.x_forward:
             self._removed |= set(_FORWARDED)
         if rewriting.change_origin:
@@ -125,7 +132,9 @@ class PlainRules(HeaderRules):
         """Return the head that goes upstream; see HeaderRules."""
         target, path = relay.entry.target, head.target
         if not self._include_prefix:
-            path = without_prefix(path, prefix_length(relay.entry.key, by_host=self._by_host))
+            length = prefix_length(relay.entry.key, by_host=self._by_host)
+            rooted = target is None or not target.path
+            path = without_prefix(path, length, rooted=rooted)
         path = beneath(target, path)
         host = b"Host: %b\r\n" % authority(target) if self._change_origin else b""
         lines = self._known_lines(head, target, forwarding)
@@ -158,7 +167,7 @@ class PlainRules(HeaderRules):
         standing = head.standing
         if standing is not None and standing.lines is not None:
             return cast("bytes", standing.lines)
-        host = b"" if self._change_origin else authority(target)
+        host = b"" if self._names_host else authority(target)
         removed = ending_here(head, self._removed)
         fields = [field for field in head.headers if field[0].lower() not in removed]
         lines = request_lines(head, fields, host, [forwarding, self._custom])

@@ -9,7 +9,7 @@ from __future__ import annotations
 import argparse
 import ipaddress
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -19,6 +19,7 @@ from gateway.proxy.fields import Field
 Namespace = argparse.Namespace
 _NAME = re.compile(rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]+")
 _CONTROL = re.compile(rb"[\x00-\x08\x0a-\x1f\x7f]")
+_OF_MESSAGES = frozenset({b"content-length", b"transfer-encoding", b"connection", b"upgrade"})
 LEVELS = ("debug", "info", "warn", "error")
 
 
@@ -153,7 +154,7 @@ def options_of(args: Namespace, environ: Mapping[str, str]) -> Options:
         auto_rewrite=args.auto_rewrite,
         change_origin=args.change_origin,
         protocol_rewrite=(args.protocol_rewrite or "").removesuffix(":"),
-        custom_headers=tuple(_custom(text) for text in args.custom_header),
+        custom_headers=_customs(args.custom_header),
         host_routing=args.host_routing,
         log_level=args.log_level or "info",
         timeout=args.timeout,
@@ -260,6 +261,11 @@ def _route_file(args: Namespace, environ: Mapping[str, str]) -> str:
     return path
 
 
+def _customs(texts: Sequence[str]) -> tuple[Field, ...]:
+    """Return the fields; of those with one name, the last."""
+    return tuple({field[0].lower(): field for field in map(_custom, texts)}.values())
+
+
 def _custom(text: str) -> Field:
     name, colon, value = text.strip().partition(":")
     field = (name.strip().encode(), value.strip().encode("utf-8"))
@@ -267,6 +273,11 @@ def _custom(text: str) -> Field:
         raise InvalidInput(f"A colon was expected in custom header: {text.strip()}")
     if not _NAME.fullmatch(field[0]) or _CONTROL.search(field[1]):
         raise InvalidInput(f"--custom-header {text.strip()!r} is no header field; write NAME:VALUE")
+    if field[0].lower() in _OF_MESSAGES:
+        raise InvalidInput(
+            f"--custom-header {text.strip()!r} is about the message or the connection itself, "
+            f"which is the proxy's to say"
+        )
     return field
 
 

@@ -106,7 +106,7 @@ class Proxy:
             self.traffic,
             manner=Manner(
                 PlainRules(_rewriting(options)),
-                Appending(enabled=options.x_forward),
+                Appending(enabled=options.x_forward, custom=options.custom_headers),
                 exchanges(self.pages, None if options.metrics is None else self.tally),
             ),
         )

@@ -101,6 +101,24 @@ async def test_custom_headers_replace_the_clients(echoing: Upstream) -> None:
         assert message.one(b"x-two") == b"a:b"
 
 
+async def test_last_of_custom_headers_with_one_name_is_sent(echoing: Upstream) -> None:
+    flags = ("--custom-header=X-One: 1", "--custom-header=x-one: 2", "--custom-header=Host: other")
+    async with rig(*flags, "--change-origin", "--default-target", url(echoing.port)) as proxy:
+        message = await seen(proxy, get("/"))
+        assert message.one(b"x-one") == b"2"
+        assert message.one(b"host") == b"other"
+        assert (await seen(proxy, b"GET / HTTP/1.0\r\n\r\n")).one(b"host") == b"other"
+
+
+async def test_forwarded_headers_can_be_set(echoing: Upstream) -> None:
+    flags = ("--custom-header=X-Forwarded-Proto: https", "--custom-header=X-Forwarded-Host: pub")
+    async with rig(*flags, "--default-target", url(echoing.port)) as proxy:
+        message = await seen(proxy, get("/", b"X-Forwarded-Proto: http"))
+        assert message.one(b"x-forwarded-proto") == b"https"
+        assert message.one(b"x-forwarded-host") == b"pub"
+        assert message.one(b"x-forwarded-for") == b"127.0.0.1"
+
+
 async def test_origin_can_be_changed(echoing: Upstream) -> None:
     async with rig("--change-origin", "--default-target", url(echoing.port)) as proxy:
         message = await seen(proxy, get("/", host=b"hub.example"))

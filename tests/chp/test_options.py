@@ -168,6 +168,8 @@ def test_api_port_follows_the_port() -> None:
         (("--custom-header", ":x"), "A colon was expected in custom header"),
         (("--custom-header", "a b: x"), "no header field"),
         (("--custom-header", "a: x\ny"), "no header field"),
+        (("--custom-header", "Content-Length: 1"), "the proxy's to say"),
+        (("--custom-header", "connection: close"), "the proxy's to say"),
         (("--ssl-key=/x",), "go together"),
         (("--api-ssl-cert=/x",), "go together"),
         (("--ssl-key=/x", "--ssl-cert=/y", "--ssl-request-cert"), "--ssl-ca"),

@@ -140,6 +140,9 @@ async def test_prefix_is_cut_behind_the_path_of_the_target(echoing: Upstream) ->
     async with rig("--no-include-prefix") as proxy:
         await proxy.add("/x", url(echoing.port, "/base"))
         assert await went(proxy, b"/x/y") == b"/base/y"
+        assert await went(proxy, b"/x") == b"/base"
+        assert await went(proxy, b"/x?q") == b"/base?q"
+        assert await went(proxy, b"/x/") == b"/base/"
 
 
 async def test_malformed_escape_is_500(proxy: Rig) -> None:

@@ -26,6 +26,8 @@ prometheus      prometheus       metrics, as Prometheus reads them
 openssl         openssl          certificates of the tests
 gcc             gcc              compiling the data path
 @Python.h       python3-dev      compiling the data path
+@node           nodejs           configurable-http-proxy, to compare with; 20 or newer
+npm             npm              installing configurable-http-proxy
 chromium        chromium         pages, as people see them
 @fonts          fonts-dejavu-core pages, as people see them
 NEEDS
@@ -34,8 +36,6 @@ NEEDS
 nginx           nginx            the benchmark's upstream, and a peer
 haproxy         haproxy          a peer in the benchmark
 wrk             wrk              the benchmark's load
-node            nodejs           configurable-http-proxy, a peer in the benchmark
-npm             npm              installing configurable-http-proxy
 NEEDS
 }
 
@@ -44,6 +44,7 @@ present() {
     case $1 in
         @libgdbm) compgen -G '/usr/lib/*/libgdbm.so.6*' > /dev/null || compgen -G '/usr/lib*/libgdbm.so.6*' > /dev/null ;;
         @dbm.gnu) /usr/bin/python3 -c 'import dbm.gnu' 2> /dev/null ;;
+        @node) node -e 'process.exit(parseInt(process.versions.node) < 20 ? 1 : 0)' 2> /dev/null ;;
         @Python.h) compgen -G '/usr/include/python3*/Python.h' > /dev/null ;;
         @postgres) compgen -G '/usr/lib/postgresql/*/bin/postgres' > /dev/null ;;
         @fonts) compgen -G '/usr/share/fonts/truetype/*/*.ttf' > /dev/null ;;
