@@ -70,7 +70,8 @@ class RoutesApi:
             response = _told(500, "Internal Server Error")
         self._tally.api_statuses[response.status] += 1
         level = logging.INFO if response.status < 400 else logging.WARNING
-        logger.log(level, "%d %s %s", response.status, request.method, path)
+        why = f": {response.text!a}" if response.status >= 400 and response.text else ""
+        logger.log(level, "%d %s %s%s", response.status, request.method, path, why)
         return response
 
     async def _answer(self, request: web.BaseRequest, path: str, query: str) -> web.Response:

@@ -241,3 +241,15 @@ class TestKnownFaults:
 
     async def test_dot_segments_cannot_be_keys(self, proxy: Rig) -> None:
         assert (await proxy.api("POST", "/api/routes/a/%2e%2e/b", TARGET)).status == 400
+
+
+async def test_log_says_why_a_route_was_refused(
+    proxy: Rig, caplog: pytest.LogCaptureFixture
+) -> None:
+    answer = await proxy.api("POST", "/api/routes/x", {"target": "ftp://there"})
+    assert answer.status == 400
+    (line,) = [
+        record.getMessage() for record in caplog.records if "400 POST" in record.getMessage()
+    ]
+    assert line.startswith("400 POST /api/routes/x: ")
+    assert "scheme ftp" in line
