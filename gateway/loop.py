@@ -13,6 +13,8 @@ import signal
 from collections.abc import Callable, Coroutine
 from typing import TypeVar
 
+from gateway.collector import collect_rarely
+
 T = TypeVar("T")
 
 logger = logging.getLogger(__name__)
@@ -20,6 +22,7 @@ logger = logging.getLogger(__name__)
 
 def run(main: Coroutine[None, None, T]) -> T:
     """Run `main` to its end, as asyncio.run does."""
+    collect_rarely()
     if importlib.util.find_spec("uvloop") is None:
         return asyncio.run(main)
     import uvloop  # noqa: PLC0415 - not on every platform

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import os
 import signal
 from collections.abc import AsyncIterator
 
 import pytest
 
-from gateway.loop import heed_signals
+from gateway.loop import heed_signals, run
 from tests.proxy.wire import until
 
 HANDLED = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
@@ -49,3 +50,12 @@ async def test_without_a_terminal_hang_up_changes_nothing(
     os.kill(os.getpid(), signal.SIGHUP)
     await until(lambda: "SIGHUP" in caplog.text)
     assert not stopping.is_set()
+
+
+def test_a_serving_process_collects_rarely() -> None:
+    before = gc.get_threshold()
+    try:
+        assert run(asyncio.sleep(0, gc.get_threshold()))
+        assert gc.get_threshold()[0] > before[0]
+    finally:
+        gc.set_threshold(*before)

@@ -1,40 +1,59 @@
-"""Puts routes into a running nbgate by its API, many calls at once."""
+"""Puts routes into a running nbgate by its API, many calls at once.
+
+It shares a core with the load generator and the upstream, so it must cost little, and yields to
+them: what this program needs is not to be taken for the proxy's slowness.
+"""
 
 from __future__ import annotations
 
-import asyncio
+import gc
 import os
+import select
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 
-import aiohttp
+from bench.datapath.fixed_rate import Connection
 
 _AT_ONCE = 128
-_MODEST = 15
+_ANSWER_SECONDS = 30.0
 
 
 def publish(port: int, token: str, count: int, target: int) -> Mapping[str, float]:
     """Set `count` routes to `127.0.0.1:target`; return how many, and the seconds."""
-    os.nice(_MODEST)  # what this program needs itself is not to be taken for the proxy's slowness
-    return asyncio.run(_publish(port, token, count, target))
-
-
-async def _publish(port: int, token: str, count: int, target: int) -> Mapping[str, float]:
-    url = f"http://127.0.0.1:{port}/gateway/api/routes/one"
-    numbers = iter(range(count))
-    body = {"target": f"127.0.0.1:{target}"}
-
-    async def work(client: aiohttp.ClientSession) -> None:
-        for number in numbers:
-            key = f"/published/{number:07}"
-            async with client.put(url, params={"key": key}, json=body) as answer:
-                if answer.status != 200:
-                    raise ConnectionError(f"{answer.status}: {await answer.text()}")
-
+    os.sched_setscheduler(0, os.SCHED_IDLE, os.sched_param(0))  # nice would keep whole time slices
+    gc.disable()
+    requests = (_request(port, token, number, target) for number in range(count))
+    connections = {made.sock.fileno(): made for made in (Connection(port) for _ in range(_AT_ONCE))}
+    epoll = select.epoll()
     began = time.perf_counter()
-    async with aiohttp.ClientSession(
-        headers={"Authorization": f"Bearer {token}"},
-        connector=aiohttp.TCPConnector(limit=_AT_ONCE),
-    ) as client:
-        await asyncio.gather(*(work(client) for _ in range(_AT_ONCE)))
+    for number, connection in connections.items():
+        epoll.register(number, select.EPOLLIN)
+        _go_on(connection, requests)
+    left = count
+    while left:
+        events = epoll.poll(_ANSWER_SECONDS)
+        if not events:
+            raise ConnectionError("no answer")
+        for number, _ in events:
+            if connections[number].complete():
+                left -= 1
+                _go_on(connections[number], requests)
     return {"routes": count, "seconds": time.perf_counter() - began}
+
+
+def _go_on(connection: Connection, requests: Iterator[bytes]) -> None:
+    request = next(requests, None)
+    if request is not None:
+        connection.send(request, 0.0)
+
+
+def _request(port: int, token: str, number: int, target: int) -> bytes:
+    body = f'{{"target": "127.0.0.1:{target}"}}'
+    head = (
+        f"PUT /gateway/api/routes/one?key=/published/{number:07} HTTP/1.1",
+        f"Host: 127.0.0.1:{port}",
+        f"Authorization: Bearer {token}",
+        "Content-Type: application/json",
+        f"Content-Length: {len(body)}",
+    )
+    return "\r\n".join((*head, "", body)).encode()

@@ -6,7 +6,7 @@ from aiohttp import web
 from aiohttp.typedefs import Middleware
 
 from gateway.api import links, notebooks, projects, routes
-from gateway.api.middleware import check_host, check_token, report_problems, turnstile
+from gateway.api.middleware import check_host, check_token, report_problems
 from gateway.api.services import SERVICES, Services, services_of
 
 BODY_BYTES = 2**20
@@ -22,7 +22,7 @@ def build_management_app(services: Services, *further: Middleware) -> web.Applic
         further: what may answer before the token is looked at.
     """
     app = web.Application(
-        middlewares=[turnstile(), report_problems, check_host, *further, check_token],
+        middlewares=[report_problems, check_host, *further, check_token],
         client_max_size=BODY_BYTES,
     )
     app[SERVICES] = services

@@ -5,7 +5,6 @@ Errors leave as `application/problem+json` (RFC 9457); texts of unknown errors s
 
 from __future__ import annotations
 
-import asyncio
 import functools
 import hmac
 import ipaddress
@@ -15,7 +14,6 @@ import uuid
 from collections.abc import Awaitable, Callable
 
 from aiohttp import web
-from aiohttp.typedefs import Middleware
 
 from gateway.api.services import services_of
 from gateway.errors import GatewayError, Problem, StartFailed, problem_of
@@ -27,22 +25,6 @@ _REQUEST_ID = re.compile(r"[A-Za-z0-9._~+/=:@-]{1,128}")  # the data path's rule
 _OPEN = frozenset({"/gateway/health", "/gateway/metrics"})
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
-
-
-def turnstile() -> Middleware:
-    """Return what lets one request in at each turn of the event loop, in the order they come.
-
-    However many come at once, a proxied request waits for one of them at most.
-    """
-    passing = asyncio.Lock()
-
-    @web.middleware
-    async def wait_for_a_turn(request: web.Request, handler: Handler) -> web.StreamResponse:
-        async with passing:
-            await asyncio.sleep(0)
-        return await handler(request)
-
-    return wait_for_a_turn
 
 
 @web.middleware

@@ -22,6 +22,7 @@ from gateway.errors import InvalidInput
 from gateway.launch.cookies import GATEWAY_COOKIES
 from gateway.launch.links import LinkPolicy, LinkService
 from gateway.notebooks.identity import load_or_create_token
+from gateway.pace import PacedAppRunner
 from gateway.proxy.accesslog import open_access_log
 from gateway.proxy.interface import ProxyLimits, RouteEntry
 from gateway.proxy.server import ProxyServer
@@ -94,7 +95,7 @@ async def serve_management(
         render_metrics=control.metrics.render,
     )
     hub = RoutesApi(GatewayBook(control.routes, Stamps()), Tally(), services.token)
-    runner = web.AppRunner(build_management_app(services, apart(hub)), access_log=None)
+    runner = PacedAppRunner(build_management_app(services, apart(hub)), access_log=None)
     await runner.setup()
     stack.push_async_callback(runner.cleanup)
     with _address_told(settings.management_listen, "NBGATE_MANAGEMENT_LISTEN"):

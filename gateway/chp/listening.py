@@ -13,6 +13,7 @@ from aiohttp import web
 from gateway.chp.options import Place, TlsFiles
 from gateway.chp.sockets import remove, told, unix_socket
 from gateway.chp.tls import Renewed, server_context, watch
+from gateway.pace import PacedServerRunner
 
 _GRACE_SECONDS = 1.0
 
@@ -37,7 +38,7 @@ async def serve_web(
     Raises:
         InvalidInput: it cannot listen there.
     """
-    runner = web.ServerRunner(server, shutdown_timeout=_GRACE_SECONDS)
+    runner = PacedServerRunner(server, shutdown_timeout=_GRACE_SECONDS)
     await runner.setup()
     stack.push_async_callback(runner.cleanup)
     if place.path:
