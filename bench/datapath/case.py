@@ -52,6 +52,7 @@ class Case:
         fresh: whether the proxy is started anew for each round.
         warm: seconds of load before each measurement that are not counted.
         shared: whether the proxy may use the load's core too.
+        often: how many times as many rounds as other cases: where small differences count.
     """
 
     name: str
@@ -65,6 +66,7 @@ class Case:
     fresh: bool = False
     warm: float = 0.0
     shared: bool = False
+    often: int = 1
 
     def starts(self, wanted: list[str]) -> Mapping[str, Start]:
         """Return who takes part; `wanted` names peers and holds only where all may."""

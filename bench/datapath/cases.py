@@ -127,6 +127,7 @@ def _latency_cases() -> list[Case]:
             measures.latency_while_publishing,
             without=dict.fromkeys(_OTHERS, "nothing is published into it"),
             fresh=True,
+            often=2,
         ),
     ]
 
@@ -142,6 +143,7 @@ def _routes_case() -> Case:
         BARE,
         {f"{count:,} routes": _with_routes(count) for count in ROUTE_COUNTS},
         warm=1.0,
+        often=3,
     )
 
 

@@ -21,6 +21,8 @@ IDLE_SOCKETS = 5000
 RATE = 1000
 PUBLISHED_ROUTES = 10_000
 _SETTLE_SECONDS = 1.0
+_LATENCY_SECONDS = 6.0
+"""At least: a shorter round has too few requests behind its p99."""
 _WARM_SECONDS = 4.0
 _TURN_SECONDS = 180.0
 _UPLOAD_BYTES = 100 << 20
@@ -117,7 +119,7 @@ def idle(subject: Subject) -> Numbers:
 def latency(subject: Subject) -> Numbers:
     """Measure latencies at a fixed rate, when what a start sets off is over."""
     _at_fixed_rate(subject, _WARM_SECONDS)
-    return _at_fixed_rate(subject, subject.seconds)
+    return _at_fixed_rate(subject, max(subject.seconds, _LATENCY_SECONDS))
 
 
 def _at_fixed_rate(subject: Subject, seconds: float) -> Numbers:
@@ -136,7 +138,8 @@ def latency_while_publishing(subject: Subject) -> Numbers:
     _at_fixed_rate(subject, _WARM_SECONDS)
     options = {"port": running.web, "head": _small_head(subject), "rate": RATE}
     published: SimpleQueue[Numbers | Exception] = SimpleQueue()
-    with conversation("rate", core, **options, seconds=subject.seconds, until_told=True) as talk:
+    seconds = max(subject.seconds, _LATENCY_SECONDS)
+    with conversation("rate", core, **options, seconds=seconds, until_told=True) as talk:
         worker = threading.Thread(target=_publish, args=(subject, published))
         worker.start()
         worker.join()
@@ -144,7 +147,7 @@ def latency_while_publishing(subject: Subject) -> Numbers:
         if isinstance(result, Exception):
             raise result
         talk.go_on()
-        numbers = talk.numbers(subject.seconds + _TURN_SECONDS)
+        numbers = talk.numbers(seconds + _TURN_SECONDS)
     return {**numbers, "publishing": result["seconds"]}
 
 

@@ -30,7 +30,7 @@ class Runner:
 
     Attributes:
         bench: where.
-        rounds: how often each contender is measured.
+        rounds: how often each contender is measured; some cases more often, see Case.
         seconds: how long each time.
         peers: who takes part.
         configurations: what the contenders were configured with, as they are met.
@@ -53,7 +53,7 @@ class Runner:
         starts = case.starts(self.peers)
         with contextlib.ExitStack() as stack:
             kept = {} if case.fresh else self._all_started(case, starts, result, stack)
-            for number in range(self.rounds):
+            for number in range(self.rounds * case.often):
                 for name in rotated(list(starts), number):
                     if case.fresh or name in kept:
                         self._try(case, name, starts[name], kept.get(name), result, number)
