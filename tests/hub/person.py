@@ -207,4 +207,4 @@ async def _printed(wire: aiohttp.ClientWebSocketResponse, request: str) -> str:
             text += content["text"]
         if kind == "status" and content["execution_state"] == "idle":
             return text
-    raise AssertionError("the WebSocket was closed")
+    raise AssertionError(f"the WebSocket was closed: {wire.close_code}")
