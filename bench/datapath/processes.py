@@ -51,6 +51,7 @@ def program(
     *,
     port: int | None = None,
     environment: Mapping[str, str] | None = None,
+    spoken: bool = True,
 ) -> Iterator[subprocess.Popen[str]]:
     """Run a program on `cores`; it is ended, with all its children, when the context is left.
 
@@ -60,6 +61,7 @@ def program(
         log: gets its standard error.
         port: wait until somebody listens there; None waits for nothing.
         environment: variables added to our own.
+        spoken: its standard output is a pipe, which somebody has to read; else it goes to the log.
 
     Raises:
         ProgramFailed: it did not come up.
@@ -69,7 +71,7 @@ def program(
         process = subprocess.Popen(
             command,
             stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
+            stdout=subprocess.PIPE if spoken else stderr,
             stderr=stderr,
             text=True,
             env={**os.environ, **(environment or {})},

@@ -29,7 +29,7 @@ _RESULTS = Path(__file__).resolve().parents[1] / "ROUTES.md"
 _PARTS = (STARTING, "operations", LEAKS)
 _DISTURBED = 0.05
 _TOLD = ("date", "processor", "memory", "system", "Python", "nbgate", "chp")
-_FAILURES = (ProgramMissing, ProgramFailed, Unexpected, WrongAnswer, OSError)
+_FAILURES = (ProgramMissing, ProgramFailed, Unexpected, WrongAnswer, OSError, EOFError)
 
 Results = dict[str, CaseResult]
 

@@ -16,6 +16,7 @@ T = TypeVar("T")
 LIVE, DEAD, UNKNOWN = "/user/live", "/user/dead", "/nobody"
 PER_CONNECTION = 10
 _AT_ONCE = 50
+_PATIENCE = 120.0
 _FRAME_BYTES = 200
 _BODY = bytes(10_000)
 _LENGTH = re.compile(rb"\r\ncontent-length:[ \t]*([0-9]+)", re.IGNORECASE)
@@ -52,15 +53,19 @@ async def churn(port: int, mixture: Mixture) -> None:
 
     Raises:
         WrongAnswer: see there.
-        OSError: a connection was refused, or ended too early.
+        OSError, EOFError: a connection was refused, or ended too early.
+        TimeoutError: it took longer than anything that works.
     """
     sockets = iter(range(mixture.sockets))
     requests = kinds(mixture.requests)
     workers = [_each(sockets, lambda number: _websocket(port, number)) for _ in range(_AT_ONCE)]
     workers += [_each(requests, lambda kind: _requests(port, kind)) for _ in range(_AT_ONCE)]
-    async with asyncio.TaskGroup() as group:
-        for worker in workers:
-            group.create_task(worker)
+    try:
+        async with asyncio.timeout(_PATIENCE), asyncio.TaskGroup() as group:
+            for worker in workers:
+                group.create_task(worker)
+    except ExceptionGroup as failed:
+        raise failed.exceptions[0] from failed
 
 
 def kinds(requests: int) -> Iterator[str]:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import re
+import socket
 import sys
 import time
 import urllib.request
@@ -124,13 +125,17 @@ def _measure(
 def _parts(running: Running, part: Mixture, parts: int, target: int) -> list[int]:
     """Send `parts` parts; return the resident bytes after each."""
     sizes = []
-    with running.connected() as api:
-        api.expect(201, "POST", LIVE, {"target": f"http://127.0.0.1:{target}"})
-        api.expect(201, "POST", DEAD, {"target": f"http://127.0.0.1:{free_port()}"})
-    for _ in range(parts):
-        with asyncio.Runner(loop_factory=new_loop) as runner:
-            runner.run(churn(running.port, part))
-        sizes.append(resident_bytes(running.pid))
+    # Bound and deaf: a port that is merely free could become the proxy's own end of a connection.
+    with socket.socket() as deaf:
+        deaf.bind(("127.0.0.1", 0))
+        with running.connected() as api:
+            dead = deaf.getsockname()[1]
+            api.expect(201, "POST", LIVE, {"target": f"http://127.0.0.1:{target}"})
+            api.expect(201, "POST", DEAD, {"target": f"http://127.0.0.1:{dead}"})
+        for _ in range(parts):
+            with asyncio.Runner(loop_factory=new_loop) as runner:
+                runner.run(churn(running.port, part))
+            sizes.append(resident_bytes(running.pid))
     with running.connected() as api:
         api.expect(204, "DELETE", LIVE)
         api.expect(204, "DELETE", DEAD)

@@ -89,6 +89,9 @@ def measure_operations(
         for count in counts:
             for one in running:
                 _fill(one, range(have, count), results[FILLING])
+            if not have:
+                for one in running:
+                    _round(one, count, rounds)  # nobody is measured cold
             have = count
             for number in range(rounds):
                 for one in rotated(running, number):

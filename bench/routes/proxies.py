@@ -96,7 +96,10 @@ def started(
     variables = {**contender.environment, "CONFIGPROXY_AUTH_TOKEN": _TOKEN}
     log = home / "log"
     began = time.perf_counter()
-    with program([*contender.command, *flags], cores, log, environment=variables) as process:
+    # A log that nobody reads would hold the program up for good when its pipe is full.
+    with program(
+        [*contender.command, *flags], cores, log, environment=variables, spoken=False
+    ) as process:
         _await_answer(process, port, "/_chp_healthz", log)
         _await_answer(process, api, "/api/routes", log)
         seconds = time.perf_counter() - began
