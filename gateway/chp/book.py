@@ -8,6 +8,7 @@ What the API needs of routes is `Book`; `nbgate serve` has another one, over its
 from __future__ import annotations
 
 import asyncio
+import functools
 import json
 import time
 from collections.abc import Callable, Iterable
@@ -20,7 +21,7 @@ from gateway.proxy.interface import Activity, Clock, Relay, RouteEntry, monotoni
 from routes.keys import Target, parse_target
 from routes.table import Table
 
-_LISTED_AT_ONCE = 2000
+_LISTED_AT_ONCE = 250
 _CLOCK_STEP = 0.5
 
 
@@ -245,8 +246,13 @@ def shown(members: str, active: float) -> str:
         members: from members_of.
         active: when it was, in seconds since the epoch.
     """
-    text = datetime.fromtimestamp(active, UTC).isoformat(timespec="milliseconds")
-    return f'{members}, "last_activity": "{text.removesuffix("+00:00")}Z"}}'
+    second, millisecond = divmod(round(active * 1000), 1000)
+    return f'{members}, "last_activity": "{_second(second)}.{millisecond:03}Z"}}'
+
+
+@functools.lru_cache(maxsize=1024)
+def _second(second: int) -> str:
+    return datetime.fromtimestamp(second, UTC).isoformat().removesuffix("+00:00")
 
 
 async def listed(
