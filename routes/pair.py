@@ -83,6 +83,15 @@ def open_derived(path: Path, mode: int, what: str) -> ApacheDB:
         return ApacheDB(path, mode, checked_text, derived=True)
 
 
+def publisher_of(path: Path, mode: int, what: str, stack: contextlib.AsyncExitStack) -> Publisher:
+    """Return a publisher of what `open_derived` opens; `stack` closes both."""
+    database = open_derived(path, mode, what)
+    stack.callback(database.close)
+    publisher = Publisher(database)
+    stack.push_async_callback(publisher.close)
+    return publisher
+
+
 def forget_kept(routes: ApacheDB, companion: Path) -> None:
     """Take the routes of a companion that is not to be used any more out of the route file.
 

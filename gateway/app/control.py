@@ -7,7 +7,6 @@ import logging
 import os
 import time
 from dataclasses import dataclass
-from pathlib import Path
 from urllib.parse import urlsplit
 
 from gateway.access import Namespace
@@ -33,7 +32,7 @@ from gateway.spawners.docker import DockerOptions, DockerSpawner
 from gateway.spawners.process import ProcessSpawner
 from routes import extras, secretmap
 from routes.apachedb import ApacheDB
-from routes.pair import forget_kept, open_derived
+from routes.pair import forget_kept, publisher_of
 from routes.publisher import Publisher
 from routes.table import Table
 
@@ -225,10 +224,10 @@ async def _routes(
     secrets = None
     if settings.httpd_direct:
         hidden = secretmap.beside(settings.routes_path)
-        secrets = _companion(hidden, secretmap.MODE, "map of secrets", stack)
+        secrets = publisher_of(hidden, secretmap.MODE, "map of secrets", stack)
     kept = extras.beside(settings.routes_path)
     if settings.persist_routes:
-        persisted = _companion(kept, extras.MODE, "companion of the route file", stack)
+        persisted = publisher_of(kept, extras.MODE, "companion of the route file", stack)
     else:
         persisted = None
         forget_kept(database, kept)
@@ -245,14 +244,6 @@ async def _routes(
     )
     stack.push_async_callback(routes.api.close)
     return routes
-
-
-def _companion(path: Path, mode: int, what: str, stack: contextlib.AsyncExitStack) -> Publisher:
-    database = open_derived(path, mode, what)
-    stack.callback(database.close)
-    publisher = Publisher(database)
-    stack.push_async_callback(publisher.close)
-    return publisher
 
 
 async def adopt(control: Control) -> None:

@@ -17,9 +17,8 @@ from gateway.errors import InvalidInput
 from routes import extras
 from routes.errors import RouteFileError
 from routes.keys import InvalidKey, InvalidTarget, canonical_key
-from routes.pair import Kept, RoutePair, open_derived
+from routes.pair import Kept, RoutePair, publisher_of
 from routes.plain import plainly
-from routes.publisher import Publisher
 from routes.trailing import Trailing
 
 logger = logging.getLogger(__name__)
@@ -74,8 +73,8 @@ async def keep(
     companion = extras.beside(path)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        files = _opened(path, _READABLE, "route file", stack)
-        kept = _opened(companion, extras.MODE, "companion of the route file", stack)
+        files = publisher_of(path, _READABLE, "route file", stack)
+        kept = publisher_of(companion, extras.MODE, "companion of the route file", stack)
     except (RouteFileError, OSError) as error:
         told = error.strerror if isinstance(error, OSError) else None
         raise InvalidInput(f"--persist-routes: {path}: {told or error}") from error
@@ -122,11 +121,3 @@ def _file_key(record: Record, *, by_host: bool) -> str:
         return "" if "/" in place[1:] else canonical_key(place[1:])
     except InvalidKey:
         return ""
-
-
-def _opened(path: Path, mode: int, what: str, stack: contextlib.AsyncExitStack) -> Publisher:
-    database = open_derived(path, mode, what)
-    stack.callback(database.close)
-    publisher = Publisher(database)
-    stack.push_async_callback(publisher.close)
-    return publisher

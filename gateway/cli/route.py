@@ -50,6 +50,13 @@ def _add_changing(commands: Commands) -> None:
         "nbgate route reload",
         _reload,
     )
+    _command(
+        commands,
+        "flush",
+        "return when all routes that came through JupyterHub's API are on disk",
+        "nbgate route flush",
+        _flush,
+    )
 
 
 def _add_mending(commands: Commands) -> None:
@@ -139,6 +146,12 @@ def _delete(args: argparse.Namespace) -> int:
 
 def _reload(args: argparse.Namespace) -> int:
     print(f"{client_of(args).post('routes/reload')['routes']} routes read from the file")
+    return Exit.OK
+
+
+def _flush(args: argparse.Namespace) -> int:
+    client_of(args).post("routes/flush")
+    print("all routes are on disk")
     return Exit.OK
 
 

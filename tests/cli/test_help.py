@@ -25,7 +25,7 @@ NOUNS = {
         "url",
     ],
     "project": ["add", "list", "show", "update", "delete"],
-    "route": ["list", "get", "set", "delete", "check", "rebuild", "reload"],
+    "route": ["list", "get", "set", "delete", "check", "rebuild", "reload", "flush"],
     "image": ["build"],
     "network": ["protect"],
 }

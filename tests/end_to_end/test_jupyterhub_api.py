@@ -150,7 +150,7 @@ async def test_flushed_routes_outlive_a_kill_and_all_a_stop(
         await api.add("/user/tls", "https://h.example", number=-1)
         assert (await api.ask("DELETE", "/api/routes/user/u0")).status == 204
         if end is GatewayProcess.kill:
-            await api.flush()
+            assert await asyncio.to_thread(gateway.nbgate, "route", "flush")
         await asyncio.to_thread(end, gateway)
         await asyncio.to_thread(gateway.start)
         told = await api_of(gateway).routes()
