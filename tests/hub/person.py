@@ -74,7 +74,10 @@ class Person:
         return await self.text("POST", target, data=form)
 
     async def spawn(self) -> URL:
-        """Ask for the server, follow its progress until it is ready; return its URL."""
+        """Ask for the server, follow its progress until it is ready; return its URL.
+
+        A server that runs already is ready at once.
+        """
         await self.text("GET", f"{self.hub.url}/hub/spawn")
         progress = f"{self.hub.url}/hub/api/users/{quote(self.name)}/server/progress"
         told: dict[str, Any] = {}

@@ -127,15 +127,15 @@ async def test_person_computes_through_a_proxy_that_the_hub_did_not_start(hub: H
 
 
 async def test_restarted_proxy_has_its_routes_at_once(hub: Hub, proxy: Proxy) -> None:
-    async with person(hub, "bob") as bob:
-        await bob.log_in()
-        await bob.spawn()
+    async with person(hub, "alice") as alice:
+        await alice.log_in()
+        await alice.spawn()
         before = await proxy.routes()
         assert proxy.terminate() == 2  # which the unit calls a success
         proxy.start()
         await eventually(lambda: _answers(proxy))
         assert await proxy.routes() == before
-        assert await bob.run("print(sum(range(10)))") == "45\n"
+        assert await alice.run("print(sum(range(10)))") == "45\n"
 
 
 async def test_proxy_that_lost_its_routes_gets_them_when_the_hub_is_asked(
@@ -157,16 +157,16 @@ async def test_proxy_that_lost_its_routes_gets_them_when_the_hub_is_asked(
 
 
 async def test_people_compute_while_the_hub_is_away(hub: Hub) -> None:
-    async with person(hub, "erin") as erin:
-        await erin.log_in()
-        await erin.spawn()
+    async with person(hub, "alice") as alice:
+        await alice.log_in()
+        await alice.spawn()
         hub.end()
-        assert await erin.run("print(3 ** 4)") == "81\n"
-        async with erin.session.get(f"{hub.url}/hub/home") as answer:
+        assert await alice.run("print(3 ** 4)") == "81\n"
+        async with alice.session.get(f"{hub.url}/hub/home") as answer:
             assert answer.status == 503
         hub.start()
-        assert await erin.run("print(3 ** 5)") == "243\n"
-        assert "erin" in await erin.text("GET", f"{hub.url}/hub/home")
+        assert await alice.run("print(3 ** 5)") == "243\n"
+        assert "alice" in await alice.text("GET", f"{hub.url}/hub/home")
 
 
 async def test_hub_is_told_of_another_proxy_and_moves_there(hub: Hub, proxy: Proxy) -> None:
@@ -174,17 +174,17 @@ async def test_hub_is_told_of_another_proxy_and_moves_there(hub: Hub, proxy: Pro
     other.start()
     try:
         await eventually(lambda: _answers(other))
-        async with person(hub, "carol") as carol:
-            await carol.log_in()
-            await carol.spawn()
+        async with person(hub, "alice") as alice:
+            await alice.log_in()
+            await alice.spawn()
             model = {"api_url": other.api_url, "auth_token": other.token}
-            await ask_hub(carol, "PATCH", "/proxy", model)
+            await ask_hub(alice, "PATCH", "/proxy", model)
             assert await other.routes() == await proxy.routes()
-            carol.server = carol.server.with_port(other.port)
-            assert await carol.run("print(2 ** 10)") == "1024\n"
+            alice.server = alice.server.with_port(other.port)
+            assert await alice.run("print(2 ** 10)") == "1024\n"
     finally:
         back = {"api_url": proxy.api_url, "auth_token": proxy.token}
-        async with person(hub, "carol") as operator:
+        async with person(hub, "alice") as operator:
             await ask_hub(operator, "PATCH", "/proxy", back)
         other.kill()
 

@@ -159,15 +159,15 @@ async def test_a_hundred_people_log_in_at_once(hub: Hub, ports: Ports) -> None:
 
 
 async def test_killed_proxy_comes_back_with_its_routes(hub: Hub) -> None:
-    async with person(hub, "bob") as bob:
-        await bob.log_in()
-        await bob.spawn()
-        before = set(await ask_hub(bob, "GET", "/proxy"))
+    async with person(hub, "alice") as alice:
+        await alice.log_in()
+        await alice.spawn()
+        before = set(await ask_hub(alice, "GET", "/proxy"))
         killed = hub.proxy_pid
         os.kill(killed, signal.SIGKILL)
-        await eventually(lambda: bob.reaches_server(but_not_by=killed))
-        assert await bob.run("print(sum(range(10)))") == "45\n"
-        assert set(await ask_hub(bob, "GET", "/proxy")) == before
+        await eventually(lambda: alice.reaches_server(but_not_by=killed))
+        assert await alice.run("print(sum(range(10)))") == "45\n"
+        assert set(await ask_hub(alice, "GET", "/proxy")) == before
 
 
 async def test_metrics_count_what_the_proxy_does(hub: Hub, ports: Ports) -> None:

@@ -55,14 +55,14 @@ async def test_api_answers_nobody_without_a_certificate(hub: Hub, api_port: int)
 
 
 async def test_error_page_comes_from_the_hub_by_tls(hub: Hub) -> None:
-    async with person(hub, "bob") as bob:
-        await bob.log_in()
-        server = await bob.spawn()
-        (process,) = await _servers_of(bob)
+    async with person(hub, "alice") as alice:
+        await alice.log_in()
+        server = await alice.spawn()
+        (process,) = await _servers_of(alice)
         os.kill(process, signal.SIGKILL)
 
         async def told() -> bool:
-            async with bob.session.get(server / "api/status") as answer:
+            async with alice.session.get(server / "api/status") as answer:
                 return answer.status == 503 and "appears to be down" in await answer.text()
 
         await eventually(told)

@@ -65,12 +65,12 @@ async def test_person_has_an_origin_and_computes_there(hub: Hub, pair: Pair) -> 
 
 
 async def test_server_is_not_there_for_other_hosts(hub: Hub, pair: Pair) -> None:
-    async with person(hub, "bob", trust=pair.client()) as bob:
-        await bob.log_in()
-        server = await bob.spawn()
-        for host in (DOMAIN, f"alice.{DOMAIN}"):
+    async with person(hub, "alice", trust=pair.client()) as alice:
+        await alice.log_in()
+        server = await alice.spawn()
+        for host in (DOMAIN, f"bob.{DOMAIN}"):
             elsewhere = server.with_host(host) / "api/status"
-            async with bob.session.get(elsewhere, allow_redirects=False) as answer:
+            async with alice.session.get(elsewhere, allow_redirects=False) as answer:
                 assert "Jupyter" not in answer.headers.get("Server", "")
                 assert answer.status in (302, 404), await answer.text()
                 assert "started" not in await answer.text()
