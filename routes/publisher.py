@@ -9,7 +9,7 @@ from collections import deque
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from routes.apachedb import ApacheDB
 from routes.content import Changes
@@ -41,6 +41,8 @@ class Publisher:
         self._database = database
         self._on_publish = on_publish
         self._waiting: list[Request] = []
+        self._under_way: Sequence[Request] = ()
+        self._rereading = 0
         self._worker: asyncio.Task[None] | None = None
         self._closed = False
         # A thread of its own: syncing must neither wait behind other work nor hold it up.
@@ -69,8 +71,13 @@ class Publisher:
         await self._request(changes)
 
     async def delete(self, key: str) -> None:
-        """Delete one route, if it is there; see `update`."""
-        await self.update({}, (key,))
+        """Delete one route; see `update`. Where it is not there, nothing is waited for.
+
+        Each start deletes its notebook's, which is hardly ever there, and the file may be busy.
+        """
+        stored = self._database.key(key)
+        if self._concerns(stored):
+            await self._request({stored: None})
 
     async def update(self, puts: Mapping[str, str], deletes: Iterable[str] = ()) -> None:
         """Change routes; when this returns, the file in place has the changes.
@@ -94,11 +101,11 @@ class Publisher:
             Where the present file is kept, if something was wrong with it; else None.
         """
         stored = self._stored(puts)
-        return await self._in_thread(lambda: self._database.rebuild(stored))
+        return await self._reread(lambda: self._database.rebuild(stored))
 
     async def reload(self) -> None:
         """Read the file again, after somebody else wrote it. Raises as ApacheDB.reload."""
-        await self._in_thread(self._database.reload)
+        await self._reread(self._database.reload)
 
     async def close(self) -> None:
         """Finish what was asked for; nothing can be asked for afterwards."""
@@ -110,6 +117,12 @@ class Publisher:
     def _stored(self, puts: Mapping[str, str]) -> dict[bytes, bytes]:
         database = self._database
         return {database.key(key): database.value(target) for key, target in puts.items()}
+
+    def _concerns(self, key: bytes) -> bool:
+        """Whether a key, in stored form, is in the file, or may be in a moment."""
+        if self._rereading or self._database.pending({key: None}):
+            return True
+        return any(key in changes for changes, _ in (*self._under_way, *self._waiting))
 
     async def _request(self, changes: Changes) -> None:
         if self._closed:
@@ -127,9 +140,11 @@ class Publisher:
         try:
             while self._waiting:
                 batch, self._waiting = self._waiting, []
+                self._under_way = batch
                 await self._publish(batch)
         finally:
             self._worker = None
+            self._under_way = ()
             for _, done in self._waiting:
                 done.cancel()
             self._waiting = []
@@ -164,6 +179,16 @@ class Publisher:
         began = time.perf_counter()
         self._database.change(pending)
         return time.perf_counter() - began
+
+    async def _reread(self, work: Callable[[], T]) -> T:
+        """Do what may bring keys into the file that nobody asked for."""
+        self._rereading += 1
+        done = asyncio.ensure_future(self._in_thread(work))
+        done.add_done_callback(self._was_reread)
+        return await asyncio.shield(done)
+
+    def _was_reread(self, done: asyncio.Future[Any]) -> None:
+        self._rereading -= 1
 
     async def _in_thread(self, work: Callable[[], T]) -> T:
         return await asyncio.get_running_loop().run_in_executor(self._thread, work)

@@ -85,6 +85,45 @@ async def test_deleting_what_is_not_there_publishes_nothing(
     assert gate.published == []
 
 
+async def test_deleting_what_is_not_there_waits_for_no_publish(
+    publisher: Publisher, gate: Gate
+) -> None:
+    with gate.closed():
+        busy = asyncio.create_task(publisher.put("/a", "localhost:1"), name="busy")
+        await gate.until_reached()
+        await asyncio.wait_for(publisher.delete("/b"), PATIENCE)
+        assert not busy.done()
+    await busy
+
+
+async def test_deleting_what_is_about_to_be_there_waits_for_it(
+    publisher: Publisher, gate: Gate, path: Path
+) -> None:
+    with gate.closed():
+        tasks = [asyncio.create_task(publisher.put("/a", "localhost:1"), name="under way")]
+        await gate.until_reached()
+        tasks.append(asyncio.create_task(publisher.put("/b", "localhost:1"), name="waiting"))
+        await asyncio.wait(tasks, timeout=0)
+        deletes = [asyncio.create_task(publisher.delete(key), name=key) for key in ("/a", "/b")]
+        await asyncio.wait(deletes, timeout=0)
+        assert not any(delete.done() for delete in deletes)
+    await asyncio.gather(*tasks, *deletes)
+    assert read(path) == {}
+
+
+async def test_deleting_during_a_rebuild_deletes_what_that_brings(
+    publisher: Publisher, gate: Gate, path: Path
+) -> None:
+    with gate.closed():
+        rebuild = asyncio.create_task(publisher.replace({"/a": "localhost:1"}), name="rebuild")
+        await gate.until_reached()
+        delete = asyncio.create_task(publisher.delete("/a"), name="delete")
+        await asyncio.wait([delete], timeout=0)
+        assert not delete.done()
+    await asyncio.gather(rebuild, delete)
+    assert read(path) == {}
+
+
 async def test_changes_that_come_during_a_publish_go_out_together(
     publisher: Publisher, gate: Gate, path: Path
 ) -> None:
