@@ -10,6 +10,7 @@ from __future__ import annotations
 import hmac
 import json
 import logging
+import math
 import re
 from datetime import UTC, datetime
 from typing import NoReturn
@@ -127,7 +128,7 @@ class RoutesApi:
     async def _post(self, key: str, request: web.BaseRequest) -> web.Response:
         body = await request.read()
         try:
-            data = json.loads(body, parse_constant=_no_constant)
+            data = json.loads(body, parse_constant=_no_constant, parse_float=_finite)
         except (ValueError, RecursionError) as error:
             return _told(400, f"Body not valid JSON: {error}")
         if not isinstance(data, dict) or not isinstance(data.get("target"), str):
@@ -183,6 +184,13 @@ def _json(body: bytes) -> web.Response:
 
 def _told(status: int, text: str) -> web.Response:
     return web.Response(status=status, text=text)
+
+
+def _finite(text: str) -> float:
+    number = float(text)
+    if math.isinf(number):  # it would be told as what is no JSON
+        raise ValueError(f"{text} is too large a number")
+    return number
 
 
 def _no_constant(name: str) -> NoReturn:

@@ -127,7 +127,7 @@ class ErrorPages:
         url += f"?url={quote_plus(head.target)}"
         try:
             async with self._client(target).get(
-                URL(url, encoded=True), ssl=self._tls() or True
+                URL(url, encoded=True), ssl=self._tls() or True, allow_redirects=False
             ) as told:
                 body = await _bounded(told)
                 fields = [(name, told.headers.get(name)) for name in _DESCRIBING]

@@ -11,7 +11,7 @@ from typing import Any
 from aiohttp import web
 
 from gateway.chp.options import Place, TlsFiles
-from gateway.chp.sockets import remove, told, unix_socket
+from gateway.chp.sockets import told, unix_socket
 from gateway.chp.tls import Renewed, server_context, watch
 from gateway.pace import PacedServerRunner
 
@@ -42,8 +42,7 @@ async def serve_web(
     await runner.setup()
     stack.push_async_callback(runner.cleanup)
     if place.path:
-        listener = unix_socket(place.path, private=private)
-        stack.callback(remove, place.path)
+        listener = unix_socket(place.path, stack, private=private)
         await web.SockSite(runner, listener, ssl_context=tls).start()
     else:
         with told(place):

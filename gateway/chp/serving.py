@@ -22,7 +22,7 @@ from gateway.chp.listening import follow, listening_tls, serve_web
 from gateway.chp.metrics import Exposition
 from gateway.chp.options import Options, TlsFiles
 from gateway.chp.redirect import serve_redirect
-from gateway.chp.sockets import remove, told, unix_socket
+from gateway.chp.sockets import told, unix_socket
 from gateway.chp.tally import Tally
 from gateway.chp.tls import Renewed, client_context
 from gateway.errors import InvalidInput
@@ -168,8 +168,7 @@ async def _serve_public(proxy: Proxy, stack: contextlib.AsyncExitStack) -> None:
     options, place = proxy.options, proxy.options.public
     tls = listening_tls(options.tls, stack)
     if place.path:
-        listener = unix_socket(place.path)
-        stack.callback(remove, place.path)
+        listener = unix_socket(place.path, stack)
         await proxy.server.start(sock=listener, tls=tls)
     else:
         with told(place):

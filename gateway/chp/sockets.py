@@ -13,11 +13,14 @@ from gateway.chp.options import Place
 from gateway.errors import InvalidInput
 
 
-def unix_socket(path: str, *, private: bool = False) -> socket.socket:
+def unix_socket(
+    path: str, stack: contextlib.AsyncExitStack, *, private: bool = False
+) -> socket.socket:
     """Return a Unix socket bound at `path`; one that nobody listens on any more is replaced.
 
     Args:
         path: where.
+        stack: removes it again when left, unless another process has replaced it.
         private: for this user alone.
 
     Raises:
@@ -36,6 +39,7 @@ def unix_socket(path: str, *, private: bool = False) -> socket.socket:
         except OSError:
             listener.close()
             raise
+        stack.callback(_remove, path, _identity(path))
     listener.setblocking(False)
     return listener
 
@@ -51,10 +55,15 @@ def told(place: Place) -> Iterator[None]:
         raise InvalidInput(f"cannot listen on {place}: {reason}") from error
 
 
-def remove(path: str) -> None:
-    """Remove a socket that was ours."""
+def _remove(path: str, ours: tuple[int, int, int]) -> None:
     with contextlib.suppress(OSError):
-        Path(path).unlink()
+        if _identity(path) == ours:
+            Path(path).unlink()
+
+
+def _identity(path: str) -> tuple[int, int, int]:
+    found = Path(path).stat()  # file systems use an inode's number again
+    return found.st_dev, found.st_ino, found.st_mtime_ns
 
 
 def _remove_stale(path: str) -> None:

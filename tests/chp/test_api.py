@@ -94,7 +94,9 @@ async def test_post_overwrites(proxy: Rig) -> None:
     assert (told["target"], told.get("old"), told["new"]) == (url(10), None, 2)
 
 
-@pytest.mark.parametrize("body", [b"", b"{", b"target", b"NaN", b'{"target": NaN}', b"\xff"])
+@pytest.mark.parametrize(
+    "body", [b"", b"{", b"target", b"NaN", b'{"target": NaN}', b'{"x": -1e999}', b"\xff"]
+)
 async def test_body_that_is_no_json_is_400(proxy: Rig, body: bytes) -> None:
     answer = await proxy.api("POST", "/api/routes/x", body)
     assert answer.status == 400

@@ -136,6 +136,20 @@ class TestErrorTarget:
             told = await client.response()
             assert (told.status, told.body) == (404, b"Not Found")
 
+    async def test_redirect_is_not_followed(self, upstream: Upstream) -> None:
+        async with (
+            Upstream(hub) as elsewhere,
+            rig("--error-target", url(upstream.port)) as proxy,
+            await proxy.connect() as client,
+        ):
+            await client.send(get("/"))
+            server = await upstream.take()
+            await server.request()
+            moved = b"HTTP/1.1 302 Found\r\nLocation: %b\r\nContent-Length: 4\r\n\r\nover"
+            await server.send(moved % url(elsewhere.port, "/there").encode())
+            told = await client.response()
+            assert (told.status, told.body) == (404, b"over")
+
     async def test_where_nobody_listens_the_phrase_is_told(self) -> None:
         async with rig("--error-target", NOWHERE) as proxy:
             told = await proxy.ask(get("/"))

@@ -175,6 +175,18 @@ def test_unix_sockets_stale_ones_are_replaced_and_ours_removed(tmp_path: Path) -
     assert not any(place.exists() for place in places)
 
 
+def test_socket_that_another_process_has_put_in_its_place_stays(tmp_path: Path) -> None:
+    places = [tmp_path / name for name in ("public", "api")]
+    with started(tmp_path, f"--socket={places[0]}", f"--api-socket={places[1]}") as proxy:
+        proxy.await_line("Proxying http://")
+        with contextlib.ExitStack() as stack:
+            for place in places:
+                place.unlink()
+                stack.enter_context(socket.socket(socket.AF_UNIX)).bind(str(place))
+            assert proxy.stop() == 2
+    assert all(place.is_socket() for place in places)
+
+
 def test_file_that_is_no_socket_is_left_alone(tmp_path: Path) -> None:
     file = tmp_path / "precious"
     file.write_text("kept")
