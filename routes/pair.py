@@ -1,8 +1,8 @@
 """The route file and the companion with JSON, written as one.
 
-They are two files, so a crash can fall between them. The order sees to it that what is then read
-is a route that was there before or is there afterwards, and that where they differ the route file
-is right.
+They are two files, so a crash can fall between them, and where they differ the route file is
+right. The order sees to it that what is then read of a key is what was there before, what is there
+afterwards, or nothing: no route in the route file has lost its JSON.
 """
 
 from __future__ import annotations
@@ -54,12 +54,19 @@ class RoutePair:
     async def write(self, changes: Mapping[str, Kept]) -> None:
         """Write changes by the companion's keys. Raises as Publisher.update."""
         if self._extras is not None:
+            await _change(self._routes, self._replaced(changes))
             await _change(self._extras, _texts(changes))
         in_file = {kept.key: kept.target for kept in changes.values() if kept.key}
         await _change(self._routes, {key.encode(): _bytes(text) for key, text in in_file.items()})
         if self._extras is not None:
             gone = (key for key, kept in changes.items() if kept.extras is None)
             await _change(self._extras, {key.encode(): None for key in gone})
+
+    def _replaced(self, changes: Mapping[str, Kept]) -> Changes:
+        """Return the route file's entries that would outlive their JSON, as changes."""
+        told = ((kept.key.encode(), kept) for kept in changes.values() if kept.key and kept.extras)
+        present = ((key, self._routes.get(key), _bytes(kept.target)) for key, kept in told)
+        return {key: None for key, old, new in present if old not in (None, new)}
 
 
 def open_derived(path: Path, mode: int, what: str) -> ApacheDB:

@@ -58,6 +58,10 @@ class Publisher:
         """A copy of what is published."""
         return self._database.entries
 
+    def get(self, key: bytes) -> bytes | None:
+        """Return what is published of a key, in stored form; None for nothing."""
+        return self._database.get(key)
+
     async def put(self, key: str, target: str) -> None:
         """Set one route; see `update`."""
         await self.update({key: target}, ())
