@@ -133,7 +133,7 @@ class ApiRoutes:
             key = raw_key.decode("ascii")
             if self._files.get(key):
                 continue  # it has changed meanwhile
-            if self._load_one(key, object_of(text), in_file):
+            if self._stands(key, text, in_file) or self._load_one(key, object_of(text), in_file):
                 found.add(key)
         for key in self._members.keys() - found:
             if not self._files.get(key):
@@ -184,11 +184,16 @@ class ApiRoutes:
             logger.info("the route file has the last word key=%s", key)
             self._files.note(key, Kept(None))
             return False
-        members = json.dumps(data)[:-1]
-        standing = self._table.get(key)
-        if standing is None or standing.target != target or self._members.get(key) != members:
-            self._place(key, target, members)
+        self._place(key, target, json.dumps(data)[:-1])
         return True
+
+    def _stands(self, key: str, text: bytes, in_file: Mapping[str, Target]) -> bool:
+        """Whether a route is in the table as both files have it."""
+        members, entry = self._members.get(key), self._table.get(key)
+        if members is None or entry is None or entry.target is None:
+            return False
+        plain = entry.target if entry.target.plain else None
+        return in_file.get(key) == plain and f"{members}}}".encode() == text
 
     def _place(self, key: str, target: Target, members: str) -> RouteEntry:
         entry = RouteEntry(key, target, activity=Activity(last=self._clock()))

@@ -8,6 +8,7 @@ where httpd may serve them directly.
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import os
 from collections.abc import Callable, Mapping, Sequence
@@ -26,6 +27,8 @@ from routes.publisher import Publisher
 from routes.table import Table
 
 logger = logging.getLogger(__name__)
+
+_LOOKED_AT_AT_ONCE = 500
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,13 +122,18 @@ class RouteService:
 
     async def prune(self) -> None:
         """Take notebooks that are not to be served by httpd out of the file."""
-        published = self._published()
-        keys = (key.decode("ascii") for key in self._database.entries)
-        stale = [key for key in keys if self._is_notebook(key) and key not in published]
+        found = []
+        for number, raw_key in enumerate(self._database.entries):
+            key = raw_key.decode("ascii")
+            if self._is_notebook(key):
+                found.append(key)
+            if not number % _LOOKED_AT_AT_ONCE:
+                await asyncio.sleep(0)
+        stale = [key for key in found if not self._is_published(key)]
         await self._publisher.update({}, stale)
         if self._secrets is not None:
-            published = self._published()  # a start may have ended meanwhile
-            await self._secrets.update({}, [key for key in stale if key not in published])
+            # A start may have ended meanwhile.
+            await self._secrets.update({}, [key for key in stale if not self._is_published(key)])
 
     async def reload(self) -> int:
         """Read the file again, after somebody else wrote it; return the number of plain routes."""
@@ -270,10 +278,16 @@ class RouteService:
     def _published(self) -> Mapping[str, str]:
         return {
             entry.key: str(entry.target)
-            for _, entry in self._table.items()
-            if entry.target is not None
-            and (self.api.in_file(entry) if entry.slug is None else self._secrets is not None)
+            for entry in self._table.values()
+            if self._is_published(entry.key)
         }
+
+    def _is_published(self, key: str) -> bool:
+        """Whether a key of the table is one for the file."""
+        entry = self._table.get(key)
+        if entry is None or entry.target is None:
+            return False
+        return self.api.in_file(entry) if entry.slug is None else self._secrets is not None
 
     def _is_notebook(self, key: str) -> bool:
         slug = self._namespace.slug_of(key.encode(), key.encode())
