@@ -4,11 +4,18 @@ from __future__ import annotations
 
 import json
 import logging
+import re
 import sys
 import time
 from typing import Literal
 
 _BARE = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", "taskName"}
+_CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]")
+
+
+def one_line(text: str) -> str:
+    """Return `text` with its control characters escaped: nobody may forge lines of a log."""
+    return _CONTROL.sub(lambda found: ascii(found[0])[1:-1], text)
 
 
 class _Utc(logging.Formatter):
@@ -26,7 +33,8 @@ class TextFormatter(_Utc):
         stamp = self.formatTime(record, "%Y-%m-%dT%H:%M:%SZ")
         extras = "".join(f" {name}={value}" for name, value in self._extras(record).items())
         level = record.levelname.lower()
-        line = f"{stamp} {level} {record.name} {record.getMessage()}{extras}"
+        text = one_line(f"{record.getMessage()}{extras}")
+        line = f"{stamp} {level} {record.name} {text}"
         return f"{line}\n{self.formatException(record.exc_info)}" if record.exc_info else line
 
 

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import logging
-import re
 import sys
 import time
 
+from gateway.logs import one_line
+
 _LEVELS = {"debug": "DEBUG", "info": "INFO", "warn": "WARNING", "error": "ERROR"}
 _NAMES = {"WARNING": "warn", "CRITICAL": "error"}
-_CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]")
 
 
 class LineFormatter(logging.Formatter):
@@ -21,8 +21,7 @@ class LineFormatter(logging.Formatter):
         """Return one line, followed by the traceback if there is one."""
         stamp = f"{self.formatTime(record, '%Y-%m-%dT%H:%M:%S')}.{int(record.msecs):03d}Z"
         level = _NAMES.get(record.levelname, record.levelname.lower())
-        text = _CONTROL.sub(lambda found: ascii(found[0])[1:-1], record.getMessage())
-        line = f"{stamp} [ConfigProxy] {level}: {text}"
+        line = f"{stamp} [ConfigProxy] {level}: {one_line(record.getMessage())}"
         return f"{line}\n{self.formatException(record.exc_info)}" if record.exc_info else line
 
 
