@@ -192,8 +192,9 @@ class HeaderRules:
             head: the upstream's.
             request: what it answers.
             request_id: told to the client in place of what the upstream may say.
-            relay: how it was asked for; None for the gateway's own pages. Of a notebook, login
-                cookies, cookies with the gateway's names and CORS permissions do not pass.
+            relay: how it was asked for; None for the gateway's own pages. Cookies with the
+                gateway's names do not pass; of a notebook, neither do login cookies, cookies for
+                a domain and CORS permissions.
             keep_alive: whether the client's connection lives on.
         """
         if head.plain is not None:
@@ -202,8 +203,11 @@ class HeaderRules:
             ending = connection_lines(head, request, keep_alive=keep_alive)
             return b"%bX-Request-ID: %b\r\n%b\r\n" % (head.plain, request_id, ending)
         fields = passing(head, _NOT_TO_CLIENTS)
-        if relay is not None and relay.entry.slug is not None:
-            fields = [field for field in fields if self._may_leave_notebook(*field)]
+        if relay is not None:
+            may_leave = (
+                self._may_leave_notebook if relay.entry.slug is not None else self._may_leave
+            )
+            fields = [field for field in fields if may_leave(*field)]
         ending = connection_lines(head, request, keep_alive=keep_alive)
         return response_head(head, fields, b"X-Request-ID: %b\r\n%b" % (request_id, ending))
 
@@ -249,12 +253,13 @@ class HeaderRules:
     def _is_ours(self, pair: bytes) -> bool:
         return pair.partition(b"=")[0].strip() in self._cookies
 
+    def _may_leave(self, name: bytes, value: bytes) -> bool:
+        return name.lower() != b"set-cookie" or not self._is_ours(_pair(value))
+
     def _may_leave_notebook(self, name: bytes, value: bytes) -> bool:
         low = name.lower()
         if low == b"set-cookie":
-            # Browsers take a nameless cookie's value for `name=value` when they send it.
-            pair = value.partition(b";")[0].lstrip(b"= \t")
-            foreign = _DOMAIN.search(value) is not None
+            pair, foreign = _pair(value), _DOMAIN.search(value) is not None
             return not (foreign or pair.lower().startswith(_LOGIN_COOKIE) or self._is_ours(pair))
         return not low.startswith(b"access-control-")
 
@@ -271,6 +276,11 @@ class _KnownLines:
         self.secret = secret
         self.lines = lines
         self.notebook = notebook
+
+
+def _pair(cookie: bytes) -> bytes:
+    """Return `name=value` of a Set-Cookie, as browsers send it: a nameless one's value is both."""
+    return cookie.partition(b";")[0].lstrip(b"= \t")
 
 
 def _comparable(name: bytes) -> bytes:
