@@ -8,7 +8,7 @@ from __future__ import annotations
 import re
 from random import Random
 
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from gateway.proxy.head import HEAD_END, METHODS, BadHead, check_partial, parse_request
@@ -25,6 +25,7 @@ BOUNDED = settings(
 )
 LONGEST_BODY = 64
 _CODING = re.compile(rb"(?i)(?<=\n)Transfer-Encoding:[^\r\n]*")
+_UPGRADE = re.compile(rb"(?i)(?<=\n)Upgrade:[^\r\n]*\r\n")
 TRAP = b"GET /trap HTTP/1.1\r\nHost: trap\r\n\r\n"
 
 
@@ -144,7 +145,9 @@ def check(data: bytes) -> str:
     if head.framing is Framing.CHUNKED:
         # The coding is named anew when it is forwarded, without empty members of its list.
         block = _CODING.sub(b"Transfer-Encoding: chunked", block)
-        head = parse_request(block)
+    if not head.upgrade:
+        block = _UPGRADE.sub(b"", block)  # to another protocol than WebSocket: not forwarded
+    head = parse_request(block)
     message, body = with_body(block, head)
     heard = 0
     for reader in (by_llhttp, lambda raw: by_llhttp(raw, lenient=True), by_h11):
@@ -172,6 +175,10 @@ def test_mutation_is_refused_or_read_alike(data: bytes) -> None:
 
 @BOUNDED
 @given(st.binary(max_size=120), heads())
+@example(
+    b"Connection:Upgrade\r\nUpgrade:%\r\n",
+    b"ACL / HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: chunked\r\n\r\n",
+)
 def test_noise_around_a_head_is_refused_or_read_alike(noise: bytes, data: bytes) -> None:
     check(noise + data)
     check(data[:-4] + b"\r\n" + noise + HEAD_END)
