@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
 import ssl
-from collections.abc import Callable
 from typing import Any
 
 from aiohttp import web
 
 from gateway.chp.options import Place, TlsFiles
 from gateway.chp.sockets import told, unix_socket
-from gateway.chp.tls import Renewed, server_context, watch
+from gateway.chp.tls import renewing, server_context
 from gateway.pace import PacedServerRunner
+from gateway.proxy.renewal import follow
 
 _GRACE_SECONDS = 1.0
 
@@ -58,20 +57,6 @@ def listening_tls(files: TlsFiles, stack: contextlib.AsyncExitStack) -> ssl.SSLC
     """
     if not files.given:
         return None
-    renewed = Renewed(files, server_context)
+    renewed = renewing(files, server_context)
     follow(renewed, stack)
     return renewed.for_listener()
-
-
-def follow(
-    renewed: Renewed, stack: contextlib.AsyncExitStack, then: Callable[[], None] = lambda: None
-) -> None:
-    """Look after the files of a context until `stack` is left; do `then` after each renewal."""
-    chore = asyncio.get_running_loop().create_task(watch(renewed, then), name="watch TLS files")
-    stack.push_async_callback(_ended, chore)
-
-
-async def _ended(chore: asyncio.Task[None]) -> None:
-    chore.cancel()
-    with contextlib.suppress(asyncio.CancelledError):
-        await chore

@@ -6,8 +6,7 @@ import asyncio
 import contextlib
 import logging
 import os
-import ssl
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
@@ -18,18 +17,19 @@ from gateway.chp.errorpages import ErrorPages
 from gateway.chp.exchange import exchanges
 from gateway.chp.gate import HostGate, OpenGate, TimedGate
 from gateway.chp.headers import Appending, PlainRules, Rewriting
-from gateway.chp.listening import follow, listening_tls, serve_web
+from gateway.chp.listening import listening_tls, serve_web
 from gateway.chp.metrics import Exposition
 from gateway.chp.options import Options, TlsFiles
 from gateway.chp.redirect import serve_redirect
 from gateway.chp.sockets import told, unix_socket
 from gateway.chp.tally import Tally
-from gateway.chp.tls import Renewed, client_context
+from gateway.chp.tls import client_context, renewing
 from gateway.errors import InvalidInput
 from gateway.loop import heed_signals
 from gateway.loop import run as run_loop
 from gateway.proxy.context import Manner
 from gateway.proxy.interface import Gate, ProxyLimits
+from gateway.proxy.renewal import Renewed, follow
 from gateway.proxy.server import ProxyServer
 from gateway.traffic import Traffic
 from routes.keys import InvalidTarget, Target, parse_target
@@ -88,7 +88,7 @@ class Proxy:
         self.tally, self.traffic = Tally(), Traffic()
         self.api_addresses: list[Any] = []
         self.metrics_addresses: list[Any] = []
-        self.upstream_tls = _renewed(options.client_tls, client_context)
+        self.upstream_tls = _renewed(options.client_tls)
         self.book = RouteBook(
             by_host=options.host_routing,
             prepend_path=options.prepend_path,
@@ -187,10 +187,10 @@ async def _serve_api(proxy: Proxy, stack: contextlib.AsyncExitStack) -> None:
     logger.info("Proxy API at %s://%s/api/routes", "https" if tls else "http", options.api)
 
 
-def _renewed(files: TlsFiles, make: Callable[[TlsFiles], ssl.SSLContext]) -> Renewed | None:
+def _renewed(files: TlsFiles) -> Renewed | None:
     """Return a context for targets; None where the defaults do, which are costly to load."""
     wanted = files.given or files.ca or not files.verify
-    return Renewed(files, make) if wanted else None
+    return renewing(files, client_context) if wanted else None
 
 
 def _rewriting(options: Options) -> Rewriting:

@@ -1,23 +1,16 @@
-"""TLS contexts from PEM files that flags name; renewed files are used without a restart.
-
-How a listener changes to a new context at each handshake is gateway.proxy.tls's way, see there.
-"""
+"""TLS contexts from PEM files that flags name."""
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
-import logging
 import ssl
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from gateway.chp.options import TlsFiles
 from gateway.errors import InvalidInput
+from gateway.proxy.renewal import Renewed
 
-logger = logging.getLogger(__name__)
-
-_WATCH_SECONDS = 3.0
 _ANY_VERSION = frozenset({"", "SSLv23", "TLS"})
 _VERSIONS = {
     "TLSv1": ssl.TLSVersion.TLSv1,
@@ -27,7 +20,6 @@ _VERSIONS = {
 }
 
 Make = Callable[[TlsFiles], ssl.SSLContext]
-Sleep = Callable[[float], Awaitable[None]]
 
 
 def server_context(files: TlsFiles) -> ssl.SSLContext:
@@ -56,65 +48,10 @@ def client_context(files: TlsFiles) -> ssl.SSLContext:
     return context
 
 
-class Renewed:
-    """A context that follows its files.
-
-    Args:
-        files: the files; usable now.
-        make: makes a context of them.
-
-    Attributes:
-        current: made of the newest usable files.
-
-    Raises:
-        InvalidInput: they cannot be used.
-    """
-
-    def __init__(self, files: TlsFiles, make: Make) -> None:
-        self._files, self._make = files, make
-        self._seen = self._marks()
-        self.current = make(files)
-
-    def for_listener(self) -> ssl.SSLContext:
-        """Return a context that hands over to `current` at each handshake."""
-        context = self._make(self._files)
-        context.sni_callback = self._choose
-        return context
-
-    def refresh(self) -> bool:
-        """Load the files again if they have changed; return whether there is a new context."""
-        marks = self._marks()
-        if marks == self._seen:
-            return False
-        self._seen = marks
-        try:
-            self.current = self._make(self._files)
-        except InvalidInput as error:
-            logger.warning("The new TLS files are not used, the old ones stay: %s", error)
-            return False
-        logger.info("TLS files of %s renewed", self._files.flags)
-        return True
-
-    def _choose(
-        self, connection: ssl.SSLObject | ssl.SSLSocket, name: str | None, context: ssl.SSLContext
-    ) -> None:
-        connection.context = self.current
-
-    def _marks(self) -> list[tuple[int, ...] | None]:
-        files = self._files
-        return [_mark_of(path) for path in (files.key, files.cert, files.ca) if path]
-
-
-async def watch(
-    renewed: Renewed,
-    then: Callable[[], None] = lambda: None,
-    sleep: Sleep = asyncio.sleep,
-) -> None:
-    """Look after the files, for ever; do `then` after each renewal."""
-    while True:
-        await sleep(_WATCH_SECONDS)
-        if await asyncio.to_thread(renewed.refresh):
-            then()
+def renewing(files: TlsFiles, make: Make) -> Renewed:
+    """Return a context that follows its files. Raises InvalidInput."""
+    paths = [Path(path) for path in (files.key, files.cert, files.ca) if path]
+    return Renewed(f"TLS context of {files.flags}-…", paths, lambda: make(files))
 
 
 def _load(context: ssl.SSLContext, files: TlsFiles) -> None:
@@ -149,11 +86,3 @@ def _told(flag: str, what: str) -> Iterator[None]:
         raise InvalidInput(f"{flag}: {what} cannot be used: {reason}") from error
     except OSError as error:
         raise InvalidInput(f"{flag}: cannot read {what}: {error.strerror}") from error
-
-
-def _mark_of(path: str) -> tuple[int, ...] | None:
-    try:
-        found = Path(path).stat()
-    except OSError:
-        return None
-    return found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns

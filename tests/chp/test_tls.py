@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from gateway.chp.options import TlsFiles
-from gateway.chp.tls import Renewed, client_context, server_context
+from gateway.chp.tls import client_context, renewing, server_context
 from gateway.errors import InvalidInput
 from tests.chp.harness import SWITCH, TOKEN, UPGRADE, Rig, get, rig
 from tests.proxy.certificates import Pair, make_pair
@@ -207,7 +207,7 @@ def test_renewed_files_are_used_and_broken_ones_are_not(
 ) -> None:
     cert, key = tmp_path / "cert.pem", tmp_path / "key.pem"
     pair.put(cert, key)
-    renewed = Renewed(TlsFiles("--ssl", str(key), str(cert)), server_context)
+    renewed = renewing(TlsFiles("--ssl", str(key), str(cert)), server_context)
     first = renewed.current
     assert not renewed.refresh()
     cert.write_text("broken")
@@ -223,7 +223,7 @@ async def test_new_handshakes_get_the_renewed_certificate(
 ) -> None:
     cert, key = tmp_path / "cert.pem", tmp_path / "key.pem"
     pair.put(cert, key)
-    renewed = Renewed(TlsFiles("--ssl", str(key), str(cert)), server_context)
+    renewed = renewing(TlsFiles("--ssl", str(key), str(cert)), server_context)
     server = await asyncio.start_server(
         lambda _, writer: writer.close(), "127.0.0.1", 0, ssl=renewed.for_listener()
     )

@@ -13,7 +13,8 @@ import pytest
 
 from gateway.errors import InvalidInput
 from gateway.proxy.interface import ProxyLimits
-from gateway.proxy.tls import Certificate, load_pair, open_tls, watch
+from gateway.proxy.renewal import Renewed, watch
+from gateway.proxy.tls import load_pair, open_tls, renewing
 from tests.proxy.certificates import Pair, make_pair
 from tests.proxy.harness import Rig
 from tests.proxy.secure import connect
@@ -34,7 +35,7 @@ def pairs(tmp_path_factory: pytest.TempPathFactory) -> tuple[Pair, Pair, Pair]:
 class Served:
     """A data path whose certificate is in `live`."""
 
-    def __init__(self, rig: Rig, live: Pair, certificate: Certificate) -> None:
+    def __init__(self, rig: Rig, live: Pair, certificate: Renewed) -> None:
         self.rig, self.live, self.certificate = rig, live, certificate
 
     async def accepted_by(self, pair: Pair, *, sni: bool = False) -> bool:
@@ -56,10 +57,10 @@ class Served:
 async def served(tmp_path: Path, pairs: tuple[Pair, Pair, Pair]) -> AsyncIterator[Served]:
     live = Pair(tmp_path / "live.pem", tmp_path / "live.key")
     pairs[0].put(live.cert, live.key)
-    certificate = Certificate(live.cert, live.key)
+    certificate = renewing(live.cert, live.key)
     async with Upstream(echo) as upstream:
         rig = Rig(tmp_path, upstream.target, ProxyLimits(), ())
-        await rig.proxy.start("127.0.0.1", 0, tls=certificate.context)
+        await rig.proxy.start("127.0.0.1", 0, tls=certificate.for_listener())
         yield Served(rig, live, certificate)
         await rig.proxy.stop(grace=0.0)
         for client in rig.clients:
@@ -103,7 +104,7 @@ async def test_websockets_survive_a_renewal(
 async def test_half_a_renewal_keeps_the_old_pair_and_is_told_once(
     served: Served, pairs: tuple[Pair, Pair, Pair], caplog: pytest.LogCaptureFixture
 ) -> None:
-    caplog.set_level(logging.INFO, "gateway.proxy.tls")
+    caplog.set_level(logging.INFO, "gateway.proxy.renewal")
     served.live.cert.write_bytes(pairs[1].cert.read_bytes())
     for _ in range(3):
         assert not served.certificate.refresh()
@@ -138,7 +139,7 @@ async def test_a_renewal_behind_a_link_is_seen(
     links = [tmp_path / "current.pem", tmp_path / "current.key"]
     for link, goal in zip(links, (pairs[0].cert, pairs[0].key), strict=True):
         link.symlink_to(goal)
-    certificate = Certificate(*links)
+    certificate = renewing(*links)
     for link, goal in zip(links, (pairs[1].cert, pairs[1].key), strict=True):
         link.unlink()
         link.symlink_to(goal)
@@ -150,7 +151,7 @@ async def test_the_files_are_looked_at_again_and_again(
 ) -> None:
     live = Pair(tmp_path / "live.pem", tmp_path / "live.key")
     pairs[0].put(live.cert, live.key)
-    certificate, slept, renewed = Certificate(live.cert, live.key), [], asyncio.Event()
+    certificate, slept, renewed = renewing(live.cert, live.key), [], asyncio.Event()
 
     async def sleep(seconds: float) -> None:
         slept.append(seconds)
@@ -160,7 +161,7 @@ async def test_the_files_are_looked_at_again_and_again(
             renewed.set()
             await asyncio.Event().wait()
 
-    chore = asyncio.create_task(watch(certificate, sleep, 7.0))
+    chore = asyncio.create_task(watch(certificate, sleep=sleep, seconds=7.0))
     await renewed.wait()
     chore.cancel()
     with contextlib.suppress(asyncio.CancelledError):
