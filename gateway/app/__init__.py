@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 
 from gateway import logs
 from gateway.app.control import Control, Tables, adopt, make_folders, open_control
@@ -104,14 +104,8 @@ async def running(
         serve_now = adopted or not wait_for_engine
         if serve_now:
             await serve(settings, control, stack)
-        chores = [asyncio.create_task(_keep_house(control), name="housekeeping")]
-        if not adopted:
-            then = None if serve_now else lambda: serve(settings, control, stack)
-            chores.append(asyncio.create_task(_adopt_later(control, then), name="adoption"))
-        if settings.httpd_direct and isinstance(control.spawner, DockerSpawner):
-            joining = _keep_httpd_joined(control.spawner)
-            chores.append(asyncio.create_task(joining, name="join httpd"))
-        for chore in chores:
+        then = None if serve_now else lambda: serve(settings, control, stack)
+        for chore in _chores(settings, control, adopted=adopted, then=then):
             stack.push_async_callback(_cancelled, chore)
         logger.info(
             "serving url=%s management=%s spawner=%s mode=%s routing=%s notebooks=%d",
@@ -123,6 +117,21 @@ async def running(
             len(control.catalogue.notebooks()),
         )
         yield control
+
+
+def _chores(
+    settings: Settings,
+    control: Control,
+    *,
+    adopted: bool,
+    then: Callable[[], Awaitable[None]] | None,
+) -> Iterator[asyncio.Task[None]]:
+    """Begin what goes on until the gateway ends."""
+    yield asyncio.create_task(_keep_house(control), name="housekeeping")
+    if not adopted:
+        yield asyncio.create_task(_adopt_later(control, then), name="adoption")
+    if settings.httpd_direct and isinstance(control.spawner, DockerSpawner):
+        yield asyncio.create_task(_keep_httpd_joined(control.spawner), name="join httpd")
 
 
 async def _keep_house(control: Control) -> None:

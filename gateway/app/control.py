@@ -86,69 +86,104 @@ async def open_control(
     """
     tables = tables or Tables(Table(), SessionTable())
     make_folders(settings)
+    base = await _open_base(settings, stack, tables.sessions)
+    routes = await _routes(settings, base, tables.routes, stack)
+    lifecycle = await _lifecycle(settings, base, routes, stack)
+    activator = Activator(
+        lifecycle,
+        base.catalogue,
+        routes,
+        base.metrics,
+        settings.starts_at_once,
+        time.monotonic,
+        base.namespace.key,
+    )
+    stack.push_async_callback(activator.close)
+    return Control(
+        identity=base.identity,
+        database=base.database,
+        catalogue=base.catalogue,
+        sessions=base.sessions,
+        session_table=tables.sessions,
+        tickets=Tickets(base.database),
+        spaces=base.spaces,
+        spawner=base.spawner,
+        table=tables.routes,
+        routes=routes,
+        lifecycle=lifecycle,
+        activator=activator,
+        namespace=base.namespace,
+        metrics=base.metrics,
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class _Base:
+    """What needs nothing but settings."""
+
+    identity: Identity
+    metrics: Metrics
+    database: Database
+    catalogue: Catalogue
+    sessions: Sessions
+    spaces: Spaces
+    spawner: Spawner
+    namespace: Namespace
+
+
+async def _open_base(
+    settings: Settings, stack: contextlib.AsyncExitStack, session_table: SessionTable
+) -> _Base:
     identity = Identity.load(settings.state_dir)
     metrics = Metrics()
+    if settings.tls_cert is not None:
+        metrics.watch_certificate(settings.tls_cert)
     database = Database(settings.database)
     await database.open()
     stack.push_async_callback(database.close)
-    catalogue = Catalogue(database)
-    session_table = tables.sessions
     sessions = Sessions(database, session_table, settings.session_lifetime)
     await sessions.load()
     spaces = Spaces(settings.spaces_path, _space_owner(settings))
     stack.push_async_callback(spaces.close)
     spawner = _spawner(settings, identity, metrics)
     stack.push_async_callback(spawner.close)
-    namespace = _namespace(settings)
-    table = tables.routes
-    routes = await _routes(settings, catalogue, namespace, table, metrics, stack)
+    return _Base(
+        identity=identity,
+        metrics=metrics,
+        database=database,
+        catalogue=Catalogue(database),
+        sessions=sessions,
+        spaces=spaces,
+        spawner=spawner,
+        namespace=_namespace(settings),
+    )
+
+
+async def _lifecycle(
+    settings: Settings, base: _Base, routes: RouteService, stack: contextlib.AsyncExitStack
+) -> Lifecycle:
+    """Make the life cycle of servers, and load what it and the routes are about."""
     probe = ReadinessProbe()
     stack.push_async_callback(probe.close)
     lifecycle = Lifecycle(
-        catalogue,
-        spawner,
-        spaces,
-        identity,
+        base.catalogue,
+        base.spawner,
+        base.spaces,
+        base.identity,
         routes,
         probe,
-        namespace,
+        base.namespace,
         _defaults(settings),
-        metrics.phase,
+        base.metrics.phase,
         time.monotonic,
     )
-    catalogue.subscribe(lifecycle.follow)
+    base.catalogue.subscribe(lifecycle.follow)
     with long_lived():
-        await catalogue.load()
+        await base.catalogue.load()
         await routes.load()
-    activator = Activator(
-        lifecycle,
-        catalogue,
-        routes,
-        metrics,
-        settings.starts_at_once,
-        time.monotonic,
-        namespace.key,
-    )
-    stack.push_async_callback(activator.close)
-    if settings.tls_cert is not None:
-        metrics.watch_certificate(settings.tls_cert)
-    metrics.watch(lambda: (book.state for book in catalogue.notebooks()), routes.__len__)
-    return Control(
-        identity=identity,
-        database=database,
-        catalogue=catalogue,
-        sessions=sessions,
-        session_table=session_table,
-        tickets=Tickets(database),
-        spaces=spaces,
-        spawner=spawner,
-        table=table,
-        routes=routes,
-        lifecycle=lifecycle,
-        activator=activator,
-        namespace=namespace,
-        metrics=metrics,
-    )
+    states = base.catalogue.notebooks
+    base.metrics.watch(lambda: (book.state for book in states()), routes.__len__)
+    return lifecycle
 
 
 def make_folders(settings: Settings) -> None:
@@ -210,16 +245,11 @@ def _defaults(settings: Settings) -> ServerDefaults:
 
 
 async def _routes(
-    settings: Settings,
-    catalogue: Catalogue,
-    namespace: Namespace,
-    table: Table[RouteEntry],
-    metrics: Metrics,
-    stack: contextlib.AsyncExitStack,
+    settings: Settings, base: _Base, table: Table[RouteEntry], stack: contextlib.AsyncExitStack
 ) -> RouteService:
     database = ApacheDB(settings.routes_path)
     stack.callback(database.close)
-    publisher = Publisher(database, on_publish=metrics.published)
+    publisher = Publisher(database, on_publish=base.metrics.published)
     stack.push_async_callback(publisher.close)
     secrets = None
     if settings.httpd_direct:
@@ -236,8 +266,8 @@ async def _routes(
         database,
         publisher,
         secrets,
-        namespace,
-        lambda slug: catalogue.find(slug) is not None,
+        base.namespace,
+        lambda slug: base.catalogue.find(slug) is not None,
         urlsplit(settings.origin).hostname or "",
         settings.state_dir / "run",
         persisted,

@@ -12,6 +12,7 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any, Final
 
 from gateway.errors import InvalidInput
 from gateway.proxy.fields import Field
@@ -109,6 +110,20 @@ class Options:
     route_file: str
 
 
+_AS_TOLD: Final = (
+    "redirect_port",
+    "x_forward",
+    "prepend_path",
+    "include_prefix",
+    "auto_rewrite",
+    "change_origin",
+    "host_routing",
+    "timeout",
+    "proxy_timeout",
+)
+_TEXTS: Final = ("default_target", "error_target", "error_path", "pid_file")
+
+
 def options_of(args: Namespace, environ: Mapping[str, str]) -> Options:
     """Return what was asked for.
 
@@ -119,15 +134,19 @@ def options_of(args: Namespace, environ: Mapping[str, str]) -> Options:
     Raises:
         InvalidInput: options that contradict each other, or make no sense here.
     """
-    _check(args)
+    tls = _tls_of(args, "ssl", environ.get("CONFIGPROXY_SSL_KEY_PASSPHRASE", ""))
+    _check(args, tls)
     public = Place(path=args.socket) if args.socket else Place(_address(args.ip), args.port or 8000)
     token = _token(environ)
-    tls = _tls_of(args, "ssl", environ.get("CONFIGPROXY_SSL_KEY_PASSPHRASE", ""))
-    if args.redirect_port is not None and not tls.given:
-        raise InvalidInput(
-            "--redirect-port sends clients on to HTTPS, for which there is no certificate; "
-            "name one with --ssl-key and --ssl-cert"
-        )
+    client_tls = TlsFiles(
+        "--client-ssl",
+        args.client_ssl_key or "",
+        args.client_ssl_cert or "",
+        args.client_ssl_ca or "",
+        verify=not args.insecure,
+    )
+    as_told: dict[str, Any] = {name: getattr(args, name) for name in _AS_TOLD}
+    as_told |= {name: getattr(args, name) or "" for name in _TEXTS}
     return Options(
         public=public,
         api=_api_of(args, public, token),
@@ -135,36 +154,19 @@ def options_of(args: Namespace, environ: Mapping[str, str]) -> Options:
         token=token,
         tls=tls,
         api_tls=_tls_of(args, "api_ssl", environ.get("CONFIGPROXY_API_SSL_KEY_PASSPHRASE", "")),
-        client_tls=TlsFiles(
-            "--client-ssl",
-            args.client_ssl_key or "",
-            args.client_ssl_cert or "",
-            args.client_ssl_ca or "",
-            verify=not args.insecure,
-        ),
-        default_target=args.default_target or "",
-        error_target=args.error_target or "",
-        error_path=args.error_path or "",
-        redirect_port=args.redirect_port,
+        client_tls=client_tls,
         redirect_to=args.redirect_to or public.port,
-        pid_file=args.pid_file or "",
-        x_forward=args.x_forward,
-        prepend_path=args.prepend_path,
-        include_prefix=args.include_prefix,
-        auto_rewrite=args.auto_rewrite,
-        change_origin=args.change_origin,
         protocol_rewrite=(args.protocol_rewrite or "").removesuffix(":"),
         custom_headers=_customs(args.custom_header),
-        host_routing=args.host_routing,
         log_level=args.log_level or "info",
-        timeout=args.timeout,
-        proxy_timeout=args.proxy_timeout,
         keep_alive_timeout=5.0 if args.keep_alive_timeout is None else args.keep_alive_timeout,
         route_file=_route_file(args, environ),
+        **as_told,
     )
 
 
-def _check(args: Namespace) -> None:
+def _check(args: Namespace, tls: TlsFiles) -> None:
+    _check_redirect(args, tls)
     if args.storage_backend is not None:
         raise InvalidInput(
             "--storage-backend names a Node.js module, which cannot run here; JupyterHub sets its "
@@ -183,6 +185,21 @@ def _check(args: Namespace) -> None:
         raise InvalidInput(f"--log-level {args.log_level!r} is none of {', '.join(LEVELS)}")
     if (args.protocol_rewrite or "http").removesuffix(":") not in ("http", "https"):
         raise InvalidInput("--protocol-rewrite is http or https")
+
+
+def _check_redirect(args: Namespace, tls: TlsFiles) -> None:
+    if args.redirect_port is None:
+        return
+    if not tls.given:
+        raise InvalidInput(
+            "--redirect-port sends clients on to HTTPS, for which there is no certificate; "
+            "name one with --ssl-key and --ssl-cert"
+        )
+    if args.socket and not args.redirect_to:
+        raise InvalidInput(
+            "--redirect-port sends clients on to a port, and --socket has none; name the one where "
+            "they find it with --redirect-to"
+        )
 
 
 def _api_of(args: Namespace, public: Place, token: str) -> Place:

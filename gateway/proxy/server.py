@@ -8,7 +8,7 @@ import socket
 import ssl
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import cast
+from typing import Any, cast
 
 from gateway.proxy.accesslog import AccessLog
 from gateway.proxy.context import Context, Manner
@@ -100,37 +100,18 @@ class ProxyServer:
             OSError: the address is in use or cannot be had.
         """
         loop = asyncio.get_running_loop()
-        handshake = None if tls is None else self._context.limits.head_timeout
-        closing = None if tls is None else _TLS_CLOSE_SECONDS
-        if sock is not None and sock.family == socket.AF_UNIX:
-            self._server = await loop.create_unix_server(
-                self._connection,
-                sock=sock,
-                backlog=_BACKLOG,
-                ssl=tls,
-                ssl_handshake_timeout=handshake,
-                ssl_shutdown_timeout=closing,
-            )
-        elif sock is not None:
-            self._server = await loop.create_server(
-                self._connection,
-                sock=sock,
-                backlog=_BACKLOG,
-                ssl=tls,
-                ssl_handshake_timeout=handshake,
-                ssl_shutdown_timeout=closing,
-            )
+        options: dict[str, Any] = {"backlog": _BACKLOG}
+        if tls is not None:
+            options["ssl"] = tls
+            options["ssl_handshake_timeout"] = self._context.limits.head_timeout
+            options["ssl_shutdown_timeout"] = _TLS_CLOSE_SECONDS
+        make = self._connection
+        if sock is None:
+            self._server = await loop.create_server(make, host, port, reuse_address=True, **options)
+        elif sock.family == socket.AF_UNIX:
+            self._server = await loop.create_unix_server(make, sock=sock, **options)
         else:
-            self._server = await loop.create_server(
-                self._connection,
-                host,
-                port,
-                backlog=_BACKLOG,
-                reuse_address=True,
-                ssl=tls,
-                ssl_handshake_timeout=handshake,
-                ssl_shutdown_timeout=closing,
-            )
+            self._server = await loop.create_server(make, sock=sock, **options)
 
     @property
     def connections(self) -> int:

@@ -20,6 +20,7 @@ PYTHONPATH=$home/packages "$python" -c '
 import gateway.access, gateway.proxy.downstream as data_path
 assert data_path.__file__.endswith(".so"), data_path.__file__'
 if [ $# -eq 0 ]; then
-    set -- tests/proxy tests/chp/test_{activity,counts,errors,headers,repeated_headers,routing}.py
+    set -- tests/proxy tests/chp/test_{activity,counts,errors,headers,repeated_headers,routing}.py \
+        tests/workers/test_{hub,replica}.py
 fi
 exec "$python" -m pytest --import-mode=append -o pythonpath="$home/packages ." "$@"
