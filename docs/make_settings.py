@@ -8,7 +8,7 @@ from gateway.settings import Settings
 
 _HEAD = """# Settings
 
-Generated from `gateway/settings.py` by `docs/make_settings.py`; a test checks that it is current.
+Generated from `gateway/settings/` by `docs/make_settings.py`; a test checks that it is current.
 
 Each setting is a flag of `nbgate serve` (`--state-dir`), a variable (`NBGATE_STATE_DIR`), or a line
 `NBGATE_STATE_DIR=…` of the file that `NBGATE_CONFIG` names. A flag wins over the environment, the

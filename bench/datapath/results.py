@@ -66,8 +66,14 @@ class CaseResult:
         return statistics.median(values) if values else None
 
     def ratio(self, contender: str, metric: str, against: str) -> float | None:
-        """Return the ratio of two contenders' medians, or None where one is missing."""
-        ours, theirs = self.median(contender, metric), self.median(against, metric)
-        if ours is None or not theirs:
+        """Return the median of the rounds' ratios, or None where a contender is missing.
+
+        What is measured in one round is compared with each other: the machine's speed changes
+        from minute to minute. Where a round failed for one of them, it is the medians' ratio.
+        """
+        ours, theirs = self.values(contender, metric), self.values(against, metric)
+        if not ours or not theirs or 0 in theirs:
             return None
-        return ours / theirs
+        if len(ours) != len(theirs):
+            return statistics.median(ours) / statistics.median(theirs)
+        return statistics.median(our / their for our, their in zip(ours, theirs, strict=True))

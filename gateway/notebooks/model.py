@@ -22,6 +22,13 @@ class State(enum.StrEnum):
     FAILED = "failed"
 
 
+class Health(enum.StrEnum):
+    """What a running server answers to probes."""
+
+    HEALTHY = "healthy"
+    UNHEALTHY = "unhealthy"
+
+
 @dataclass(frozen=True, slots=True)
 class Limits:
     """What one server may use.
@@ -33,6 +40,32 @@ class Limits:
 
     memory: int | None = None
     cpus: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Lifetimes:
+    """How long servers stay. Seconds; 0 means never, None the installation's default.
+
+    Attributes:
+        idle_timeout: a server that nobody has used for so long is stopped.
+        max_age: it is stopped so long after its start, whatever it does.
+        warning: its open pages are told so long before a stop.
+        busy_cap: busy kernels alone keep it for so long after the last sign of a person.
+        pause_after: a server that nobody has used for so long is paused.
+        remove_after: a stopped container is kept for so long; 0: it is removed at once.
+        still_busy: asked before an idle server is stopped: a URL, answered with 200 as long as it
+            is busy, or a command in it that ends with 0. None for nothing.
+        autosave: between two saves of an open document; the least that a stop can lose.
+    """
+
+    idle_timeout: float | None = None
+    max_age: float | None = None
+    warning: float | None = None
+    busy_cap: float | None = None
+    pause_after: float | None = None
+    remove_after: float | None = None
+    still_busy: str | None = None
+    autosave: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,6 +82,7 @@ class Project:
         environment: variables given to each server.
         labels: labels given to each container.
         staff: subjects (persons) who teach or administer it.
+        lifetimes: how long its notebooks' servers stay.
         created: UTC.
     """
 
@@ -61,6 +95,7 @@ class Project:
     environment: Mapping[str, str] = field(default_factory=dict)
     labels: Mapping[str, str] = field(default_factory=dict)
     staff: tuple[str, ...] = ()
+    lifetimes: Lifetimes = Lifetimes()
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,6 +133,12 @@ class Notebook:
         port: the localhost port in dev mode; None in prod mode or when cold. Cached.
         internal_url: `http://address:port` on the engine's network in prod mode. Cached.
         engine_id: the engine that the container is on. Cached.
+        engine_status: the engine's word for what the container does; None when there is none.
+            Cached.
+        health: what it answers to probes since it became ready; None when it is cold. Cached.
+        health_reason: one line on why it is unhealthy; None when it is not. Cached.
+        started: when its server was started, UTC; None when cold. Cached.
+        last_active: the last sign of a person or of work in it, UTC; None for never.
         lock: None means not locked.
         created: UTC.
     """
@@ -117,4 +158,9 @@ class Notebook:
     port: int | None = None
     internal_url: str | None = None
     engine_id: str = "local"
+    engine_status: str | None = None
+    health: Health | None = None
+    health_reason: str | None = None
+    started: datetime | None = None
+    last_active: datetime | None = None
     lock: Lock | None = None

@@ -13,14 +13,16 @@ from sqlalchemy.exc import IntegrityError
 from gateway.errors import Conflict, NotFound
 from gateway.notebooks.configuration import FROM_PROJECT
 from gateway.notebooks.database import Database
-from gateway.notebooks.model import Limits, Project
+from gateway.notebooks.model import Lifetimes, Limits, Project
 from gateway.notebooks.names import check_slug
 from gateway.notebooks.repositories import NotebookRows, ProjectRows, columns_of
 from gateway.notebooks.rules import check_fields, check_not_under_lock, check_project
 
 T = TypeVar("T")
 
-_CHANGEABLE = frozenset(["title", "source", "image", "limits", "environment", "labels", "staff"])
+_CHANGEABLE = frozenset(
+    ["title", "source", "image", "limits", "environment", "labels", "staff", "lifetimes"]
+)
 
 
 def utc_now() -> datetime:
@@ -65,6 +67,7 @@ class ProjectCatalogue:
         environment: Mapping[str, str] | None = None,
         labels: Mapping[str, str] | None = None,
         staff: Sequence[str] = (),
+        lifetimes: Lifetimes | None = None,
     ) -> Project:
         """Add a project; its title is its name where none is given.
 
@@ -83,6 +86,7 @@ class ProjectCatalogue:
             environment=dict(environment or {}),
             labels=dict(labels or {}),
             staff=tuple(staff),
+            lifetimes=lifetimes or Lifetimes(),
         )
         await self._change(lambda: self._add_project(project), f"add-project-{name}")
         return project

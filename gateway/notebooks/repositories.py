@@ -10,7 +10,7 @@ import sqlalchemy as sa
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from gateway.notebooks import schema
-from gateway.notebooks.model import Limits, Lock, Notebook, Project, State
+from gateway.notebooks.model import Health, Lifetimes, Limits, Lock, Notebook, Project, State
 
 Values = dict[str, Any]
 Row = sa.RowMapping
@@ -20,7 +20,7 @@ _PLAIN_NOTEBOOK = frozenset(
     field.name
     for field in dataclasses.fields(Notebook)
     if field.name in schema.notebooks.columns
-    and field.name not in ("environment", "labels", "state")
+    and field.name not in ("environment", "labels", "state", "health")
 )
 
 
@@ -39,6 +39,10 @@ def columns_of(changes: Mapping[str, Any]) -> Values:
                 columns[name] = list(value)
             case "state":
                 columns[name] = str(value)
+            case "health":
+                columns[name] = None if value is None else str(value)
+            case "lifetimes":
+                columns[name] = dataclasses.asdict(value)
             case _:
                 columns[name] = value
     return columns
@@ -61,6 +65,7 @@ def _project(row: Row) -> Project:
         environment=row["environment"],
         labels=row["labels"],
         staff=tuple(row["staff"]),
+        lifetimes=Lifetimes(**(row["lifetimes"] or {})),
     )
 
 
@@ -74,6 +79,7 @@ def _notebook(row: Row) -> Notebook:
         environment=row["environment"],
         labels=row["labels"],
         state=State(row["state"]),
+        health=None if row["health"] is None else Health(row["health"]),
         lock=lock,
     )
 

@@ -12,7 +12,20 @@ from gateway.notebooks.names import check_notebook_slug, check_person
 from gateway.notebooks.source import Source
 
 CONFIGURATION = frozenset(["name", "owner", "container_image", "limits", "environment", "labels"])
-FACTS = frozenset(["state", "container_id", "port", "internal_url", "engine_id"])
+FACTS = frozenset(
+    [
+        "state",
+        "container_id",
+        "port",
+        "internal_url",
+        "engine_id",
+        "engine_status",
+        "health",
+        "health_reason",
+        "started",
+        "last_active",
+    ]
+)
 
 
 def check_unlocked(notebook: Notebook) -> None:

@@ -53,6 +53,7 @@ projects = sa.Table(
     sa.Column("environment", sa.JSON, nullable=False),
     sa.Column("labels", sa.JSON, nullable=False),
     sa.Column("staff", sa.JSON, nullable=False),
+    sa.Column("lifetimes", sa.JSON),
 )
 
 notebooks = sa.Table(
@@ -80,6 +81,11 @@ notebooks = sa.Table(
     sa.Column("container_id", sa.Text),
     sa.Column("port", sa.Integer),
     sa.Column("internal_url", sa.Text),
+    sa.Column("engine_status", sa.String(32)),
+    sa.Column("health", sa.String(16)),
+    sa.Column("health_reason", sa.Text),
+    sa.Column("started", UtcDateTime),
+    sa.Column("last_active", UtcDateTime),
     sa.Column("locked_by", sa.String(255)),
     sa.Column("lock_reason", sa.Text),
     sa.Column("locked_since", UtcDateTime),
@@ -125,4 +131,50 @@ tickets = sa.Table(
     sa.Column("state", sa.Text, nullable=False),
     sa.Column("created", UtcDateTime, nullable=False),
     sa.Column("expires", UtcDateTime, nullable=False, index=True),
+)
+
+operations = sa.Table(
+    "operations",
+    metadata,
+    sa.Column("id", sa.String(32), primary_key=True),
+    # No foreign key: what was done outlives the notebook.
+    sa.Column("slug", sa.String(63), nullable=False, index=True),
+    sa.Column("kind", sa.String(16), nullable=False),
+    sa.Column("state", sa.String(16), nullable=False, index=True),
+    sa.Column("requested_by", sa.String(255), nullable=False),
+    sa.Column("reason", sa.Text, nullable=False),
+    # Who carries it out; it is another's to end when that gateway is gone.
+    sa.Column("gateway", sa.String(32), nullable=False),
+    sa.Column("created", UtcDateTime, nullable=False),
+    sa.Column("began", UtcDateTime),
+    sa.Column("ended", UtcDateTime, index=True),
+    sa.Column("error", sa.Text),
+)
+
+gateways = sa.Table(
+    "gateways",
+    metadata,
+    sa.Column("id", sa.String(32), primary_key=True),
+    sa.Column("name", sa.Text, nullable=False),
+    sa.Column("started", UtcDateTime, nullable=False),
+    sa.Column("seen", UtcDateTime, nullable=False),
+)
+
+activities = sa.Table(
+    "activities",
+    metadata,
+    sa.Column("slug", sa.String(63), primary_key=True),
+    sa.Column("gateway", sa.String(32), primary_key=True),
+    sa.Column("last", UtcDateTime),
+    sa.Column("requests", sa.Integer, nullable=False),
+    sa.Column("websockets", sa.Integer, nullable=False),
+    sa.Column("reported", UtcDateTime, nullable=False),
+)
+
+leases = sa.Table(
+    "leases",
+    metadata,
+    sa.Column("name", sa.String(32), primary_key=True),
+    sa.Column("holder", sa.String(32), nullable=False),
+    sa.Column("expires", UtcDateTime, nullable=False),
 )

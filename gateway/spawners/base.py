@@ -8,8 +8,10 @@ facts as Servers. Every method is asynchronous and bounded by a deadline of the 
 from __future__ import annotations
 
 import enum
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field
+from datetime import datetime
 from pathlib import Path
 from typing import Literal, Protocol
 
@@ -34,6 +36,7 @@ class ServerSpec:
         environment: extra variables.
         labels: extra labels.
         frame_ancestors: origins that may frame the notebook besides its own.
+        autosave: seconds between two saves of an open document; None for Jupyter's own.
     """
 
     slug: str
@@ -48,6 +51,7 @@ class ServerSpec:
     environment: Mapping[str, str] = field(default_factory=dict)
     labels: Mapping[str, str] = field(default_factory=dict)
     frame_ancestors: Sequence[str] = ()
+    autosave: float | None = None
 
 
 class ServerState(enum.StrEnum):
@@ -55,6 +59,7 @@ class ServerState(enum.StrEnum):
 
     CREATED = "created"
     RUNNING = "running"
+    PAUSED = "paused"
     EXITED = "exited"
     REMOVING = "removing"
 
@@ -68,11 +73,14 @@ class Server:
         slug: from its label.
         generation: from its label.
         state: see ServerState.
-        target: where the gateway reaches it; None unless it runs.
+        target: where the gateway reaches it; None unless it runs or is paused.
         port: localhost port (dev mode and processes); None in prod mode.
         internal_url: `http://address:port` on the engine's network; None for processes.
         exit_code: of an exited server; None while unknown.
         reason: one line about an abnormal end ("out of memory"); "" when there is none.
+        status: the engine's own word for its state ("running", "dead", …).
+        started: when it was started, UTC; None where the engine does not tell (in lists).
+        created: when it was made, UTC; None where the engine does not tell.
     """
 
     id: str
@@ -84,6 +92,49 @@ class Server:
     internal_url: str | None = None
     exit_code: int | None = None
     reason: str = ""
+    status: str = ""
+    started: datetime | None = None
+    created: datetime | None = None
+
+
+class Change(enum.StrEnum):
+    """What happened to a server."""
+
+    STARTED = "started"
+    PAUSED = "paused"
+    RESUMED = "resumed"
+    ENDED = "ended"
+    REMOVED = "removed"
+
+
+@dataclass(frozen=True, slots=True)
+class ServerEvent:
+    """One event of the engine.
+
+    Attributes:
+        id: of the server.
+        slug: from its label.
+        change: what happened.
+        moment: seconds since the epoch by the engine's clock; where to resume from.
+    """
+
+    id: str
+    slug: str
+    change: Change
+    moment: float
+
+
+@dataclass(frozen=True, slots=True)
+class Pull:
+    """How far the pull of an image has come.
+
+    Attributes:
+        done: bytes so far; of layers whose size is known.
+        total: bytes to get; 0 while unknown.
+    """
+
+    done: int
+    total: int
 
 
 Mode = Literal["dev", "prod", "unknown"]
@@ -93,7 +144,15 @@ Observe = Callable[[str, float], None]
 """Told the name of a phase of a start (`create`, `start`) and the seconds that it took."""
 
 
+OnPull = Callable[[Pull], None]
+"""Told how far the pull of an image is; called in the event loop, often."""
+
+
 def unobserved(phase: str, seconds: float) -> None:
+    """Tell nobody."""
+
+
+def untold(pull: Pull) -> None:
     """Tell nobody."""
 
 
@@ -124,12 +183,14 @@ class Spawner(Protocol):
         """
         ...
 
-    async def start(self, spec: ServerSpec) -> Server:
+    async def start(self, spec: ServerSpec, on_pull: OnPull = untold) -> Server:
         """Make `spec`'s server run, or join the one that does; return it with its target.
 
         The deterministic name is the lock: running → join (its generation may be
-        older than the spec's: the caller looks); created or exited → that container is started
-        when its generation and spec hash fit, else removed and made anew; removing → wait.
+        older than the spec's: the caller looks); paused → unpause and join; created or exited →
+        that container is started when its generation and spec hash fit, else removed and made
+        anew; removing → wait. A name that a container holds whose removal fails is freed. An
+        image that is not there is pulled where the installation allows it; `on_pull` is told.
         It does not wait until the server is ready.
 
         Raises:
@@ -145,10 +206,46 @@ class Spawner(Protocol):
         """Return all servers of this installation, running or not."""
         ...
 
-    async def stop(self, server: Server, grace: float) -> None:
+    async def stop(self, server: Server, grace: float, *, keep: bool = False) -> None:
         """End the server: SIGTERM, and SIGKILL after `grace` seconds; then remove it by its id.
 
-        "Already gone" is success. Never touches a server with another id.
+        "Already gone" is success. Never touches a server with another id. With `keep` the stopped
+        server stays, for `start` to start it again. A paused one is let go first, so that it can
+        end gently. A removal that fails because the engine is busy frees the name and is tried
+        again later.
+        """
+        ...
+
+    async def pause(self, server: Server) -> None:
+        """Freeze the server: it keeps its memory and uses no processor. `start` lets it go on.
+
+        Raises:
+            EngineError: the engine cannot.
+        """
+        ...
+
+    async def execute(self, server: Server, command: Sequence[str], deadline: float) -> int | None:
+        """Run a command in the server, as its user; return its exit code.
+
+        None where it could not be run or has not ended by `deadline` seconds.
+        """
+        ...
+
+    def watch(self, since: float | None) -> AbstractAsyncContextManager[AsyncIterator[ServerEvent]]:
+        """Follow what happens to this installation's servers; entered, it is subscribed.
+
+        The iterator ends by EngineUnavailable when the engine goes away.
+
+        Args:
+            since: the moment of the last event that was seen, which is told again; None: from now.
+        """
+        ...
+
+    async def sweep(self, grace: float) -> Sequence[str]:
+        """Remove what no start will use: leftovers of this installation older than `grace` s.
+
+        Those are containers that were created and never started, dead ones, and ones whose
+        removal failed before. Returns one line for each.
         """
         ...
 
