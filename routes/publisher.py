@@ -6,7 +6,7 @@ import asyncio
 import logging
 import time
 from collections import deque
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, TypeVar
@@ -36,13 +36,18 @@ class Publisher:
         database: opened for writing; it stays the caller's to close. All that touches the disk
             is done in a thread of the publisher's own.
         on_publish: called with the seconds that each publish took; None for nobody.
+        pause: waits for so many seconds between publishes that follow each other.
     """
 
     def __init__(
-        self, database: ApacheDB, on_publish: Callable[[float], None] | None = None
+        self,
+        database: ApacheDB,
+        on_publish: Callable[[float], None] | None = None,
+        pause: Callable[[float], Awaitable[None]] = asyncio.sleep,
     ) -> None:
         self._database = database
         self._on_publish = on_publish
+        self._pause = pause
         self._waiting: list[Request] = []
         self._under_way: Sequence[Request] = ()
         self._rereading = 0
@@ -151,7 +156,7 @@ class Publisher:
                 began = time.monotonic()
                 await self._publish(batch)
                 if self._waiting:
-                    await asyncio.sleep(min(time.monotonic() - began, _LONGEST_PAUSE))
+                    await self._pause(min(time.monotonic() - began, _LONGEST_PAUSE))
         finally:
             self._worker = None
             self._under_way = ()

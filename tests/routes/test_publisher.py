@@ -69,6 +69,35 @@ async def publisher(database: ApacheDB) -> AsyncIterator[Publisher]:
     await publisher.close()
 
 
+async def test_publishes_that_follow_each_other_leave_time_to_requests(
+    database: ApacheDB, path: Path, gate: Gate
+) -> None:
+    pauses, over = [], asyncio.Event()
+
+    async def pause(seconds: float) -> None:
+        pauses.append(seconds)
+        await over.wait()
+
+    publisher = Publisher(database, pause=pause)
+    with gate.closed():
+        first = asyncio.create_task(publisher.put("/a", "localhost:1"))
+        await gate.until_reached()
+        second = asyncio.create_task(publisher.put("/b", "localhost:1"))
+        await asyncio.sleep(0)
+    await first
+    assert len(gate.published) == 1
+    third = asyncio.create_task(publisher.put("/c", "localhost:1"))
+    over.set()
+    await asyncio.gather(second, third)
+    assert len(gate.published) == 2, "what comes in a pause goes out with the next publish"
+    assert len(pauses) == 1
+    assert 0 < pauses[0] <= 0.1
+    await publisher.put("/d", "localhost:1")
+    assert len(pauses) == 1, "a change that comes alone waits for nothing"
+    assert len(read(path)) == 4
+    await publisher.close()
+
+
 async def test_awaited_change_is_in_the_file(publisher: Publisher, path: Path) -> None:
     await publisher.put("/a", "localhost:1")
     assert read(path) == {b"/a": b"localhost:1"}
