@@ -24,7 +24,7 @@ _DEADLINE = 330.0
 """Seconds; a little more than building the largest map may take. Only a stuck disk needs it."""
 
 _LONGEST_PAUSE = 0.1
-"""Seconds. Publishes that follow each other take half of the time at most: requests need the rest."""
+"""Seconds. Publishes that follow each other take half of the time at most; requests need it."""
 
 
 class Publisher:
