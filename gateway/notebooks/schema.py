@@ -178,3 +178,20 @@ leases = sa.Table(
     sa.Column("holder", sa.String(32), nullable=False),
     sa.Column("expires", UtcDateTime, nullable=False),
 )
+
+# What was changed, in order: gateways that share the database read it to follow each other.
+changes = sa.Table(
+    "changes",
+    metadata,
+    sa.Column(
+        "number",
+        sa.BigInteger().with_variant(sa.Integer, "sqlite"),
+        primary_key=True,
+        autoincrement=True,
+    ),
+    sa.Column("kind", sa.String(16), nullable=False),
+    sa.Column("name", sa.String(64), nullable=False),
+    sa.Column("moment", UtcDateTime, nullable=False, index=True),
+    # A number is never given again, also when all rows were removed.
+    sqlite_autoincrement=True,
+)

@@ -23,11 +23,12 @@ def upgrade() -> None:
     op.add_column("notebooks", sa.Column("last_active", _moment()))
     _operations()
     _shared()
+    _changes()
 
 
 def downgrade() -> None:
     """Take them away again."""
-    for table in ("leases", "activities", "gateways", "operations"):
+    for table in ("changes", "leases", "activities", "gateways", "operations"):
         op.drop_table(table)
     for column in _FACTS:
         op.drop_column("notebooks", column)
@@ -84,3 +85,21 @@ def _shared() -> None:
         sa.Column("expires", _moment(), nullable=False),
         sa.PrimaryKeyConstraint("name", name="pk_leases"),
     )
+
+
+def _changes() -> None:
+    op.create_table(
+        "changes",
+        sa.Column(
+            "number",
+            sa.BigInteger().with_variant(sa.Integer, "sqlite"),
+            nullable=False,
+            autoincrement=True,
+        ),
+        sa.Column("kind", sa.String(16), nullable=False),
+        sa.Column("name", sa.String(64), nullable=False),
+        sa.Column("moment", _moment(), nullable=False),
+        sa.PrimaryKeyConstraint("number", name="pk_changes"),
+        sqlite_autoincrement=True,
+    )
+    op.create_index("ix_changes_moment", "changes", ["moment"])
