@@ -198,6 +198,10 @@ class Spawner(Protocol):
         """
         ...
 
+    async def fits(self, server: Server, spec: ServerSpec) -> bool:
+        """Whether `start` would start that ended server again, rather than make a new one."""
+        ...
+
     async def inspect(self, slug: str) -> Server | None:
         """Return the facts about `slug`'s server, or None when the engine has none."""
         ...

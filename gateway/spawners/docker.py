@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from gateway.errors import EngineError, NameTaken
+from gateway.errors import EngineError, ImageMissing, NameTaken
 from gateway.spawners.base import Mode, Observe, Server, ServerSpec, ServerState, unobserved
 from gateway.spawners.containers import Containers
 from gateway.spawners.docker_facts import (
@@ -149,6 +149,15 @@ class DockerSpawner:
         raise EngineError(
             f"container {spec.slug!r} could not be started: something else changes it all the time"
         )
+
+    async def fits(self, server: Server, spec: ServerSpec) -> bool:
+        """Whether `start` would start that ended server again; see base.Spawner.fits."""
+        data = await self._containers.find(server.id)
+        try:
+            image = await self._containers.image(spec.image)
+        except ImageMissing:
+            return False
+        return data is not None and await self._fits(data, spec, image)
 
     async def inspect(self, slug: str) -> Server | None:
         """Return the facts about `slug`'s server, or None when the engine has none of ours."""

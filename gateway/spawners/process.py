@@ -103,6 +103,10 @@ class ProcessSpawner:
             f"before Jupyter had it; try again"
         )
 
+    async def fits(self, server: Server, spec: ServerSpec) -> bool:
+        """A process that has ended never runs again."""
+        return False
+
     async def inspect(self, slug: str) -> Server | None:
         """Return the facts about `slug`'s server, or None when there is no record of one."""
         record = await asyncio.to_thread(self._records.load, slug)

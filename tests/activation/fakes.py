@@ -3,12 +3,23 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import replace
 
 from aiohttp import web
 
 from gateway.errors import EngineError
-from gateway.spawners.base import Mode, Server, ServerSpec, ServerState
+from gateway.spawners.base import (
+    Change,
+    Mode,
+    OnPull,
+    Server,
+    ServerEvent,
+    ServerSpec,
+    ServerState,
+    untold,
+)
 from routes.keys import Target
 
 
@@ -23,6 +34,13 @@ class FakeSpawner:
         dies: servers end before they are ready.
         gate: a start waits for it.
         starts: specs in the order of their starts.
+        stopped: ids in the order of their ends.
+        changed: what kept servers were made with fits no spec any more.
+        refuses: raised by `stop` and `pause`; None for none.
+        watched: since when, for each time that it was watched.
+        swept: the graces of the sweeps.
+        commands: what was executed.
+        exit_code: of what is executed next.
     """
 
     name = "fake"
@@ -38,6 +56,14 @@ class FakeSpawner:
         self.gate.set()
         self.starts: list[ServerSpec] = []
         self.stopped: list[str] = []
+        self.changed = False
+        self.refuses: EngineError | None = None
+        self.watched: list[float | None] = []
+        self.swept: list[float] = []
+        self.commands: list[Sequence[str]] = []
+        self.exit_code: int | None = 0
+        self.moment = 0.0
+        self._watchers: set[asyncio.Queue[ServerEvent | EngineError]] = set()
         self._servers: dict[str, Server] = {}
         self._runners: dict[str, web.AppRunner] = {}
 
@@ -55,15 +81,25 @@ class FakeSpawner:
         self.found = "dev"
         return self.found
 
-    async def start(self, spec: ServerSpec) -> Server:
+    async def start(self, spec: ServerSpec, on_pull: OnPull = untold) -> Server:
         await self.open()
         self.starts.append(spec)
         await self.gate.wait()
         if self.failure is not None:
             raise self.failure
+        found = self._servers.get(spec.slug)
+        if found is not None and found.state is ServerState.RUNNING:
+            return found
+        if found is not None and found.state is ServerState.PAUSED:
+            return self._put(found, Change.RESUMED, state=ServerState.RUNNING)
         server = await self._serve(spec)
-        self._servers[spec.slug] = server
+        if found is not None and await self.fits(found, spec):
+            server = replace(server, id=found.id)
+        self._put(server, Change.STARTED)
         return server
+
+    async def fits(self, server: Server, spec: ServerSpec) -> bool:
+        return server.generation == spec.generation and not self.changed
 
     async def inspect(self, slug: str) -> Server | None:
         await self.open()
@@ -73,10 +109,41 @@ class FakeSpawner:
         await self.open()
         return list(self._servers.values())
 
-    async def stop(self, server: Server, grace: float) -> None:
+    async def stop(self, server: Server, grace: float, *, keep: bool = False) -> None:
+        await self._check()
         self.stopped.append(server.id)
-        self._servers.pop(server.slug, None)
-        await self.crash(server.slug)
+        found = self._servers.get(server.slug)
+        if found is None or found.id != server.id:
+            return
+        if keep:
+            await self.die(server.slug, exit_code=0)
+        else:
+            await self.remove(server.slug)
+
+    async def pause(self, server: Server) -> None:
+        await self._check()
+        self.freeze(server.slug)
+
+    async def execute(self, server: Server, command: Sequence[str], deadline: float) -> int | None:
+        await self.open()
+        self.commands.append(command)
+        return self.exit_code
+
+    @asynccontextmanager
+    async def watch(self, since: float | None) -> AsyncIterator[AsyncIterator[ServerEvent]]:
+        await self.open()
+        self.watched.append(since)
+        queue: asyncio.Queue[ServerEvent | EngineError] = asyncio.Queue()
+        self._watchers.add(queue)
+        try:
+            yield _events(queue)
+        finally:
+            self._watchers.discard(queue)
+
+    async def sweep(self, grace: float) -> Sequence[str]:
+        await self.open()
+        self.swept.append(grace)
+        return []
 
     async def logs(self, server: Server, lines: int) -> str:
         return "the last line of its log"
@@ -90,6 +157,59 @@ class FakeSpawner:
         runner = self._runners.pop(slug, None)
         if runner is not None:
             await runner.cleanup()
+
+    async def die(self, slug: str, exit_code: int = 137, reason: str = "") -> None:
+        """End the server; the engine knows, and tells."""
+        await self.crash(slug)
+        self._put(
+            self._servers[slug],
+            Change.ENDED,
+            state=ServerState.EXITED,
+            target=None,
+            port=None,
+            exit_code=exit_code,
+            reason=reason,
+        )
+
+    async def remove(self, slug: str) -> None:
+        """End and remove the server, as by hand."""
+        await self.crash(slug)
+        self.tell(self._servers.pop(slug), Change.REMOVED)
+
+    def freeze(self, slug: str) -> None:
+        """Pause the server, as by hand."""
+        self._put(self._servers[slug], Change.PAUSED, state=ServerState.PAUSED)
+
+    def thaw(self, slug: str) -> None:
+        """Let it go on, as by hand."""
+        self._put(self._servers[slug], Change.RESUMED, state=ServerState.RUNNING)
+
+    def put(self, server: Server) -> None:
+        """Have a server that nobody started here."""
+        self._servers[server.slug] = server
+
+    def tell(self, server: Server, change: Change) -> None:
+        """Tell those who watch."""
+        self.moment += 1.0
+        for queue in self._watchers:
+            queue.put_nowait(ServerEvent(server.id, server.slug, change, self.moment))
+
+    def go_away(self, error: EngineError) -> None:
+        """Be down from now on, and end what is watched."""
+        self.down = error
+        for queue in self._watchers:
+            queue.put_nowait(error)
+
+    async def _check(self) -> None:
+        await self.open()
+        if self.refuses is not None:
+            raise self.refuses
+
+    def _put(self, server: Server, change: Change, **facts: object) -> Server:
+        now = replace(server, **facts)  # type: ignore[arg-type]
+        self._servers[now.slug] = now
+        self.tell(now, change)
+        return now
 
     async def _serve(self, spec: ServerSpec) -> Server:
         number = f"{spec.slug}-{len(self.starts)}"
@@ -119,3 +239,11 @@ class FakeSpawner:
         return Server(
             number, spec.slug, spec.generation, ServerState.RUNNING, target=target, port=port
         )
+
+
+async def _events(queue: asyncio.Queue[ServerEvent | EngineError]) -> AsyncIterator[ServerEvent]:
+    while True:
+        event = await queue.get()
+        if isinstance(event, EngineError):
+            raise event
+        yield event

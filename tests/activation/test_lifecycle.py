@@ -6,7 +6,7 @@ import asyncio
 
 import pytest
 
-from gateway.errors import NotebookLocked
+from gateway.errors import EngineError, NotebookLocked, StartFailed
 from gateway.notebooks.model import State
 from routes.apachedb import read as read_file
 from tests.activation.conftest import World
@@ -138,3 +138,119 @@ async def test_published_notebook_stays_in_the_file_until_adoption_decides(
     await world.routes.prune()
     assert f"/nb/{runs}".encode() in read(world)
     assert f"/nb/{gone}".encode() not in read(world)
+
+
+async def test_stop_asks_under_the_lock_whether_it_is_still_to_be_done(world: World) -> None:
+    slug = await world.notebook()
+    entry = await world.activator.ensure(slug)
+    locked = []
+
+    async def still() -> bool:
+        locked.append(world.lifecycle.lock(slug).locked())
+        return False
+
+    assert not await world.lifecycle.stop_container(slug, still=still)
+    assert not await world.lifecycle.pause_container(slug, still=still)
+    assert locked == [True, True]
+    assert world.routes.entry(entry.key) is entry
+
+
+async def test_kept_container_is_started_again_with_its_own_generation(world: World) -> None:
+    slug = await world.notebook()
+    await world.activator.ensure(slug)
+    before = await world.spawner.inspect(slug)
+    assert await world.lifecycle.stop_container(slug, keep=True)
+    record = world.catalogue.notebook(slug)
+    assert before is not None
+    assert (record.state, record.container_id, record.port) == (State.COLD, before.id, None)
+    entry = await world.activator.ensure(slug)
+    after = await world.spawner.inspect(slug)
+    assert after is not None
+    assert (after.id, entry.generation) == (before.id, 1)
+    assert entry.target == after.target != before.target, "ports change with each start"
+    assert world.catalogue.notebook(slug).port == after.port
+
+
+async def test_kept_container_of_another_configuration_makes_room_for_a_new_generation(
+    world: World,
+) -> None:
+    slug = await world.notebook()
+    first = await world.activator.ensure(slug)
+    await world.lifecycle.stop_container(slug, keep=True)
+    world.spawner.changed = True
+    second = await world.activator.ensure(slug)
+    assert (first.generation, second.generation) == (1, 2)
+    assert first.secret != second.secret
+
+
+async def test_container_that_ended_by_itself_is_not_started_again(world: World) -> None:
+    slug = await world.notebook()
+    entry = await world.activator.ensure(slug)
+    await world.spawner.die(slug)
+    world.activator.suspect(entry)
+    assert (await world.activator.ensure(slug)).generation == 2
+
+
+async def test_kept_container_that_does_not_come_up_is_removed(world: World) -> None:
+    slug = await world.notebook()
+    await world.activator.ensure(slug)
+    await world.lifecycle.stop_container(slug, keep=True)
+    world.spawner.dies = True
+    with pytest.raises(StartFailed):
+        await world.activator.ensure(slug)
+    assert await world.spawner.inspect(slug) is None
+    assert world.catalogue.notebook(slug).container_id is None
+
+
+async def test_paused_server_is_cold_first_and_goes_on_at_the_next_start(world: World) -> None:
+    slug = await world.notebook()
+    hot = await world.activator.ensure(slug)
+    assert await world.lifecycle.pause_container(slug)
+    record = world.catalogue.notebook(slug)
+    assert (record.state, record.engine_status) == (State.COLD, "paused")
+    assert not world.routes.get(f"/nb/{slug}").hot
+    again = await world.activator.ensure(slug)
+    assert (again.target, again.generation) == (hot.target, hot.generation)
+    assert world.catalogue.notebook(slug).engine_status == "running"
+
+
+async def test_server_that_cannot_be_paused_stays_hot(world: World) -> None:
+    slug = await world.notebook()
+    hot = await world.activator.ensure(slug)
+    world.spawner.refuses = EngineError("it has no freezer")
+    with pytest.raises(EngineError, match="no freezer"):
+        await world.lifecycle.pause_container(slug)
+    assert world.routes.entry(hot.key) == hot
+    assert world.catalogue.notebook(slug).state is State.RUNNING
+
+
+async def test_paused_server_can_be_stopped(world: World) -> None:
+    slug = await world.notebook()
+    await world.activator.ensure(slug)
+    await world.lifecycle.pause_container(slug)
+    assert await world.lifecycle.stop_container(slug)
+    assert await world.spawner.inspect(slug) is None
+    assert world.catalogue.notebook(slug).container_id is None
+
+
+async def test_only_a_stopped_container_is_removed_as_kept(world: World) -> None:
+    slug = await world.notebook()
+    await world.activator.ensure(slug)
+    assert not await world.lifecycle.remove_container(slug)
+    await world.lifecycle.stop_container(slug, keep=True)
+    assert await world.lifecycle.remove_container(slug)
+    assert not await world.lifecycle.remove_container(slug)
+    assert await world.spawner.inspect(slug) is None
+    assert world.catalogue.notebook(slug).engine_status is None
+
+
+async def test_locked_notebook_is_neither_paused_nor_is_what_was_kept_removed(
+    world: World,
+) -> None:
+    slug = await world.notebook()
+    await world.activator.ensure(slug)
+    await world.catalogue.lock(slug, "tina", "exam data")
+    for refused in (world.lifecycle.pause_container, world.lifecycle.remove_container):
+        with pytest.raises(NotebookLocked):
+            await refused(slug)
+    assert world.catalogue.notebook(slug).state is State.RUNNING

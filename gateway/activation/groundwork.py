@@ -1,0 +1,174 @@
+"""What every change of a notebook's server stands on: the parts, its lock, its route, its record.
+
+What is changed, and when, is stopping.py's, adoption.py's and lifecycle.py's.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from typing import Any
+
+from gateway.access import Namespace
+from gateway.activation.readiness import ReadinessProbe
+from gateway.activation.routing import RouteService
+from gateway.notebooks.catalogue import Catalogue
+from gateway.notebooks.identity import Identity
+from gateway.notebooks.model import Health, Limits, Notebook, State
+from gateway.proxy.interface import Activity, RouteEntry
+from gateway.spaces import Spaces
+from gateway.spawners.base import Server, Spawner
+
+
+@dataclass(frozen=True, slots=True)
+class ServerDefaults:
+    """What a server gets where neither notebook nor project says otherwise.
+
+    Attributes:
+        image: container image.
+        limits: memory in bytes and cores.
+        frame_ancestors: origins that may frame notebooks.
+        start_timeout: seconds until ready.
+        stop_grace: seconds between SIGTERM and SIGKILL.
+    """
+
+    image: str
+    limits: Limits
+    frame_ancestors: tuple[str, ...]
+    start_timeout: float
+    stop_grace: float
+
+
+class Groundwork:
+    """See the module's docstring. Changes of one notebook happen one after the other."""
+
+    def __init__(
+        self,
+        catalogue: Catalogue,
+        spawner: Spawner,
+        spaces: Spaces,
+        identity: Identity,
+        routes: RouteService,
+        probe: ReadinessProbe,
+        namespace: Namespace,
+        defaults: ServerDefaults,
+        observe: Callable[[str, float], None],
+        clock: Callable[[], float],
+    ) -> None:
+        self._catalogue = catalogue
+        self._spawner = spawner
+        self._spaces = spaces
+        self._identity = identity
+        self._routes = routes
+        self._probe = probe
+        self._namespace = namespace
+        self._defaults = defaults
+        self._observe = observe
+        self._clock = clock
+        self._locks: dict[str, asyncio.Lock] = {}
+        self._activities: dict[str, Activity] = {}
+        # Ids of servers that a start has set going and that were never ready.
+        self._made: dict[str, str] = {}
+
+    def lock(self, slug: str) -> asyncio.Lock:
+        """Return the lock under which a notebook starts and stops."""
+        return self._locks.setdefault(slug, asyncio.Lock())
+
+    def secret(self, slug: str, generation: int) -> str:
+        """Return the hop secret of one generation of a notebook."""
+        return self._identity.derive("hop", slug, generation)
+
+    def follow(self, slug: str, notebook: Notebook | None) -> None:
+        """Keep the route table in step with the catalogue: a new notebook is cold."""
+        key = self._namespace.key(slug)
+        if notebook is None:
+            self._routes.drop_notebook(key)
+            self._activities.pop(slug, None)
+            self._made.pop(slug, None)
+            return
+        entry = self._routes.entry(key)
+        if entry is None or entry.slug != slug or entry.owner != notebook.owner:
+            self._routes.put_cold(self._cold(notebook))
+
+    def mark_waking(self, slug: str, waking: bool) -> RouteEntry:
+        """Say in the table whether a start is under way; return the cold entry."""
+        entry = replace(self._cold(self._catalogue.notebook(slug)), waking=waking)
+        self._routes.put_cold(entry)
+        return entry
+
+    async def enable_proxying(self, slug: str, server: Server) -> RouteEntry:
+        """Make the route hot: table first, then (where httpd serves directly) the file.
+
+        The server has just answered to a probe.
+        """
+        await self._record_running(slug, server)
+        self._made.pop(slug, None)
+        entry = replace(
+            self._cold(self._catalogue.notebook(slug)),
+            target=server.target,
+            secret=self.secret(slug, server.generation),
+            generation=server.generation,
+            engine_id=self._spawner.engine_id,
+        )
+        await self._routes.put_notebook(entry)
+        return entry
+
+    async def disable_proxying(self, slug: str) -> None:
+        """Make the route cold; when this returns, neither we nor httpd use the target."""
+        await self._routes.cool_notebook(self._cold(self._catalogue.notebook(slug)))
+
+    async def _record_running(self, slug: str, server: Server) -> None:
+        before = self._catalogue.notebook(slug)
+        known = before.started if before.container_id == server.id else None
+        await self._note(
+            slug,
+            state=State.RUNNING,
+            container_id=server.id,
+            port=server.port,
+            internal_url=server.internal_url,
+            engine_id=self._spawner.engine_id,
+            engine_status=server.status or str(server.state),
+            health=Health.HEALTHY,
+            health_reason=None,
+            started=server.started or known or datetime.now(UTC),
+        )
+
+    async def _record_stopped(
+        self, slug: str, state: State, *, kept: Server | None = None, reason: str | None = None
+    ) -> None:
+        """Record that the route is cold.
+
+        Args:
+            slug: the notebook.
+            state: COLD, or FAILED after a start that failed.
+            kept: what waits on the engine to be started or resumed again; None for nothing.
+            reason: why it ended by itself; None if it did not.
+        """
+        await self._note(
+            slug,
+            state=state,
+            container_id=None if kept is None else kept.id,
+            port=None,
+            internal_url=None,
+            engine_status=None if kept is None else kept.status or str(kept.state),
+            health=None,
+            health_reason=reason,
+            started=None,
+        )
+
+    async def _note(self, slug: str, **facts: Any) -> None:
+        """Put facts into the record."""
+        await self._catalogue.update_notebook(slug, **facts)
+
+    def _cold(self, notebook: Notebook) -> RouteEntry:
+        return RouteEntry(
+            key=self._namespace.key(notebook.slug),
+            slug=notebook.slug,
+            owner=notebook.owner,
+            project=notebook.project,
+            generation=notebook.generation,
+            engine_id=self._spawner.engine_id,
+            activity=self._activities.setdefault(notebook.slug, Activity()),
+        )

@@ -1,0 +1,151 @@
+"""Hot → cold: stop, pause, remove what was kept, delete, and clean up after a failed start."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+
+from gateway.activation.groundwork import Groundwork
+from gateway.errors import EngineError, GatewayError
+from gateway.notebooks.logs import logger_of
+from gateway.notebooks.model import State
+from gateway.notebooks.names import ADMINISTRATOR
+from gateway.spawners.base import Server, ServerState
+from routes.errors import RouteFileError
+
+Still = Callable[[], Awaitable[bool]]
+"""Asked under the notebook's lock, just before: whether it is still to be done."""
+
+
+class Stopping(Groundwork):
+    """Ends servers. The route is cold, and nobody uses the target, before a server is touched."""
+
+    async def stop_container(
+        self,
+        slug: str,
+        *,
+        by: str = ADMINISTRATOR,
+        reason: str = "",
+        still: Still | None = None,
+        keep: bool = False,
+    ) -> bool:
+        """Unpublish, then stop and remove the container. A stopped notebook stays stopped.
+
+        Args:
+            slug: the notebook.
+            by: who wants it.
+            reason: why, for people.
+            still: see Still; where it says no, nothing is done.
+            keep: the stopped container stays, for the next start.
+
+        Returns:
+            Whether it was done.
+
+        Raises:
+            NotFound, NotebookLocked, EngineError.
+        """
+        self._catalogue.check_unlocked(slug)
+        async with self.lock(slug):
+            self._catalogue.check_unlocked(slug)
+            if still is not None and not await still():
+                return False
+            await self._stop(slug, keep=keep)
+            logger_of(slug).info("stopped by=%s reason=%s", by, reason or "-")
+            return True
+
+    async def pause_container(self, slug: str, *, still: Still | None = None) -> bool:
+        """Unpublish, then freeze the server: it keeps its memory. The next start resumes it.
+
+        Returns:
+            Whether it was done: not where `still` says no, or nothing runs.
+
+        Raises:
+            NotFound, NotebookLocked, EngineError; then it is hot as before.
+        """
+        self._catalogue.check_unlocked(slug)
+        async with self.lock(slug):
+            self._catalogue.check_unlocked(slug)
+            if still is not None and not await still():
+                return False
+            server = await self._spawner.inspect(slug)
+            if server is None or server.state is not ServerState.RUNNING:
+                return False
+            await self.disable_proxying(slug)
+            try:
+                await self._spawner.pause(server)
+            except EngineError:
+                await self.enable_proxying(slug, server)
+                raise
+            paused = await self._spawner.inspect(slug)
+            await self._record_stopped(slug, State.COLD, kept=paused or server)
+            logger_of(slug).info("paused container=%s", server.id[:12])
+            return True
+
+    async def remove_container(self, slug: str) -> bool:
+        """Remove a stopped container that was kept; return whether there was one.
+
+        Raises:
+            NotFound, NotebookLocked, EngineError.
+        """
+        self._catalogue.check_unlocked(slug)
+        async with self.lock(slug):
+            self._catalogue.check_unlocked(slug)
+            server = await self._spawner.inspect(slug)
+            if server is None or server.state not in (ServerState.EXITED, ServerState.CREATED):
+                return False
+            await self._spawner.stop(server, 0.0)
+            await self._record_stopped(slug, State.COLD)
+            logger_of(slug).info("removed what was kept container=%s", server.id[:12])
+            return True
+
+    async def delete(self, slug: str, *, purge_space: bool = False) -> None:
+        """Stop the notebook and forget it; its space is kept unless `purge_space`."""
+        self._catalogue.check_unlocked(slug)
+        async with self.lock(slug):
+            self._catalogue.check_unlocked(slug)
+            await self._stop(slug)
+            if purge_space:
+                await self._spaces.remove(slug)
+            await self._catalogue.remove_notebook(slug)
+
+    async def discard(self, slug: str, server: Server | None) -> None:
+        """Remove what a failed start left, and record the failure; raises nothing of ours.
+
+        What ran before the start is left alone, for the fault may be on this side.
+
+        Args:
+            slug: the notebook.
+            server: what the start made; None when it made none, or did not come to know.
+        """
+        try:
+            await self._routes.unpublish(self._namespace.key(slug))
+            remnant = server or await self._spawner.inspect(slug)
+            if remnant is not None and (server or self._is_remnant(remnant)):
+                await self._spawner.stop(remnant, 0.0)
+        except (GatewayError, RouteFileError) as error:
+            logger_of(slug).warning("remnant of the failed start stays reason=%s", error)
+        if self._catalogue.find(slug) is not None:
+            await self._try_to_record_failure(slug)
+
+    def _is_remnant(self, server: Server) -> bool:
+        """Whether a start of ours set it going, or it has ended."""
+        ended = server.state not in (ServerState.RUNNING, ServerState.PAUSED)
+        return ended or self._made.get(server.slug) == server.id
+
+    async def _try_to_record_failure(self, slug: str) -> None:
+        try:
+            await self._record_stopped(slug, State.FAILED)
+        except GatewayError as error:
+            logger_of(slug).warning("the failed start is not in the record reason=%s", error)
+
+    async def _stop(self, slug: str, *, keep: bool = False) -> None:
+        await self.disable_proxying(slug)
+        server = await self._spawner.inspect(slug)
+        kept = None
+        if server is not None:
+            await self._note(slug, state=State.STOPPING)
+            how = {"keep": True} if keep else {}
+            await self._spawner.stop(server, self._defaults.stop_grace, **how)
+            logger_of(slug).info("ended container=%s kept=%s", server.id[:12], keep)
+            kept = await self._spawner.inspect(slug) if keep else None
+        await self.disable_proxying(slug)
+        await self._record_stopped(slug, State.COLD, kept=kept)
