@@ -29,6 +29,21 @@ class Health(enum.StrEnum):
     UNHEALTHY = "unhealthy"
 
 
+class Links(enum.StrEnum):
+    """Which links of an LMS lead into a course."""
+
+    OFF = "off"
+    SIGNED = "signed"
+    PLAIN = "plain"
+
+
+class LinkPage(enum.StrEnum):
+    """Which page of Jupyter a link ends on."""
+
+    NOTEBOOK = "notebook"
+    LAB = "lab"
+
+
 @dataclass(frozen=True, slots=True)
 class Limits:
     """What one server may use.
@@ -83,6 +98,8 @@ class Project:
         labels: labels given to each container.
         staff: subjects (persons) who teach or administer it.
         lifetimes: how long its notebooks' servers stay.
+        links: which links of an LMS lead into it.
+        links_page: which page of Jupyter they end on.
         created: UTC.
     """
 
@@ -96,6 +113,8 @@ class Project:
     labels: Mapping[str, str] = field(default_factory=dict)
     staff: tuple[str, ...] = ()
     lifetimes: Lifetimes = Lifetimes()
+    links: Links = Links.OFF
+    links_page: LinkPage = LinkPage.NOTEBOOK
 
 
 @dataclass(frozen=True, slots=True)

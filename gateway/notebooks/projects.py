@@ -13,7 +13,7 @@ from sqlalchemy.exc import IntegrityError
 from gateway.errors import Conflict, NotFound
 from gateway.notebooks.configuration import FROM_PROJECT
 from gateway.notebooks.database import Database
-from gateway.notebooks.model import Lifetimes, Limits, Project
+from gateway.notebooks.model import Lifetimes, Limits, LinkPage, Links, Project
 from gateway.notebooks.names import check_slug
 from gateway.notebooks.repositories import NotebookRows, ProjectRows, columns_of
 from gateway.notebooks.rules import check_fields, check_not_under_lock, check_project
@@ -21,7 +21,18 @@ from gateway.notebooks.rules import check_fields, check_not_under_lock, check_pr
 T = TypeVar("T")
 
 _CHANGEABLE = frozenset(
-    ["title", "source", "image", "limits", "environment", "labels", "staff", "lifetimes"]
+    [
+        "title",
+        "source",
+        "image",
+        "limits",
+        "environment",
+        "labels",
+        "staff",
+        "lifetimes",
+        "links",
+        "links_page",
+    ]
 )
 
 
@@ -68,6 +79,8 @@ class ProjectCatalogue:
         labels: Mapping[str, str] | None = None,
         staff: Sequence[str] = (),
         lifetimes: Lifetimes | None = None,
+        links: Links = Links.OFF,
+        links_page: LinkPage = LinkPage.NOTEBOOK,
     ) -> Project:
         """Add a project; its title is its name where none is given.
 
@@ -87,6 +100,8 @@ class ProjectCatalogue:
             labels=dict(labels or {}),
             staff=tuple(staff),
             lifetimes=lifetimes or Lifetimes(),
+            links=links,
+            links_page=links_page,
         )
         await self._change(lambda: self._add_project(project), f"add-project-{name}")
         return project

@@ -10,7 +10,17 @@ import sqlalchemy as sa
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from gateway.notebooks import schema
-from gateway.notebooks.model import Health, Lifetimes, Limits, Lock, Notebook, Project, State
+from gateway.notebooks.model import (
+    Health,
+    Lifetimes,
+    Limits,
+    LinkPage,
+    Links,
+    Lock,
+    Notebook,
+    Project,
+    State,
+)
 
 Values = dict[str, Any]
 Row = sa.RowMapping
@@ -37,7 +47,7 @@ def columns_of(changes: Mapping[str, Any]) -> Values:
                 columns[name] = dict(value)
             case "staff":
                 columns[name] = list(value)
-            case "state":
+            case "state" | "links" | "links_page":
                 columns[name] = str(value)
             case "health":
                 columns[name] = None if value is None else str(value)
@@ -66,6 +76,8 @@ def _project(row: Row) -> Project:
         labels=row["labels"],
         staff=tuple(row["staff"]),
         lifetimes=Lifetimes(**(row["lifetimes"] or {})),
+        links=Links(row["links"] or Links.OFF),
+        links_page=LinkPage(row["links_page"] or LinkPage.NOTEBOOK),
     )
 
 

@@ -54,6 +54,8 @@ projects = sa.Table(
     sa.Column("labels", sa.JSON, nullable=False),
     sa.Column("staff", sa.JSON, nullable=False),
     sa.Column("lifetimes", sa.JSON),
+    sa.Column("links", sa.String(16)),
+    sa.Column("links_page", sa.String(16)),
 )
 
 notebooks = sa.Table(
@@ -194,4 +196,44 @@ changes = sa.Table(
     sa.Column("moment", UtcDateTime, nullable=False, index=True),
     # A number is never given again, also when all rows were removed.
     sqlite_autoincrement=True,
+)
+
+link_keys = sa.Table(
+    "link_keys",
+    metadata,
+    # Random, so that it never comes again: the secret is derived from it.
+    sa.Column("kid", sa.String(32), primary_key=True),
+    sa.Column("issuer", sa.String(63), nullable=False),
+    # None: it is good for every course.
+    sa.Column("project", sa.String(63), sa.ForeignKey("projects.name", ondelete="CASCADE")),
+    sa.Column("created", UtcDateTime, nullable=False),
+)
+
+link_nonces = sa.Table(
+    "link_nonces",
+    metadata,
+    # SHA-256 in hexadecimal of key id and nonce.
+    sa.Column("digest", sa.String(64), primary_key=True),
+    sa.Column("expires", UtcDateTime, nullable=False, index=True),
+)
+
+link_bindings = sa.Table(
+    "link_bindings",
+    metadata,
+    sa.Column(
+        "project",
+        sa.String(63),
+        sa.ForeignKey("projects.name", ondelete="CASCADE"),
+        primary_key=True,
+    ),
+    sa.Column("student", sa.String(255), primary_key=True),
+    # With its session, an id is free again.
+    sa.Column(
+        "session",
+        sa.String(64),
+        sa.ForeignKey("sessions.id", ondelete="CASCADE"),
+        nullable=False,
+        index=True,
+    ),
+    sa.Column("created", UtcDateTime, nullable=False),
 )
