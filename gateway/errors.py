@@ -115,19 +115,75 @@ class StartFailed(GatewayError):
     Attributes:
         slug: the notebook.
         reason: one line that a student may read.
-        log_tail: the end of the server's log, for the operator only; "" when there is none.
+        log_tail: the end of the server's log, for its owner and operators; "" when there is none.
         retry_after: seconds until the next try is allowed.
+        cause: a stable word for what went wrong, by which pages find their words; "" for others.
     """
 
     slug: str
     reason: str
     log_tail: str = ""
     retry_after: float | None = None
+    cause: str = ""
     status = HTTPStatus.SERVICE_UNAVAILABLE
     code = "start-failed"
 
     def __str__(self) -> str:
         return f"notebook {self.slug!r} did not start: {self.reason}"
+
+
+@dataclass(eq=False)
+class QueueFull(GatewayError):
+    """So many starts wait already that one more is turned away (RFC 6585, 429)."""
+
+    limit: int
+    retry_after: float | None = 10.0
+    status = HTTPStatus.TOO_MANY_REQUESTS
+    code = "queue-full"
+
+    def __str__(self) -> str:
+        return f"{self.limit} notebooks wait to be started already; try again in a moment"
+
+
+@dataclass(eq=False)
+class TooManyRunning(GatewayError):
+    """The owner has as many notebooks running as one may have.
+
+    Attributes:
+        limit: how many that is.
+        running: slugs of those that run or are being started.
+    """
+
+    limit: int
+    running: Sequence[str]
+    status = HTTPStatus.CONFLICT
+    code = "too-many-running"
+
+    def __str__(self) -> str:
+        return (
+            f"{self.limit} of your notebooks may run at the same time, and these do: "
+            f"{', '.join(self.running)}; stop one of them first"
+        )
+
+
+@dataclass(eq=False)
+class AllPlacesTaken(GatewayError):
+    """As many notebooks run as the installation lets run.
+
+    Attributes:
+        limit: how many that is.
+        running: slugs of those among them that are the owner's; others' are not told.
+    """
+
+    limit: int
+    running: Sequence[str]
+    retry_after: float | None = 30.0
+    status = HTTPStatus.SERVICE_UNAVAILABLE
+    code = "all-places-taken"
+
+    def __str__(self) -> str:
+        own = f"; yours are {', '.join(self.running)}" if self.running else ""
+        return f"all places for running notebooks, {self.limit}, are taken{own}; try again later"
 
 
 class EngineError(GatewayError):

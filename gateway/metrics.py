@@ -6,6 +6,7 @@ import math
 from collections.abc import Callable, Iterable, Iterator
 from functools import partial
 from pathlib import Path
+from typing import Protocol
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
@@ -16,6 +17,25 @@ from gateway.notebooks.model import State
 from gateway.traffic import Traffic
 
 _PHASE_BUCKETS = (0.01, 0.03, 0.1, 0.3, 0.5, 1.0, 1.5, 2.0, 3.0, 5.0, 8.0, 15.0, 30.0, 60.0)
+
+
+class Admission(Protocol):
+    """The queue of starts."""
+
+    @property
+    def waiting(self) -> int:
+        """How many wait."""
+        ...
+
+    @property
+    def under_way(self) -> int:
+        """How many are under way."""
+        ...
+
+    @property
+    def short_of_memory(self) -> bool:
+        """Whether they wait for memory."""
+        ...
 
 
 class _TrafficCollector(Collector):
@@ -56,6 +76,12 @@ class Metrics:
         self._starts = Counter(
             "nbgate_starts", "Starts of notebooks by result", ["result"], registry=self.registry
         )
+        self._refused = Counter(
+            "nbgate_starts_refused",
+            "Starts that were turned away, by reason",
+            ["reason"],
+            registry=self.registry,
+        )
         self._phases = Histogram(
             "nbgate_start_phase_seconds",
             "Seconds of each phase of a start",
@@ -68,6 +94,23 @@ class Metrics:
             "Seconds from a change of routes to the file in place",
             registry=self.registry,
         )
+
+    def watch_admission(self, admission: Admission) -> None:
+        """Ask the queue of starts at each scrape."""
+        waiting = Gauge("nbgate_starts_waiting", "Starts in the queue", registry=self.registry)
+        waiting.set_function(lambda: float(admission.waiting))
+        going = Gauge("nbgate_starts_under_way", "Starts under way", registry=self.registry)
+        going.set_function(lambda: float(admission.under_way))
+        short = Gauge(
+            "nbgate_starts_short_of_memory",
+            "1 while starts wait until the machine has memory to spare",
+            registry=self.registry,
+        )
+        short.set_function(lambda: float(admission.short_of_memory))
+
+    def start_refused(self, code: str) -> None:
+        """Count a start that was not let into the queue; `code` is the error's."""
+        self._refused.labels(code).inc()
 
     def start_finished(self, result: str) -> None:
         """Count a start; `result` is `ready` or `failed`."""

@@ -1,7 +1,7 @@
-"""The activator: cold → hot, single flight per notebook, so many at once, with back-off.
+"""The activator: cold → hot, single flight per notebook, admitted in order, with back-off.
 
-A start belongs to the application: who asked may go away, the start goes on. Nothing here knows
-of HTTP or of an engine.
+A start belongs to the application: who asked may go away, the start goes on. Who may start when is
+admission.py's. Nothing here knows of HTTP or of an engine.
 """
 
 from __future__ import annotations
@@ -9,20 +9,22 @@ from __future__ import annotations
 import asyncio
 import enum
 from collections.abc import Callable
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
+from functools import partial
 
+from gateway.activation.admission import Admission, AdmissionLimits, Ticket, available_memory
+from gateway.activation.failures import Failures, as_failure
 from gateway.activation.lifecycle import Lifecycle
 from gateway.activation.routing import RouteService
-from gateway.errors import GatewayError, StartFailed, problem_of
+from gateway.activation.watching import Watch, Watchers
+from gateway.errors import GatewayError, StartFailed
 from gateway.metrics import Metrics
 from gateway.notebooks.catalogue import Catalogue
 from gateway.notebooks.logs import logger_of
-from gateway.notebooks.model import State
+from gateway.notebooks.model import Notebook, State
 from gateway.proxy.interface import RouteEntry
-from gateway.spawners.base import Server
-
-_FIRST_BACK_OFF = 2.0
-_LONGEST_BACK_OFF = 60.0
+from gateway.spawners.base import Pull, Server
 
 
 class Phase(enum.StrEnum):
@@ -45,19 +47,28 @@ class StartStatus:
         position: place in the queue, from 1; 0 when not queued.
         reason: why the last start failed; "" if it did not.
         retry_after: seconds until the next try is allowed.
+        cause: a stable word for the reason; see StartFailed.
+        pull: how far the pull of its image is; None when none is pulled.
+        short_of_memory: nobody starts until the machine has memory to spare.
     """
 
     phase: Phase
     position: int = 0
     reason: str = ""
     retry_after: float = 0.0
+    cause: str = ""
+    pull: Pull | None = None
+    short_of_memory: bool = False
 
 
 @dataclass(slots=True)
-class _Failure:
-    error: StartFailed
-    count: int
-    until: float
+class _Start:
+    """A start under way."""
+
+    ticket: Ticket
+    task: asyncio.Task[RouteEntry]
+    phase: Phase = Phase.QUEUED
+    pull: Pull | None = None
 
 
 class Activator:
@@ -68,9 +79,10 @@ class Activator:
         catalogue: the notebooks.
         routes: tells whether a notebook is hot.
         metrics: counts starts and times the queue.
-        starts_at_once: how many starts run at the same time; the rest queue in order.
+        limits: what may start and run.
         clock: monotonic seconds.
         key_of: a notebook's route key.
+        available: tells the machine's available memory in bytes; None while it is not known.
     """
 
     def __init__(
@@ -79,9 +91,10 @@ class Activator:
         catalogue: Catalogue,
         routes: RouteService,
         metrics: Metrics,
-        starts_at_once: int,
+        limits: AdmissionLimits,
         clock: Callable[[], float],
         key_of: Callable[[str], str],
+        available: Callable[[], int | None] = available_memory,
     ) -> None:
         self._lifecycle = lifecycle
         self._catalogue = catalogue
@@ -89,11 +102,11 @@ class Activator:
         self._metrics = metrics
         self._clock = clock
         self._key_of = key_of
-        self._slots = asyncio.Semaphore(starts_at_once)
-        self._queue: list[str] = []
-        self._tasks: dict[str, asyncio.Task[RouteEntry]] = {}
-        self._phases: dict[str, Phase] = {}
-        self._failures: dict[str, _Failure] = {}
+        self._watchers = Watchers()
+        self._admission = Admission(limits, available, self._watchers.tell_all)
+        self._starts: dict[str, _Start] = {}
+        self._failures = Failures(clock)
+        metrics.watch_admission(self._admission)
 
     async def ensure(self, slug: str) -> RouteEntry:
         """Return the hot entry of a notebook, started if need be; callers share one start.
@@ -101,24 +114,34 @@ class Activator:
         Raises:
             NotFound: there is no such notebook.
             StartFailed: it failed, now or a moment ago (then without a new try).
+            QueueFull, TooManyRunning, AllPlacesTaken: see begin.
         """
         return await asyncio.shield(self.begin(slug))
 
     def begin(self, slug: str) -> asyncio.Future[RouteEntry]:
-        """Begin the start, or join the one under way; return its future."""
-        task = self._tasks.get(slug)
-        if task is not None:
-            return task
+        """Begin the start, or join the one under way; return its future.
+
+        Raises:
+            NotFound: there is no such notebook.
+            StartFailed: it failed a moment ago.
+            QueueFull: too many wait already.
+            TooManyRunning, AllPlacesTaken: as many run as may.
+        """
+        start = self._starts.get(slug)
+        if start is not None:
+            return start.task
         entry = self._routes.entry(self._key_of(slug))
         if entry is not None and entry.target is not None:
             return _done(entry)
-        self._catalogue.notebook(slug)
-        self._check_back_off(slug)
+        notebook = self._catalogue.notebook(slug)
+        self._failures.check(slug)
+        ticket = self._enter(notebook)
         self._lifecycle.mark_waking(slug, waking=True)
-        self._phases[slug] = Phase.QUEUED
-        task = asyncio.get_running_loop().create_task(self._start(slug), name=f"start {slug}")
-        self._tasks[slug] = task
+        run = self._start(slug, ticket)
+        task = asyncio.get_running_loop().create_task(run, name=f"start {slug}")
+        self._starts[slug] = _Start(ticket, task)
         task.add_done_callback(lambda done: self._finished(slug, done))
+        self._watchers.tell(slug)
         return task
 
     def suspect(self, entry: RouteEntry) -> RouteEntry | None:
@@ -140,15 +163,42 @@ class Activator:
         entry = self._routes.entry(self._key_of(slug))
         if entry is not None and entry.target is not None:
             return StartStatus(Phase.READY)
-        if slug in self._tasks:
-            phase = self._phases[slug]
-            position = self._queue.index(slug) + 1 if slug in self._queue else 0
-            return StartStatus(phase, position)
+        start = self._starts.get(slug)
+        if start is not None:
+            position = self._admission.position(start.ticket)
+            short = bool(position) and self._admission.short_of_memory
+            return StartStatus(start.phase, position, pull=start.pull, short_of_memory=short)
         failure = self._failures.get(slug)
         if failure is None:
             return StartStatus(Phase.COLD)
-        remaining = max(0.0, failure.until - self._clock())
-        return StartStatus(Phase.FAILED, reason=failure.error.reason, retry_after=remaining)
+        return StartStatus(
+            Phase.FAILED,
+            reason=failure.error.reason,
+            retry_after=self._failures.remaining(failure),
+            cause=failure.error.cause,
+        )
+
+    def subscribe(self, slug: str) -> AbstractContextManager[Watch]:
+        """Follow a notebook's start: entered, the watch is told when `status` may have changed."""
+        return self._watchers.watching(slug)
+
+    def end_watching(self) -> None:
+        """Let all who follow a start go: the gateway stops."""
+        self._watchers.end()
+
+    def withdraw(self, slug: str) -> bool:
+        """Take a start out of the queue, for somebody wants the notebook stopped.
+
+        Returns whether it was there; one that is under way is not touched.
+        """
+        start = self._starts.get(slug)
+        if start is None:
+            return False
+        error = StartFailed(slug, "it was stopped while it waited to be started", cause="withdrawn")
+        if not self._admission.withdraw(start.ticket, error):
+            return False
+        self._failures.note(slug, error)
+        return True
 
     def failure(self, slug: str) -> StartFailed | None:
         """Return the last start's failure, with its log tail, or None."""
@@ -157,29 +207,50 @@ class Activator:
 
     def forgive(self, slug: str) -> None:
         """Forget a failure, so that the next request tries at once."""
-        self._failures.pop(slug, None)
+        if self._failures.forget(slug):
+            self._watchers.tell(slug)
 
     async def close(self) -> None:
         """Cancel the starts under way. What they made is adopted at the next start."""
-        tasks = list(self._tasks.values())
+        self.end_watching()
+        self._admission.close()
+        tasks = [start.task for start in self._starts.values()]
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
 
-    async def _start(self, slug: str) -> RouteEntry:
+    def _enter(self, notebook: Notebook) -> Ticket:
+        """Return a place in the queue; raise where there is none."""
+        limits = self._admission.limits
+        try:
+            if limits.counts_running:
+                limits.check(notebook.owner, self._others(notebook.slug))
+            return self._admission.enter(notebook.slug, notebook.owner)
+        except GatewayError as error:
+            self._metrics.start_refused(error.code)
+            raise
+
+    def _others(self, slug: str) -> list[tuple[str, str]]:
+        """Return slug and owner of each other notebook that runs, or is to."""
+        return [
+            (book.slug, book.owner)
+            for book in self._catalogue.notebooks()
+            if book.slug != slug
+            and (book.state not in (State.COLD, State.FAILED) or book.slug in self._starts)
+        ]
+
+    async def _start(self, slug: str, ticket: Ticket) -> RouteEntry:
         began = self._clock()
-        self._queue.append(slug)
-        # The lock first: who waits for a notebook that is still stopping takes nobody's slot.
-        async with self._lifecycle.lock(slug):
-            try:
-                await self._slots.acquire()
-            finally:
-                self._queue.remove(slug)
-            try:
-                self._metrics.phase("queue", self._clock() - began)
+        lock = self._lifecycle.lock(slug)
+        try:
+            await self._admission.admit(ticket, lock)
+            async with lock:
+                waited = self._clock() - began
+                self._metrics.phase("queue", waited)
+                logger_of(slug).info("start begins waited=%.3f", waited)
                 return await self._bring_up(slug)
-            finally:
-                self._slots.release()
+        finally:
+            self._admission.leave(ticket)
 
     async def _bring_up(self, slug: str) -> RouteEntry:
         server: Server | None = None
@@ -187,52 +258,45 @@ class Activator:
         try:
             await self._catalogue.update_notebook(slug, state=State.STARTING)
             await self._routes.unpublish(self._key_of(slug))
-            self._phases[slug] = Phase.CREATING
-            server = await self._lifecycle.create_container(slug)
-            self._phases[slug] = Phase.STARTING
+            self._enters(slug, Phase.CREATING)
+            server = await self._lifecycle.create_container(slug, partial(self._pulls, slug))
+            self._enters(slug, Phase.STARTING)
             await self._lifecycle.sleep_until_container_has_started(slug, server)
             return await self._lifecycle.enable_proxying(slug, server)
         except Exception as error:
-            failed = self._remember(slug, _as_failure(slug, error))
+            failed = self._failed(slug, error)
             # What ran before is not ours to end: the fault may be on this side.
             made = server if server is not None and server.generation != before else None
             await self._lifecycle.discard(slug, made)
             raise failed from error
 
-    def _remember(self, slug: str, error: StartFailed) -> StartFailed:
-        before = self._failures.get(slug)
-        count = before.count + 1 if before else 1
-        wait = min(_LONGEST_BACK_OFF, _FIRST_BACK_OFF * 2 ** (count - 1))
-        error.retry_after = wait
-        self._failures[slug] = _Failure(error, count, self._clock() + wait)
-        logger_of(slug).error("start failed reason=%s log_tail=%r", error.reason, error.log_tail)
-        return error
+    def _enters(self, slug: str, phase: Phase) -> None:
+        self._starts[slug].phase = phase
+        self._starts[slug].pull = None
+        self._watchers.tell(slug)
 
-    def _check_back_off(self, slug: str) -> None:
-        failure = self._failures.get(slug)
-        if failure is not None and self._clock() < failure.until:
-            error = failure.error
-            remaining = failure.until - self._clock()
-            raise StartFailed(slug, error.reason, error.log_tail, remaining)
+    def _pulls(self, slug: str, pull: Pull) -> None:
+        if slug in self._starts:
+            self._starts[slug].pull = pull
+            self._watchers.tell(slug)
+
+    def _failed(self, slug: str, error: Exception) -> StartFailed:
+        notebook = self._catalogue.find(slug)
+        secret = self._lifecycle.secret(slug, notebook.generation if notebook else 0)
+        failure = as_failure(slug, error, secret)
+        self._failures.remember(slug, failure)
+        return failure
 
     def _finished(self, slug: str, task: asyncio.Task[RouteEntry]) -> None:
-        self._tasks.pop(slug, None)
-        self._phases.pop(slug, None)
+        self._starts.pop(slug, None)
         failed = task.cancelled() or task.exception() is not None
         self._metrics.start_finished("failed" if failed else "ready")
         if not failed:
-            self._failures.pop(slug, None)
+            self._failures.forget(slug)
             logger_of(slug).info("ready target=%s", task.result().target)
         elif self._catalogue.find(slug) is not None:
             self._lifecycle.mark_waking(slug, waking=False)
-
-
-def _as_failure(slug: str, error: Exception) -> StartFailed:
-    if isinstance(error, StartFailed):
-        return error
-    if not isinstance(error, GatewayError):
-        logger_of(slug).exception("start failed unexpectedly")
-    return StartFailed(slug, problem_of(error).detail)
+        self._watchers.tell(slug)
 
 
 def _done(entry: RouteEntry) -> asyncio.Future[RouteEntry]:

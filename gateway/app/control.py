@@ -11,6 +11,7 @@ from urllib.parse import urlsplit
 
 from gateway.access import Namespace
 from gateway.activation.activator import Activator
+from gateway.activation.admission import AdmissionLimits
 from gateway.activation.lifecycle import Lifecycle, ServerDefaults
 from gateway.activation.readiness import ReadinessProbe
 from gateway.activation.routing import RouteService
@@ -94,7 +95,7 @@ async def open_control(
         base.catalogue,
         routes,
         base.metrics,
-        settings.starts_at_once,
+        _admission_limits(settings),
         time.monotonic,
         base.namespace.key,
     )
@@ -241,6 +242,19 @@ def _defaults(settings: Settings) -> ServerDefaults:
         frame_ancestors=settings.frame_ancestors,
         start_timeout=settings.start_timeout,
         stop_grace=settings.stop_grace,
+    )
+
+
+def _admission_limits(settings: Settings) -> AdmissionLimits:
+    # Of another machine's memory nothing is known here.
+    engine = settings.docker_host or os.environ.get("DOCKER_HOST") or "unix://"
+    local = settings.spawner == "process" or engine.startswith("unix://")
+    return AdmissionLimits(
+        starts_at_once=settings.starts_at_once,
+        queue_length=settings.queue_length,
+        per_owner=settings.running_per_owner,
+        in_all=settings.running_in_all,
+        memory_reserve=settings.memory_reserve_bytes if local else 0,
     )
 
 

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import os
 
-from pydantic import Field
+from pydantic import Field, field_validator
 from pydantic_settings import BaseSettings
+
+from gateway.sizes import parse_bytes
 
 
 class LifecycleSettings(BaseSettings):
@@ -17,6 +19,22 @@ class LifecycleSettings(BaseSettings):
     starts_at_once: int = Field(
         default=os.cpu_count() or 1, gt=0, description="How many notebooks start at once."
     )
+    queue_length: int = Field(
+        default=1000,
+        gt=0,
+        description="How many starts wait at most; who comes then gets 429 and tries again.",
+    )
+    running_per_owner: int = Field(
+        default=0, ge=0, description="Notebooks of one owner that run at the same time; 0: any."
+    )
+    running_in_all: int = Field(
+        default=0, ge=0, description="Notebooks that run at the same time; 0: any number."
+    )
+    memory_reserve: str = Field(
+        default="512M",
+        description="Starts wait while the machine has less memory available, e.g. 2G; 0: they do "
+        "not. Only where the engine is on the gateway's machine.",
+    )
     hold_timeout: float = Field(
         default=50.0,
         gt=0,
@@ -26,3 +44,15 @@ class LifecycleSettings(BaseSettings):
     stop_grace: float = Field(
         default=10.0, ge=0, description="Seconds between SIGTERM and SIGKILL."
     )
+
+    @field_validator("memory_reserve")
+    @classmethod
+    def _reserve(cls, value: str) -> str:
+        if value != "0":
+            parse_bytes(value)
+        return value
+
+    @property
+    def memory_reserve_bytes(self) -> int:
+        """The memory that a start leaves to the machine; 0 for none."""
+        return 0 if self.memory_reserve == "0" else parse_bytes(self.memory_reserve)

@@ -9,6 +9,7 @@ import pytest
 
 from gateway.access import Namespace
 from gateway.activation.activator import Activator
+from gateway.activation.admission import AdmissionLimits
 from gateway.activation.lifecycle import Lifecycle, ServerDefaults
 from gateway.activation.readiness import ReadinessProbe
 from gateway.activation.routing import RouteService
@@ -114,7 +115,9 @@ async def _world(folder: Path, *, direct: bool) -> AsyncIterator[World]:
         catalogue.subscribe(lifecycle.follow)
         await catalogue.load()
         await catalogue.add_project("demo")
-        activator = Activator(lifecycle, catalogue, routes, metrics, 2, clock, namespace.key)
+        activator = Activator(
+            lifecycle, catalogue, routes, metrics, AdmissionLimits(2), clock, namespace.key
+        )
         stack.push_async_callback(activator.close)
         yield World(
             catalogue,

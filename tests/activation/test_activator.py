@@ -3,15 +3,27 @@
 from __future__ import annotations
 
 import asyncio
+from dataclasses import replace
 
 import pytest
 
-from gateway.activation.activator import Phase
-from gateway.errors import EngineUnavailable, NotFound, StartFailed
-from gateway.notebooks.model import State
+from gateway.access import Namespace
+from gateway.activation.activator import Activator, Phase
+from gateway.activation.admission import AdmissionLimits
+from gateway.errors import (
+    EngineUnavailable,
+    ImageMissing,
+    NotFound,
+    StartFailed,
+    TooManyRunning,
+)
+from gateway.metrics import Metrics
+from gateway.notebooks.model import Notebook, State
+from gateway.notebooks.projects import utc_now
+from gateway.spawners.base import OnPull, Pull, Server, ServerSpec, untold
 from routes.apachedb import read as read_file
 from tests.activation.conftest import World
-from tests.support.waiting import until
+from tests.support.waiting import PATIENCE, until
 
 
 async def test_simultaneous_requests_join_one_start(world: World) -> None:
@@ -142,3 +154,154 @@ async def test_failed_start_leaves_nothing_published(direct_world: World) -> Non
     with pytest.raises(StartFailed):
         await world.activator.ensure(slug)
     assert f"/nb/{slug}".encode() not in read_file(world.route_file)
+
+
+async def test_start_that_waits_can_be_withdrawn(world: World) -> None:
+    world.spawner.gate.clear()
+    slugs = [await world.notebook(f"p{number}") for number in range(4)]
+    tasks = [asyncio.ensure_future(world.activator.ensure(slug)) for slug in slugs]
+    await until(lambda: len(world.spawner.starts) == 2)
+    assert not world.activator.withdraw(slugs[0]), "it is under way"
+    assert world.activator.withdraw(slugs[2])
+    with pytest.raises(StartFailed, match="stopped"):
+        await tasks[2]
+    status = world.activator.status(slugs[2])
+    assert (status.phase, status.cause, status.retry_after) == (Phase.FAILED, "withdrawn", 0)
+    assert world.activator.status(slugs[3]).position == 1
+    world.spawner.gate.set()
+    await asyncio.gather(tasks[0], tasks[1], tasks[3])
+    await world.activator.ensure(slugs[2])
+
+
+async def test_notebook_that_is_deleted_while_it_waits_is_not_started(world: World) -> None:
+    world.spawner.gate.clear()
+    slugs = [await world.notebook(f"p{number}") for number in range(3)]
+    tasks = [asyncio.ensure_future(world.activator.ensure(slug)) for slug in slugs]
+    await until(lambda: len(world.spawner.starts) == 2)
+    await world.lifecycle.delete(slugs[2])
+    world.spawner.gate.set()
+    await asyncio.gather(*tasks[:2])
+    with pytest.raises(NotFound):
+        await tasks[2]
+    assert len(world.spawner.starts) == 2
+
+
+async def test_onlookers_are_told_of_each_step(world: World) -> None:
+    slug = await world.notebook()
+    world.spawner.gate.clear()
+    seen: list[Phase] = []
+    with world.activator.subscribe(slug) as watch:
+        start = world.activator.begin(slug)
+        while Phase.READY not in seen:
+            await watch.moved(0.0, PATIENCE)
+            phase = world.activator.status(slug).phase
+            if phase is Phase.CREATING:
+                world.spawner.gate.set()
+            if not seen or seen[-1] is not phase:
+                seen.append(phase)
+    await start
+    assert seen == [Phase.QUEUED, Phase.CREATING, Phase.STARTING, Phase.READY]
+
+
+async def test_pull_of_the_image_is_told(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    slug = await world.notebook()
+    start, pulling = world.spawner.start, asyncio.Event()
+
+    async def pull_first(spec: ServerSpec, on_pull: OnPull = untold) -> Server:
+        on_pull(Pull(done=25, total=100))
+        await pulling.wait()
+        return await start(spec)
+
+    monkeypatch.setattr(world.spawner, "start", pull_first)
+    task = world.activator.begin(slug)
+    await until(lambda: world.activator.status(slug).pull is not None)
+    assert world.activator.status(slug).pull == Pull(25, 100)
+    pulling.set()
+    await task
+    assert world.activator.status(slug).pull is None
+
+
+async def test_watching_ends_with_the_gateway(world: World) -> None:
+    slug = await world.notebook()
+    with world.activator.subscribe(slug) as before:
+        waiting = asyncio.create_task(before.moved(PATIENCE, PATIENCE))
+        await asyncio.sleep(0)
+        world.activator.end_watching()
+        await waiting
+        assert before.over
+    with world.activator.subscribe(slug) as after:
+        await after.moved(PATIENCE, PATIENCE)
+        assert after.over
+
+
+@pytest.mark.parametrize(
+    ("reason", "cause"),
+    [("out of memory", "out-of-memory"), ("", "exited")],
+)
+async def test_cause_of_an_end_is_told(
+    world: World, monkeypatch: pytest.MonkeyPatch, reason: str, cause: str
+) -> None:
+    slug = await world.notebook()
+    world.spawner.dies = True
+    inspect = world.spawner.inspect
+
+    async def ended(slug: str) -> Server | None:
+        server = await inspect(slug)
+        return server and replace(server, reason=reason)
+
+    monkeypatch.setattr(world.spawner, "inspect", ended)
+    with pytest.raises(StartFailed):
+        await world.activator.ensure(slug)
+    assert world.activator.status(slug).cause == cause
+
+
+async def test_cause_of_a_refusal_of_the_engine_is_its_code(world: World) -> None:
+    slug = await world.notebook()
+    world.spawner.failure = ImageMissing("jupyter:none")
+    with pytest.raises(StartFailed, match="jupyter:none"):
+        await world.activator.ensure(slug)
+    assert world.activator.status(slug).cause == "image-missing"
+
+
+async def test_end_of_the_log_is_shown_without_the_hop_secret(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    slug = await world.notebook()
+    world.spawner.dies = True
+
+    async def talkative(server: Server, lines: int) -> str:
+        return f"http://here/?token={world.lifecycle.secret(slug, server.generation)} !"
+
+    monkeypatch.setattr(world.spawner, "logs", talkative)
+    with pytest.raises(StartFailed) as failed:
+        await world.activator.ensure(slug)
+    assert failed.value.log_tail == "http://here/?token=… !"
+
+
+async def test_owner_at_the_limit_is_refused_and_told_what_runs(world: World) -> None:
+    first, second = await world.notebook("alice"), await second_notebook(world, "alice")
+    limits = AdmissionLimits(2, per_owner=1)
+    activator = Activator(
+        world.lifecycle,
+        world.catalogue,
+        world.routes,
+        Metrics(),
+        limits,
+        world.clock,
+        Namespace().key,
+    )
+    start = activator.begin(first)
+    with pytest.raises(TooManyRunning, match=first):
+        activator.begin(second)
+    await start
+    with pytest.raises(TooManyRunning, match=first):
+        activator.begin(second)
+    await world.lifecycle.stop_container(first)
+    await activator.ensure(second)
+    await activator.close()
+
+
+async def second_notebook(world: World, owner: str) -> str:
+    """Make one more notebook of a person; return its slug."""
+    book = Notebook("second", "second", "demo", owner, utc_now())
+    return (await world.catalogue.add_notebook(book)).slug

@@ -1,0 +1,35 @@
+"""What went wrong with a start, as a stable word: pages have their own words for each.
+
+The life cycle tells it in one line for people; its own wording is recognised here, and a test
+goes through the real ones.
+"""
+
+from __future__ import annotations
+
+import re
+
+from gateway.errors import EngineError, StartFailed
+
+_SAID = (
+    ("out-of-memory", re.compile(r"out of memory|memory limit", re.IGNORECASE)),
+    ("exited", re.compile(r"\bexit code \d+|\bit ended\b")),
+    ("timeout", re.compile(r"was not ready within")),
+    ("removed", re.compile(r"was removed while it started")),
+    ("impostor", re.compile(r"does not accept its secret")),
+)
+_CODE = re.compile(r"exit code (\d+)")
+
+
+def cause_of(error: Exception) -> str:
+    """Return the word; "" for what has none."""
+    if isinstance(error, EngineError):
+        return error.code
+    if not isinstance(error, StartFailed):
+        return ""
+    return error.cause or next((word for word, said in _SAID if said.search(error.reason)), "")
+
+
+def exit_code_of(reason: str) -> int | None:
+    """Return the exit code that a reason names, or None."""
+    found = _CODE.search(reason)
+    return int(found[1]) if found else None
