@@ -16,13 +16,14 @@ import secrets
 import stat
 import time
 from collections.abc import AsyncIterator, Callable, Iterator
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import TypeVar
 
 from gateway.errors import GatewayError
 from gateway.notebooks.names import is_slug
 from gateway.notebooks.source import Source
-from gateway.spaces import checkouts, folders
+from gateway.spaces import changes, checkouts, folders
 from gateway.spaces.git import SourceUnavailable
 
 T = TypeVar("T")
@@ -30,6 +31,7 @@ T = TypeVar("T")
 _NEW = ".new-"
 _TRASH = ".trash-"
 _AT_ONCE = 4
+_LOOKS_AT_ONCE = 1
 _ABANDONED_SECONDS = 86400.0
 
 
@@ -54,6 +56,7 @@ class Spaces:
         self._locks: dict[str, asyncio.Lock] = {}
         # Copies and deletions are long; more of them at once only make the disk seek.
         self._turns = asyncio.Semaphore(_AT_ONCE)
+        self._looks = asyncio.Semaphore(_LOOKS_AT_ONCE)
 
     def path(self, slug: str) -> Path:
         """Return where the space of `slug` is, whether it exists or not."""
@@ -77,6 +80,19 @@ class Spaces:
         return await self._in_thread(
             slug, lambda root: folders.is_file_beneath(root, [_checked(slug), *parts])
         )
+
+    async def last_change(self, slug: str) -> datetime | None:
+        """Return when a file of the space last changed, UTC; None if none was seen.
+
+        See changes.newest_change for what counts, and for its bounds.
+
+        Raises:
+            SpaceError: it cannot be read.
+        """
+        _checked(slug)
+        async with self._looks:
+            changed = await self._in_thread(slug, lambda root: _newest_change(root, slug))
+        return None if changed is None else datetime.fromtimestamp(changed, UTC)
 
     async def ensure(self, slug: str, source: Source | None) -> Path:
         """Return the path of the notebook's space, made and filled from `source` if it is new.
@@ -214,6 +230,13 @@ def _exists(root: int, slug: str) -> bool:
     if kind not in (None, stat.S_IFDIR):
         raise NotADirectoryError(errno.ENOTDIR, "something else than a folder is in its place")
     return kind is not None
+
+
+def _newest_change(root: int, slug: str) -> float | None:
+    if not _exists(root, slug):
+        return None
+    with folders.opened_folder(slug, root) as space:
+        return changes.newest_change(space)
 
 
 def _discard(root: int, slug: str) -> str | None:
