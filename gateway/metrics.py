@@ -82,6 +82,12 @@ class Metrics:
             ["reason"],
             registry=self.registry,
         )
+        self._culled = Counter(
+            "nbgate_culled",
+            "What was done about servers that nobody uses",
+            ["what"],
+            registry=self.registry,
+        )
         self._phases = Histogram(
             "nbgate_start_phase_seconds",
             "Seconds of each phase of a start",
@@ -111,6 +117,14 @@ class Metrics:
     def start_refused(self, code: str) -> None:
         """Count a start that was not let into the queue; `code` is the error's."""
         self._refused.labels(code).inc()
+
+    def culled(self, what: str) -> None:
+        """Count what the culler did.
+
+        `what` is `stopped-idle`, `stopped-age`, `paused`, `removed`, `vetoed` (a check said that it
+        is busy), `spared` (somebody came at the last moment) or `failed`.
+        """
+        self._culled.labels(what).inc()
 
     def start_finished(self, result: str) -> None:
         """Count a start; `result` is `ready` or `failed`."""

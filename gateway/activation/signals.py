@@ -20,6 +20,7 @@ from gateway.activation.usage import Usage, UsageProbe, foreground_command
 from gateway.errors import GatewayError
 from gateway.notebooks.logs import logger_of
 from gateway.notebooks.model import Notebook
+from gateway.notebooks.stillbusy import is_url
 from gateway.proxy.interface import RouteEntry
 from gateway.spaces import Spaces
 from gateway.spawners.base import Spawner
@@ -183,7 +184,7 @@ class Signals:
             watched.work = self._clock()
 
     async def _check(self, slug: str, still_busy: str) -> bool | None:
-        if still_busy.startswith(("http://", "https://")):
+        if is_url(still_busy):
             return await self._probe.busy(still_busy.replace("{slug}", quote(slug, safe="")))
         server = await self._spawner.inspect(slug)
         if server is None:

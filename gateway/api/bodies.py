@@ -13,8 +13,10 @@ from typing import Annotated, TypeVar
 from aiohttp import web
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 
+from gateway.durations import LONGEST, parse_duration
 from gateway.errors import InvalidInput
 from gateway.notebooks.names import ADMINISTRATOR
+from gateway.notebooks.stillbusy import check_still_busy
 from gateway.sizes import parse_bytes
 
 _BODY_TIMEOUT = 30.0
@@ -33,6 +35,10 @@ class InvalidJson(InvalidInput):
 
 def _size(value: object) -> object:
     return parse_bytes(value) if isinstance(value, str) else value
+
+
+def _seconds(value: object) -> object:
+    return parse_duration(value) if isinstance(value, str) else value
 
 
 def _enough(value: int) -> int:
@@ -70,9 +76,13 @@ def _label_names(items: dict[str, str]) -> dict[str, str]:
 Memory = Annotated[
     int, BeforeValidator(_size, json_schema_input_type=int | str), AfterValidator(_enough)
 ]
+Duration = Annotated[
+    float, BeforeValidator(_seconds, json_schema_input_type=float | str), Field(ge=0, le=LONGEST)
+]
 Cpus = Annotated[float, Field(gt=0, le=1024)]
 Line = Annotated[str, Field(max_length=200), AfterValidator(_one_line)]
 LongLine = Annotated[str, Field(max_length=2000), AfterValidator(_one_line)]
+StillBusy = Annotated[LongLine, AfterValidator(check_still_busy)]
 Variables = Annotated[dict[str, str], AfterValidator(_variables)]
 Labels = Annotated[dict[str, str], AfterValidator(_label_names)]
 
@@ -99,7 +109,24 @@ class _Spec(Body):
     labels: Labels = Field(default_factory=dict)
 
 
-class ProjectChange(_Spec):
+class _Lifetimes(Body):
+    """See model.Lifetimes; null is the installation's default."""
+
+    idle_timeout: Duration | None = None
+    max_age: Duration | None = None
+    warning: Duration | None = None
+    busy_cap: Duration | None = None
+    pause_after: Duration | None = None
+    remove_after: Duration | None = None
+    still_busy: StillBusy | None = None
+    autosave: Duration | None = None
+
+
+LIFETIMES = tuple(_Lifetimes.model_fields)
+"""The names of the fields that make up a project's lifetimes."""
+
+
+class ProjectChange(_Spec, _Lifetimes):
     """PATCH /projects/{name}: only the fields that are there change; null is the default."""
 
     title: Line = ""

@@ -7,11 +7,11 @@ from typing import Any
 
 from aiohttp import web
 
-from gateway.api.bodies import ProjectBody, ProjectChange, body_of
+from gateway.api.bodies import LIFETIMES, ProjectBody, ProjectChange, body_of
 from gateway.api.records import project_record
 from gateway.api.services import services_of
 from gateway.errors import InvalidInput
-from gateway.notebooks.model import Limits, Project
+from gateway.notebooks.model import Lifetimes, Limits, Project
 from gateway.spaces import Source
 from gateway.spaces.git import SourceUnavailable
 
@@ -44,6 +44,7 @@ async def _add(request: web.Request) -> web.Response:
         environment=body.environment,
         labels=body.labels,
         staff=body.staff,
+        lifetimes=Lifetimes(**{name: getattr(body, name) for name in LIFETIMES}),
     )
     headers = {"Location": f"{_ROOT}/{project.name}"}
     return web.json_response(project_record(project), status=201, headers=headers)
@@ -81,4 +82,7 @@ def _changes(project: Project, change: ProjectChange) -> dict[str, Any]:
     limits = {name: changes.pop(name) for name in ("memory", "cpus") if name in changes}
     if limits:
         changes["limits"] = dataclasses.replace(project.limits, **limits)
+    lifetimes = {name: changes.pop(name) for name in LIFETIMES if name in changes}
+    if lifetimes:
+        changes["lifetimes"] = dataclasses.replace(project.lifetimes, **lifetimes)
     return changes

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from typing import Any
 
 from gateway.api.services import RouteRecord, Services
@@ -25,7 +26,7 @@ def route_record(route: RouteRecord) -> Record:
 
 
 def project_record(project: Project) -> Record:
-    """Return a project for clients; memory in bytes."""
+    """Return a project for clients; memory in bytes, lifetimes in seconds."""
     return {
         "name": project.name,
         "title": project.title,
@@ -36,6 +37,7 @@ def project_record(project: Project) -> Record:
         "environment": dict(project.environment),
         "labels": dict(project.labels),
         "staff": list(project.staff),
+        **dataclasses.asdict(project.lifetimes),
         "created": project.created.isoformat(),
     }
 

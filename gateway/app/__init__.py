@@ -128,6 +128,7 @@ def _chores(
 ) -> Iterator[asyncio.Task[None]]:
     """Begin what goes on until the gateway ends."""
     yield asyncio.create_task(_keep_house(control), name="housekeeping")
+    yield asyncio.create_task(control.culler.run(), name="culler")
     if not adopted:
         yield asyncio.create_task(_adopt_later(control, then), name="adoption")
     if settings.httpd_direct and isinstance(control.spawner, DockerSpawner):

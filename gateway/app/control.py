@@ -12,9 +12,11 @@ from urllib.parse import urlsplit
 from gateway.access import Namespace
 from gateway.activation.activator import Activator
 from gateway.activation.admission import AdmissionLimits
+from gateway.activation.culler import Culler
 from gateway.activation.lifecycle import Lifecycle, ServerDefaults
 from gateway.activation.readiness import ReadinessProbe
 from gateway.activation.routing import RouteService
+from gateway.app.culling import CulledParts, open_culler
 from gateway.collector import long_lived
 from gateway.errors import EngineError, EngineUnavailable, InvalidInput
 from gateway.launch.session_table import SessionTable
@@ -58,6 +60,7 @@ class Control:
     routes: RouteService
     lifecycle: Lifecycle
     activator: Activator
+    culler: Culler
     namespace: Namespace
     metrics: Metrics
 
@@ -113,6 +116,7 @@ async def open_control(
         routes=routes,
         lifecycle=lifecycle,
         activator=activator,
+        culler=_culler(settings, base, routes, lifecycle, stack),
         namespace=base.namespace,
         metrics=base.metrics,
     )
@@ -185,6 +189,25 @@ async def _lifecycle(
     states = base.catalogue.notebooks
     base.metrics.watch(lambda: (book.state for book in states()), routes.__len__)
     return lifecycle
+
+
+def _culler(
+    settings: Settings,
+    base: _Base,
+    routes: RouteService,
+    lifecycle: Lifecycle,
+    stack: contextlib.AsyncExitStack,
+) -> Culler:
+    parts = CulledParts(
+        catalogue=base.catalogue,
+        lifecycle=lifecycle,
+        routes=routes,
+        spawner=base.spawner,
+        spaces=base.spaces,
+        namespace=base.namespace,
+        metrics=base.metrics,
+    )
+    return open_culler(settings, parts, stack)
 
 
 def make_folders(settings: Settings) -> None:

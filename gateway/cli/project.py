@@ -11,7 +11,14 @@ from gateway.cli.connection import add_gateway_flags, add_json_flag, client_of
 from gateway.cli.failures import Exit, UsageError
 from gateway.cli.output import print_json, print_record, print_table, say, size
 from gateway.cli.parser import Parser, command, commands_of
-from gateway.cli.values import add_spec_flags, given, spec_of
+from gateway.cli.values import (
+    add_lifetime_flags,
+    add_spec_flags,
+    given,
+    lifetimes_of,
+    shown_lifetimes,
+    spec_of,
+)
 
 
 def add_to(noun: Parser) -> None:
@@ -63,11 +70,13 @@ def _add_fields(parser: Parser) -> None:
         "--staff", metavar="PERSON", action="append", help="who teaches it; repeat it for more"
     )
     add_spec_flags(parser)
+    add_lifetime_flags(parser)
 
 
 def _fields(args: argparse.Namespace) -> dict[str, Any]:
     source = None if args.source is None else _absolute(args.source)
-    return given({"title": args.title, "source": source, "staff": args.staff}) | spec_of(args)
+    own = given({"title": args.title, "source": source, "staff": args.staff})
+    return own | spec_of(args) | lifetimes_of(args)
 
 
 def _absolute(source: str) -> str:
@@ -116,7 +125,7 @@ def _show(args: argparse.Namespace) -> int:
     if args.json:
         print_json(project)
     else:
-        print_record(project | {"memory": size(project["memory"])})
+        print_record(project | {"memory": size(project["memory"])} | shown_lifetimes(project))
     return Exit.OK
 
 

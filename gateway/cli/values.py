@@ -7,6 +7,21 @@ import math
 from typing import Any
 
 from gateway.cli.parser import Parser
+from gateway.durations import in_words, parse_duration
+from gateway.errors import InvalidInput
+
+DEFAULT = "default"
+_LIFETIMES = {
+    "idle_timeout": "stop a server that nobody has used for so long, e.g. 30m or 12h; 0: never; "
+    "default: the installation's (so for all of these)",
+    "max_age": "stop a server so long after its start, whatever it does; 0: never",
+    "warning": "tell open pages so long before a stop; 0: not at all",
+    "busy_cap": "work alone, e.g. a busy kernel, keeps a server so long after the last sign of a "
+    "person; 0: for ever",
+    "pause_after": "pause a server that nobody has used for so long: it keeps its memory; 0: never",
+    "remove_after": "keep a stopped container for so long; 0: not at all",
+    "autosave": "between two saves of an open document, the most that a stop can lose",
+}
 
 
 def add_spec_flags(parser: Parser) -> None:
@@ -28,6 +43,40 @@ def add_spec_flags(parser: Parser) -> None:
         action="append",
         help="a label for its containers; repeat it for more",
     )
+
+
+def add_lifetime_flags(parser: Parser) -> None:
+    """Add how long a project's servers stay."""
+    for name, what in _LIFETIMES.items():
+        parser.add_argument(f"--{name.replace('_', '-')}", metavar="TIME", type=time, help=what)
+    parser.add_argument(
+        "--still-busy",
+        metavar="CHECK",
+        help="asked before a stop: a URL that answers 200, or a command in the server that ends "
+        "with 0, as long as it is busy; `default` for the installation's",
+    )
+
+
+def lifetimes_of(args: argparse.Namespace) -> dict[str, Any]:
+    """Return what add_lifetime_flags gave, as fields of a body; without what was not given."""
+    given_ones = given({name: getattr(args, name) for name in (*_LIFETIMES, "still_busy")})
+    return {name: None if text == DEFAULT else text for name, text in given_ones.items()}
+
+
+def shown_lifetimes(project: dict[str, Any]) -> dict[str, str | None]:
+    """Return a project's durations as people write them; what is not there is None."""
+    seconds = {name: project.get(name) for name in _LIFETIMES}
+    return {name: None if one is None else in_words(one) for name, one in seconds.items()}
+
+
+def time(text: str) -> str | float:
+    """Return a duration in seconds, or `default`."""
+    if text == DEFAULT:
+        return text
+    try:
+        return parse_duration(text)
+    except InvalidInput as error:
+        raise argparse.ArgumentTypeError(str(error)) from error
 
 
 def spec_of(args: argparse.Namespace) -> dict[str, Any]:

@@ -7,6 +7,7 @@ import os
 from pydantic import Field, field_validator
 from pydantic_settings import BaseSettings
 
+from gateway.notebooks.stillbusy import check_still_busy
 from gateway.sizes import parse_bytes
 
 
@@ -44,6 +45,48 @@ class LifecycleSettings(BaseSettings):
     stop_grace: float = Field(
         default=10.0, ge=0, description="Seconds between SIGTERM and SIGKILL."
     )
+    idle_timeout: float = Field(
+        default=3600.0, ge=0, description="Seconds without use after which a server is stopped."
+    )
+    max_age: float = Field(
+        default=0.0,
+        ge=0,
+        description="Seconds after its start when a server is stopped, whatever it does.",
+    )
+    warning_time: float = Field(
+        default=300.0,
+        ge=0,
+        description="Seconds before a stop that open pages are told of it; 0: they are not.",
+    )
+    busy_cap: float = Field(
+        default=86400.0,
+        ge=0,
+        description="Seconds after the last sign of a person that work alone (a busy kernel, a "
+        "program in a terminal) keeps a server.",
+    )
+    pause_after: float = Field(
+        default=0.0,
+        ge=0,
+        description="Seconds without use after which a server is paused: it keeps its memory.",
+    )
+    remove_after: float = Field(
+        default=0.0,
+        ge=0,
+        description="Seconds that a container is kept when it was stopped; 0: none.",
+    )
+    still_busy: str = Field(
+        default="",
+        description="What is asked before a server is stopped: an http(s) URL ({slug} is the "
+        "notebook's), whose 200 is a veto, or a command in the server that ends with 0.",
+    )
+    cull_interval: float = Field(
+        default=60.0, gt=0, description="Seconds between two looks for servers that nobody uses."
+    )
+
+    @field_validator("still_busy")
+    @classmethod
+    def _still_busy(cls, value: str) -> str:
+        return check_still_busy(value) if value else value
 
     @field_validator("memory_reserve")
     @classmethod
