@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import secrets
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Collection, Coroutine
 from datetime import datetime, timedelta
 from typing import Any, TypeVar
 
@@ -22,6 +22,7 @@ from gateway.launch.session_table import Principal, SessionTable, token_digest
 from gateway.notebooks.database import Database
 from gateway.notebooks.projects import utc_now
 from gateway.notebooks.schema import session_tokens, sessions
+from gateway.notebooks.shared import SESSION, note
 from gateway.proxy.interface import DataPath
 
 T = TypeVar("T")
@@ -56,8 +57,12 @@ class Sessions:
         self._data_path = data_path
 
     async def load(self) -> None:
-        """Fill the table from the database: at the start, and to see other gateways' changes."""
+        """Fill the table from the database."""
         await self._change(self._load, "sessions-load")
+
+    async def refresh(self, session_ids: Collection[str]) -> None:
+        """Read some sessions anew that another gateway has begun, extended or ended."""
+        await self._change(lambda: self._refresh(session_ids), "sessions-refresh")
 
     async def create(
         self, subject: str, host: str, administrator: bool = False, display_name: str = ""
@@ -87,6 +92,21 @@ class Sessions:
         return await self._change(self._expire, "session-expire")
 
     async def _load(self) -> None:
+        table = SessionTable(self._now)
+        await self._read(table, sa.true())
+        self.table.replace(table)
+
+    async def _refresh(self, session_ids: Collection[str]) -> None:
+        found = SessionTable(self._now)
+        await self._read(found, sessions.c.id.in_(session_ids))
+        for session_id in session_ids:
+            if found.principal(session_id) is None:
+                self.table.drop(session_id)
+        for token in found.tokens():
+            self.table.put(*token)
+
+    async def _read(self, table: SessionTable, which: sa.ColumnElement[bool]) -> None:
+        """Put the tokens of some sessions into `table`."""
         statement = sa.select(
             session_tokens.c.digest,
             session_tokens.c.host,
@@ -96,13 +116,11 @@ class Sessions:
             sessions.c.display_name,
             sessions.c.expires,
         ).join_from(session_tokens, sessions)
-        table = SessionTable(self._now)
+        statement = statement.where(sessions.c.expires > self._now(), which)
         async with self._database.reading() as connection:
-            found = await connection.execute(statement.where(sessions.c.expires > self._now()))
-            for row in found:
+            for row in await connection.execute(statement):
                 principal = Principal(row.subject, row.id, row.administrator, row.display_name)
                 table.put(bytes.fromhex(row.digest), row.host, row.expires, principal)
-        self.table.replace(table)
 
     async def _create(self, principal: Principal, host: str) -> str:
         now = self._now()
@@ -120,6 +138,7 @@ class Sessions:
                 )
             )
             await connection.execute(_token_row(token, principal.session, host, now))
+            await note(connection, SESSION, [principal.session])
         self._put(token, host, expires, principal)
         return token
 
@@ -135,6 +154,7 @@ class Sessions:
                 row = found.one_or_none()
                 if row is None:
                     raise NotFound("session", session_id)
+                await note(connection, SESSION, [session_id])
         except IntegrityError:
             raise NotFound("session", session_id) from None
         principal = Principal(row.subject, row.id, row.administrator, row.display_name)
@@ -144,6 +164,7 @@ class Sessions:
     async def _revoke(self, session_id: str) -> None:
         async with self._database.writing() as connection:
             await connection.execute(sa.delete(sessions).where(sessions.c.id == session_id))
+            await note(connection, SESSION, [session_id])
         self.table.drop(session_id)
 
     async def _expire(self) -> int:

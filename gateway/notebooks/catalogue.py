@@ -7,7 +7,7 @@ Two gateways may share the database: each change starts from what is stored, not
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
@@ -58,6 +58,20 @@ class Catalogue(ProjectCatalogue):
             self._keep(slug, None)
         for notebook in notebooks:
             self._keep(notebook.slug, notebook)
+
+    async def refresh(self, slugs: Collection[str], projects: Collection[str]) -> None:
+        """Read some anew that another gateway has changed; listeners are told the differences."""
+        await self._change(lambda: self._refresh(slugs, projects), "catalogue-refresh")
+
+    async def _refresh(self, slugs: Collection[str], projects: Collection[str]) -> None:
+        async with self._database.reading() as connection:
+            rows = ProjectRows(connection)
+            for name in projects:
+                self._keep_project(name, await rows.get(name))
+            found = await NotebookRows(connection).some(slugs)
+        stored = {notebook.slug: notebook for notebook in found}
+        for slug in slugs:
+            self._keep(slug, stored.get(slug))
 
     def notebooks(self, project: str | None = None, owner: str | None = None) -> Sequence[Notebook]:
         """Return the notebooks, sorted by slug; None means of any project, of any owner."""
@@ -168,6 +182,11 @@ class Catalogue(ProjectCatalogue):
             return changes
 
         return await self._update(slug, rule)
+
+    def presume(self, slug: str, /, **facts: Any) -> None:
+        """Change facts in memory alone, while the database cannot be written. Raises NotFound."""
+        rules.check_fields(facts, rules.FACTS, "notebook")
+        self._keep(slug, dataclasses.replace(self.notebook(slug), **facts))
 
     async def next_generation(self, slug: str) -> int:
         """Count the notebook's generation up and return it; no two callers get the same.

@@ -160,6 +160,12 @@ class ProjectCatalogue:
             raise Conflict(f"project {name!r} has notebooks; delete them first") from None
         self._projects.pop(name, None)
 
+    def _keep_project(self, name: str, project: Project | None) -> None:
+        if project is None:
+            self._projects.pop(name, None)
+        else:
+            self._projects[name] = project
+
     async def _change(self, change: Callable[[], Coroutine[Any, Any, T]], name: str) -> T:
         async def in_turn() -> T:
             async with self._turn:

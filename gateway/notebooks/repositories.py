@@ -1,9 +1,12 @@
-"""Projects and notebooks as rows: the statements, and values from rows. No rules, no memory."""
+"""Projects and notebooks as rows: the statements, and values from rows. No rules, no memory.
+
+Each change is noted for the other gateways (see shared.note).
+"""
 
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 import sqlalchemy as sa
@@ -21,6 +24,7 @@ from gateway.notebooks.model import (
     Project,
     State,
 )
+from gateway.notebooks.shared import NOTEBOOK, PROJECT, note
 
 Values = dict[str, Any]
 Row = sa.RowMapping
@@ -119,6 +123,7 @@ class ProjectRows:
         await self._connection.execute(
             sa.insert(schema.projects).values(columns_of(_fields(project)))
         )
+        await note(self._connection, PROJECT, [project.name])
 
     async def get(self, name: str, *, for_change: bool = False) -> Project | None:
         """Return one; with `for_change` nobody else changes it until the transaction ends."""
@@ -136,13 +141,17 @@ class ProjectRows:
             .returning(schema.projects)
         )
         row = (await self._connection.execute(statement)).mappings().one_or_none()
-        return None if row is None else _project(row)
+        if row is None:
+            return None
+        await note(self._connection, PROJECT, [name])
+        return _project(row)
 
     async def delete(self, name: str) -> None:
         """Remove it. Raises IntegrityError: it has notebooks."""
         await self._connection.execute(
             sa.delete(schema.projects).where(schema.projects.c.name == name)
         )
+        await note(self._connection, PROJECT, [name])
 
 
 class NotebookRows:
@@ -155,6 +164,13 @@ class NotebookRows:
         """Return all, sorted by slug."""
         rows = await self._connection.execute(
             sa.select(schema.notebooks).order_by(schema.notebooks.c.slug)
+        )
+        return [_notebook(row) for row in rows.mappings()]
+
+    async def some(self, slugs: Collection[str]) -> Sequence[Notebook]:
+        """Return those of `slugs` that are there."""
+        rows = await self._connection.execute(
+            sa.select(schema.notebooks).where(schema.notebooks.c.slug.in_(slugs))
         )
         return [_notebook(row) for row in rows.mappings()]
 
@@ -180,6 +196,7 @@ class NotebookRows:
         await self._connection.execute(
             sa.insert(schema.notebooks).values(columns_of(_fields(notebook)))
         )
+        await note(self._connection, NOTEBOOK, [notebook.slug])
 
     async def change(self, slug: str, columns: Mapping[str, Any]) -> Notebook | None:
         """Change some columns; return it as it is now, or None when there is none."""
@@ -190,7 +207,10 @@ class NotebookRows:
             .returning(schema.notebooks)
         )
         row = (await self._connection.execute(statement)).mappings().one_or_none()
-        return None if row is None else _notebook(row)
+        if row is None:
+            return None
+        await note(self._connection, NOTEBOOK, [slug])
+        return _notebook(row)
 
     async def next_generation(self, slug: str) -> Notebook | None:
         """Count the generation up, in one statement, so that nobody else gets the same."""
@@ -201,3 +221,4 @@ class NotebookRows:
         await self._connection.execute(
             sa.delete(schema.notebooks).where(schema.notebooks.c.slug == slug)
         )
+        await note(self._connection, NOTEBOOK, [slug])

@@ -74,7 +74,7 @@ class ChangeRows:
     async def bounds(self) -> tuple[int, int]:
         """Return the numbers of the first and the last one that is still there; 0, 0 for none."""
         number = schema.changes.c.number
-        row = (await self._connection.execute(sa.select(sa.func.min(number), sa.func.max(number))))
+        row = await self._connection.execute(sa.select(sa.func.min(number), sa.func.max(number)))
         first, last = row.one()
         return first or 0, last or 0
 
@@ -197,6 +197,15 @@ class Use:
     requests: int = 0
     websockets: int = 0
 
+    def beside(self, other: Use) -> Use:
+        """Return the traffic of both together."""
+        known = [use.quiet for use in (self, other) if use.quiet is not None]
+        return Use(
+            min(known) if known else None,
+            self.requests + other.requests,
+            self.websockets + other.websockets,
+        )
+
 
 class ActivityRows:
     """The table of notebooks' traffic at each gateway, over one connection."""
@@ -223,33 +232,27 @@ class ActivityRows:
                 )
             )
 
-    async def all(self, alive: Iterable[str]) -> Mapping[str, Use]:
+    async def all(self, alive: Iterable[str], without: str = "") -> Mapping[str, Use]:
         """Return the traffic at all gateways together, by slug.
 
         Args:
             alive: ids of gateways; what another says is open there is open no more.
+            without: id of a gateway to leave out; "" for none.
         """
         table, living = schema.activities, frozenset(alive)
         rows = await self._connection.execute(
-            sa.select(table, moment(self._connection).label("now"))
+            sa.select(table, moment(self._connection).label("now")).where(
+                table.c.gateway != without
+            )
         )
         uses: dict[str, Use] = {}
         for row in rows:
             open_now = (row.requests, row.websockets) if row.gateway in living else (0, 0)
             quiet = None if row.last is None else _seconds(row.last, row.now)
-            uses[row.slug] = _together(uses.get(row.slug, Use()), Use(quiet, *open_now))
+            uses[row.slug] = Use(quiet, *open_now).beside(uses.get(row.slug, Use()))
         return uses
 
 
 def _seconds(since: datetime, now: datetime) -> float:
     # A database whose clock was set back has marks of the future.
     return max(0.0, (now - since).total_seconds())
-
-
-def _together(one: Use, other: Use) -> Use:
-    known = [use.quiet for use in (one, other) if use.quiet is not None]
-    return Use(
-        min(known) if known else None,
-        one.requests + other.requests,
-        one.websockets + other.websockets,
-    )
