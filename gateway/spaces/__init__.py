@@ -1,6 +1,7 @@
 """People's files: the one package that touches them."""
 
 from gateway.notebooks.source import Source
+from gateway.spaces.exercises import Exercises
 from gateway.spaces.spaces import Spaces
 
-__all__ = ["Source", "Spaces"]
+__all__ = ["Exercises", "Source", "Spaces"]

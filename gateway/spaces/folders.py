@@ -102,18 +102,24 @@ class Copier:
                 self.copy(source, target, (*parts, entry.name))
                 self._finish(source, target, 0o700)
         elif entry.is_file(follow_symlinks=False):
-            self._copy_file(entry.name, source_fd, target_fd)
+            self.copy_file(entry.name, source_fd, target_fd)
         elif entry.is_symlink():
             self._copy_symlink(entry.name, source_fd, target_fd, parts)
 
-    def _copy_file(self, name: str, source_fd: int, target_fd: int) -> None:
+    def copy_file(
+        self, name: str, source_fd: int, target_fd: int, called: str | None = None
+    ) -> None:
+        """Copy the regular file `name` of one folder into another, as `called` if that is given.
+
+        What is no regular file is left out; what has its name there raises FileExistsError.
+        """
         # O_NONBLOCK: a pipe that took the file's place must not hold us.
         reading = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
         writing = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
         with opened(name, reading, source_fd) as source:
             if not stat.S_ISREG(os.fstat(source).st_mode):
                 return
-            with opened(name, writing, target_fd) as target:
+            with opened(called or name, writing, target_fd) as target:
                 while chunk := os.read(source, _CHUNK):
                     _write_all(target, chunk)
                 self._finish(source, target, 0o600)

@@ -147,6 +147,47 @@ class Spaces:
         """Let go of the checkouts."""
         await self._checkouts.close()
 
+    async def with_source(
+        self, slug: str, source: Source | None, work: Callable[[int, int | None], T]
+    ) -> T:
+        """Do `work` in a thread, with descriptors of an existing space and of its source's files.
+
+        The second one is None where there is no source. Nobody makes or removes the space
+        meanwhile.
+
+        Raises:
+            SourceUnavailable: the source cannot be read.
+            SpaceError: the disk fails, or there is no such space.
+        """
+        name = _checked(slug)
+
+        def do(root: int) -> T:
+            with folders.opened_folder(name, root) as space, _opened_source(folder) as files:
+                return work(space, files)
+
+        async with self._lock(slug), self._files_of(source) as folder, self._turns:
+            return await self._in_thread(slug, do)
+
+    async def in_source(self, source: Source, work: Callable[[int], T]) -> T:
+        """Do `work` in a thread, with a descriptor of a source's files.
+
+        Raises:
+            SourceUnavailable, SpaceError: see `with_source`.
+        """
+
+        def do(_: int) -> T:
+            with _opened_source(folder) as files:
+                assert files is not None
+                return work(files)
+
+        async with self._files_of(source) as folder, self._turns:
+            return await self._in_thread("", do)
+
+    @property
+    def copier(self) -> folders.Copier:
+        """What copies files into spaces, so that they belong to their persons."""
+        return self._copier
+
     def _lock(self, slug: str) -> asyncio.Lock:
         return self._locks.setdefault(slug, asyncio.Lock())
 
@@ -188,9 +229,19 @@ class Spaces:
             folders.delete(name, root)
 
     def _fill(self, source: Path, target: int) -> None:
-        # The root of a source is the operator's word, so it may be reached by symlinks.
-        with folders.opened(str(source), os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC) as handle:
+        with _opened_source(source) as handle:
+            assert handle is not None
             self._copier.copy(handle, target)
+
+
+@contextlib.contextmanager
+def _opened_source(source: Path | None) -> Iterator[int | None]:
+    if source is None:
+        yield None
+        return
+    # The root of a source is the operator's word, so it may be reached by symlinks.
+    with folders.opened(str(source), os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC) as handle:
+        yield handle
 
 
 def _checked(slug: str) -> str:
