@@ -166,7 +166,7 @@ class AccessGate:
             return self._decide_unknown(head, client, path)
         if entry.slug is None:
             return Relay(entry)
-        principal = self._principal(head, client)
+        principal = self._principal(head, client, entry.owner)
         standing = head.standing
         if standing is None:
             return _decide_known(head, client, entry, principal)
@@ -198,7 +198,9 @@ class AccessGate:
             return _unauthenticated(head, slug)
         return Local("unknown", slug)
 
-    def _principal(self, head: RequestHead, client: Client) -> Principal | None:
+    def _principal(
+        self, head: RequestHead, client: Client, owner: str | None = None
+    ) -> Principal | None:
         standing = head.standing
         digests = None if standing is None else standing.tokens
         if digests is None:
@@ -208,7 +210,7 @@ class AccessGate:
             ]
             if standing is not None:
                 standing.tokens = digests
-        return self._sessions.first(digests, client.host)
+        return self._sessions.first(digests, client.host, owner)
 
     async def awaken(self, hold: Hold) -> Relay | Refuse:
         """Wait until the notebook is hot; see Gate.awaken."""

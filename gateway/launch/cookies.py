@@ -1,7 +1,9 @@
 """The gateway's cookies: their names, their attributes, and how they are found in a request.
 
 The session cookie says who somebody is; the state cookie ties a ticket to the browser that asked
-for it, for the minutes that this takes.
+for it, for the minutes that this takes. Whoever comes by a course's link has a session cookie of
+that course, `<name>~<course>`: a page of an LMS may show two courses, which know the same student
+by two names, and neither must sign the other one out.
 
 Pure functions. In an LMS the notebook is in another site's frame, so the cookie must be
 `SameSite=None; Secure; Partitioned` there (https://developer.mozilla.org/docs/Web/Privacy/CHIPS).
@@ -19,40 +21,59 @@ _STATE_SECONDS = 300
 _HTTPS_ATTRIBUTES = "Path=/; Secure; HttpOnly; SameSite=None; Partitioned"
 _HTTP_ATTRIBUTES = "Path=/; HttpOnly; SameSite=Lax"
 
-_MOST_TOKENS = 4
+_MOST_TOKENS = 12
+OF_COURSE = "~"
+"""What parts a course from the name of its session cookie."""
 
-# Names that must never reach a container.
+# Names that must never reach a container; nor do those that go on with OF_COURSE.
 GATEWAY_COOKIES: frozenset[bytes] = frozenset(
     name.encode() for name in (_HTTPS_NAME, _HTTP_NAME, _HTTPS_STATE, _HTTP_STATE)
 )
 
 
-def cookie_name(https: bool) -> str:
-    """Return the name of the session cookie; `https` is the scheme that the browser sees."""
-    return _HTTPS_NAME if https else _HTTP_NAME
+def cookie_name(https: bool, course: str = "") -> str:
+    """Return the name of the session cookie; `https` is the scheme that the browser sees.
+
+    `course` is a project's name; "" for the cookie of who came by no course's link.
+    """
+    name = _HTTPS_NAME if https else _HTTP_NAME
+    return f"{name}{OF_COURSE}{course}" if course else name
 
 
-def session_cookie(token: str, https: bool, max_age: float | None = None) -> str:
+def session_cookie(token: str, https: bool, max_age: float | None = None, course: str = "") -> str:
     """Return the value of a Set-Cookie header that gives `token` to the browser.
 
-    `max_age` is seconds; None means until the browser closes.
+    `max_age` is seconds; None means until the browser closes. `course` as in `cookie_name`.
     """
     lasting = "" if max_age is None else f"; Max-Age={int(max_age)}"
-    return f"{cookie_name(https)}={token}; {_attributes(https)}{lasting}"
+    return f"{cookie_name(https, course)}={token}; {_attributes(https)}{lasting}"
 
 
-def clear_cookie(https: bool) -> str:
+def clear_cookie(https: bool, course: str = "") -> str:
     """Return the value of a Set-Cookie header that takes the session cookie away."""
-    return f"{cookie_name(https)}=; {_attributes(https)}; Max-Age=0"
+    return f"{cookie_name(https, course)}=; {_attributes(https)}; Max-Age=0"
+
+
+def courses_from(cookie_header: bytes, https: bool) -> list[str]:
+    """Return the courses that have a session cookie of their own in a Cookie header."""
+    prefix = f"{cookie_name(https)}{OF_COURSE}".encode()
+    names = (pair.partition(b"=")[0].strip(b" \t") for pair in cookie_header.split(b";"))
+    found = [name[len(prefix) :] for name in names if name.startswith(prefix)]
+    return [course.decode("ascii") for course in found if course.isascii()][:_MOST_TOKENS]
 
 
 def tokens_from(cookie_header: bytes, https: bool) -> list[bytes]:
-    """Return all tokens in a Cookie header, at most four.
+    """Return all tokens in a Cookie header, at most twelve, those of courses last.
 
     Another notebook's page may have set a cookie of the same name with a longer path, which
     browsers send first; it must not hide the real one.
     """
-    return _values_of(cookie_header, cookie_name(https).encode())[:_MOST_TOKENS]
+    name = cookie_name(https).encode()
+    found = _values_of(cookie_header, name)
+    if b"~" in cookie_header:
+        of_courses = _values_of(cookie_header, name + OF_COURSE.encode(), prefix=True)
+        found = found[:4] + of_courses
+    return found[:_MOST_TOKENS]
 
 
 def token_from(cookie_header: bytes, https: bool) -> bytes | None:
@@ -86,12 +107,14 @@ def _value_of(cookie_header: bytes, wanted: bytes) -> bytes | None:
     return next(iter(_values_of(cookie_header, wanted)), None)
 
 
-def _values_of(cookie_header: bytes, wanted: bytes) -> list[bytes]:
+def _values_of(cookie_header: bytes, wanted: bytes, *, prefix: bool = False) -> list[bytes]:
     if wanted not in cookie_header:
         return []
     pairs = (pair.partition(b"=") for pair in cookie_header.split(b";"))
-    found = (value.strip(b" \t") for name, _, value in pairs if name.strip(b" \t") == wanted)
-    return [value for value in found if value]
+    named = ((name.strip(b" \t"), value.strip(b" \t")) for name, _, value in pairs)
+    if prefix:
+        return [value for name, value in named if value and name.startswith(wanted)]
+    return [value for name, value in named if value and name == wanted]
 
 
 def _attributes(https: bool) -> str:

@@ -66,13 +66,27 @@ class SessionTable:
         """
         return self.first((token_digest(cookie_token),), host)
 
-    def first(self, digests: Iterable[bytes], host: str) -> Principal | None:
-        """Return who has the first of these tokens that is good at this host, or None."""
+    def first(
+        self, digests: Iterable[bytes], host: str, owner: str | None = None
+    ) -> Principal | None:
+        """Return who has the first of these tokens that is good at this host, or None.
+
+        A browser may be several people, one per course: of its good tokens, one that `owner`
+        has comes before the others.
+        """
+        found = None
         for digest in digests:
             entry = self._entries.get(digest)
             if entry is not None and entry.host == host.lower() and entry.expires > self._now():
-                return entry.principal
-        return None
+                if owner is None or entry.principal.subject == owner:
+                    return entry.principal
+                found = found or entry.principal
+        return found
+
+    def all(self, digests: Iterable[bytes], host: str) -> list[Principal]:
+        """Return who has these tokens, those that are good at this host."""
+        found = (self.first((digest,), host) for digest in digests)
+        return [principal for principal in found if principal is not None]
 
     def principal(self, session: str) -> Principal | None:
         """Return whose session this is, or None if there is none or it has expired."""

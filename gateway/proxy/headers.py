@@ -37,7 +37,7 @@ _NOT_IN_TRAILERS: Final = HOP_BY_HOP | frozenset(
 _REQUEST_ID: Final = re.compile(rb"[A-Za-z0-9._~+/=:@\-]{1,128}")
 # A cookie for a whole domain would reach other notebooks' origins, and the gateway's.
 _DOMAIN: Final = re.compile(rb";\s*domain\s*=", re.IGNORECASE)
-_MOST_COOKIES: Final = 8
+_MOST_COOKIES: Final = 16
 # Formatting a number for each request costs more than looking its end up.
 _LAST_DIGITS: Final = [b"%03x" % number for number in range(4096)]
 _LOGIN_COOKIE: Final = b"username-"
@@ -92,7 +92,8 @@ class HeaderRules:
     """The header rules of one installation.
 
     Args:
-        gateway_cookies: names of the gateway's own cookies.
+        gateway_cookies: names of the gateway's own cookies; with `~` and more behind it a
+            name is the gateway's too.
     """
 
     def __init__(self, gateway_cookies: frozenset[bytes]) -> None:
@@ -251,7 +252,7 @@ class HeaderRules:
         return kept
 
     def _is_ours(self, pair: bytes) -> bool:
-        return pair.partition(b"=")[0].strip() in self._cookies
+        return pair.partition(b"=")[0].partition(b"~")[0].strip() in self._cookies
 
     def _may_leave(self, name: bytes, value: bytes) -> bool:
         return name.lower() != b"set-cookie" or not self._is_ours(_pair(value))

@@ -168,6 +168,7 @@ async def test_untrusted_client_beside_a_trusted_proxy_tells_nothing(
         ("a=1; nbgate-session=s; b=2", "a=1; b=2"),
         ("nbgate-session=s; b=2", "b=2"),
         ("a=1;__Host-nbgate=s", "a=1"),
+        ("nbgate-session~demo=s; a=1; __Host-nbgate~demo=t", "a=1"),
         ("__Host-nbgate-state=s; nbgate-state=t; nbgate-session=u", None),
         ("xnbgate-session=s; nbgate-sessions=t", "xnbgate-session=s; nbgate-sessions=t"),
     ],

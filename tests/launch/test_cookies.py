@@ -9,10 +9,12 @@ from gateway.launch.cookies import (
     clear_cookie,
     clear_state_cookie,
     cookie_name,
+    courses_from,
     session_cookie,
     state_cookie,
     state_from,
     token_from,
+    tokens_from,
 )
 
 
@@ -72,6 +74,27 @@ def test_what_is_given_is_found_among_others(https: bool) -> None:
 )
 def test_header_without_a_token_has_none(header: bytes) -> None:
     assert token_from(header, https=False) is None
+
+
+@pytest.mark.parametrize("https", [True, False])
+def test_cookies_of_courses_stand_beside_each_other_behind_the_general_one(https: bool) -> None:
+    given = [
+        session_cookie(token, https, course=course).split(";")[0]
+        for token, course in (("a", "flotpython"), ("b", "flotbioinfo"), ("c", ""))
+    ]
+    header = "; ".join(given).encode()
+    assert tokens_from(header, https) == [b"c", b"a", b"b"]
+    assert tokens_from(header, not https) == []
+    assert courses_from(header, https) == ["flotpython", "flotbioinfo"]
+    assert token_from(header, https) == b"c"
+
+
+def test_many_cookies_of_courses_do_not_hide_the_general_one() -> None:
+    many = [f"nbgate-session~c{number}=x" for number in range(100)]
+    header = "; ".join([*many, "nbgate-session=real"]).encode()
+    found = tokens_from(header, https=False)
+    assert found[0] == b"real"
+    assert len(found) == 12
 
 
 @pytest.mark.parametrize("https", [True, False])

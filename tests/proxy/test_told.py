@@ -51,6 +51,8 @@ async def test_clients_cannot_speak_in_our_name(echoing: Rig, name: bytes) -> No
         (b"__Host-nbgate=s; __Host-nbgate-state=t; nbgate-state=u; _xsrf=x", b"_xsrf=x"),
         (b"nbgate-session=s; nbgate-session=t", None),
         (b"nbgate-session =s; a=1", b"a=1"),
+        (b"nbgate-session~flotpython=s; __Host-nbgate~flotbioinfo=t; a=1", b"a=1"),
+        (b"a~nbgate-session=1", b"a~nbgate-session=1"),
         (b"nbgate-session; a=1", b"a=1"),
         (b"my-nbgate-session=1; nbgate-sessions=2", b"my-nbgate-session=1; nbgate-sessions=2"),
         (b'a="b c";  d', b'a="b c";  d'),
@@ -96,6 +98,7 @@ NOTEBOOK_ANSWER = (
     b"HTTP/1.1 200 OK\r\nSet-Cookie: username-h-8888=x; Path=/\r\nSet-Cookie: _xsrf=1; Path=/\r\n"
     b"Access-Control-Allow-Origin: *\r\naccess-control-allow-credentials: true\r\n"
     b"Set-Cookie: nbgate-session=evil\r\nSet-Cookie: __Host-nbgate=evil; Secure\r\n"
+    b"Set-Cookie: nbgate-session~demo=evil\r\n"
     b"Set-Cookie: kept=2\r\nSet-Cookie: =nbgate-session=nameless\r\n"
     b"Set-Cookie: wide=1; Path=/lab; Domain=nb.example.org\r\nX-A: 1\r\nContent-Length: 0\r\n\r\n"
 )
