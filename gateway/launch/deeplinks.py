@@ -1,0 +1,128 @@
+"""The links that LMS pages hold: their shapes, and what each of them asks for. Pure.
+
+The shapes are those of nbhosting, which courses on FUN and Moodle contain; `/gateway/open/…` is
+ours. Course and student are one segment each, a notebook may be in folders, and a trailing slash
+means nothing.
+"""
+
+from __future__ import annotations
+
+import enum
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from gateway.launch.targets import Target, quoted_path, quoted_query
+from gateway.notebooks.model import LinkPage
+
+ANYBODY = "student"
+"""What Studio, the editor of Open edX, writes in place of a student's id."""
+
+FORCE_COPY = "forcecopy"
+
+_WORD = re.compile(r"\w[\w.-]{0,127}")
+_DOUBLED = re.compile(r"(\.ipynb){0,2}$")
+_KNOWN_ENDINGS = (".ipynb", ".py", ".md")
+
+
+class Kind(enum.Enum):
+    """What a link asks for."""
+
+    OPEN = "open a notebook of one's own"
+    FORWARD = "open a page of Jupyter"
+    STATIC = "read the course's notebook"
+    SHARE = "share a read-only copy"
+    STOP = "stop one's server"
+
+
+SHAPES: dict[tuple[str, ...], Kind] = {
+    ("gateway", "open"): Kind.OPEN,
+    ("ipythonExercice",): Kind.OPEN,
+    ("notebookLazyCopy",): Kind.OPEN,
+    ("notebookGitRepo",): Kind.OPEN,
+    ("ipythonForward",): Kind.FORWARD,
+    ("ipythonShare",): Kind.SHARE,
+    ("ipythonStaticNotebook",): Kind.STATIC,
+    ("auditor", "notebook"): Kind.STATIC,
+    ("containerKill",): Kind.STOP,
+}
+
+
+@dataclass(frozen=True, slots=True)
+class DeepLink:
+    """What a link asks for.
+
+    Attributes:
+        kind: which of the shapes.
+        course: a project's name, as the link has it.
+        student: an id, as the link has it; "" for a link that names nobody.
+        parts: folders and name of the notebook, or the page of Jupyter; empty for the front page.
+    """
+
+    kind: Kind
+    course: str
+    student: str
+    parts: tuple[str, ...]
+
+    @property
+    def candidates(self) -> list[str]:
+        """The files that the link may mean, in order: endings are often doubled or missing."""
+        if not self.parts:
+            return []
+        base = _DOUBLED.sub("", "/".join(self.parts))
+        if not base or base.endswith("/"):
+            return []
+        tries = [base + ending for ending in _KNOWN_ENDINGS]
+        return [*tries, base] if base.endswith((".py", ".md")) else tries
+
+
+def read_link(target: Target) -> DeepLink | None:
+    """Return what a link asks for, or None if it has no shape that we know."""
+    segments = target.segments[:-1] if target.segments[-1] == "" else target.segments
+    for prefix, kind in SHAPES.items():
+        if segments[: len(prefix)] == prefix:
+            return _read(kind, segments[len(prefix) :], ours=prefix[0] == "gateway")
+    return None
+
+
+def _read(kind: Kind, rest: Sequence[str], *, ours: bool) -> DeepLink | None:
+    course, *parts = rest or ("",)
+    if not course or not parts:
+        return None
+    if kind is Kind.STATIC:
+        return DeepLink(kind, course, "", tuple(parts))
+    if kind is Kind.STOP:
+        return DeepLink(kind, course, parts[0], ()) if len(parts) == 1 else None
+    if kind is Kind.FORWARD:
+        return DeepLink(kind, course, parts[0], tuple(parts[1:]))
+    if len(parts) == 1 and not ours:
+        return None
+    return DeepLink(kind, course, parts[-1], tuple(parts[:-1]))
+
+
+def is_plain_id(student: str) -> bool:
+    """Whether a plain link may name a student so."""
+    return _WORD.fullmatch(student) is not None
+
+
+def page_of(link: DeepLink, file: str | None, page: LinkPage) -> str:
+    """Return where Jupyter shows what the link asks for, below its base URL.
+
+    Args:
+        link: what is asked for.
+        file: relative to the space; None for none.
+        page: which page of Jupyter the course wants.
+    """
+    if link.kind is Kind.FORWARD:
+        return quoted_path(link.parts)[1:] or "tree"
+    if file is None:
+        return "lab" if page is LinkPage.LAB else "tree"
+    place = quoted_path(file.split("/"))
+    if page is LinkPage.LAB:
+        return f"lab/tree{place}"
+    return f"notebooks{place}" if file.endswith(".ipynb") else f"edit{place}"
+
+
+def query_of(target: Target) -> str:
+    """Return the query that is passed on to Jupyter: all but what is ours, and no token."""
+    return quoted_query(target.without(frozenset((FORCE_COPY, "token"))).parameters)
