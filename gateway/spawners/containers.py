@@ -7,6 +7,7 @@ docker.py's to know.
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from typing import Any
 
 from gateway.errors import EngineError, EngineUnavailable, ImageMissing
@@ -75,6 +76,29 @@ class Containers:
             )
         except EngineRefused as error:
             if not error.missing:
+                raise
+
+    async def pause(self, container: str) -> None:
+        """Freeze it; a frozen one stays so.
+
+        Raises:
+            EngineRefused: it does not run, or the engine cannot.
+        """
+        await self._change(lambda api: api.pause(container), "already paused")
+
+    async def unpause(self, container: str) -> None:
+        """Let it go on; one that is not frozen, or gone, is left alone."""
+        try:
+            await self._change(lambda api: api.unpause(container), "not paused", "not running")
+        except EngineRefused as error:
+            if not error.missing:
+                raise
+
+    async def _change(self, ask: Callable[[Any], None], *fine: str) -> None:
+        try:
+            await self._engine.call(ask)
+        except EngineRefused as error:
+            if not error.says(*fine):
                 raise
 
     async def remove(self, container: str) -> None:

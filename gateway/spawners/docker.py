@@ -7,21 +7,32 @@ engine's answers mean in docker_facts.py, addresses in network.py, docker-py in 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import ipaddress
 import logging
 import random
 import time
-from collections.abc import Sequence
-from dataclasses import dataclass
-from pathlib import Path
+from collections.abc import AsyncGenerator, AsyncIterator, Sequence
 from typing import Any
 
-from gateway.errors import EngineError, ImageMissing, NameTaken
-from gateway.spawners.base import Mode, Observe, Server, ServerSpec, ServerState, unobserved
+from gateway.errors import EngineError, EngineUnavailable, ImageMissing, NameTaken
+from gateway.spawners import docker_events
+from gateway.spawners.base import (
+    Mode,
+    Observe,
+    OnPull,
+    Server,
+    ServerEvent,
+    ServerSpec,
+    ServerState,
+    unobserved,
+    untold,
+)
 from gateway.spawners.containers import Containers
 from gateway.spawners.docker_facts import (
     assigned_address,
     belongs_to,
+    has_own_name,
     server_from_inspect,
     server_from_summary,
     state_of,
@@ -33,42 +44,20 @@ from gateway.spawners.docker_spec import (
     ROLE,
     SPEC,
     Image,
-    Place,
     container_config,
 )
 from gateway.spawners.engine import Engine, EngineRefused
 from gateway.spawners.network import NotebookNetwork, gateway_address, httpd_address
-from gateway.spawners.surroundings import ModeSetting, Surroundings, look_around
+from gateway.spawners.placing import DockerOptions, Placing
+from gateway.spawners.surroundings import Surroundings
+
+__all__ = ["DockerOptions", "DockerSpawner"]
 
 log = logging.getLogger(__name__)
 
 Json = dict[str, Any]
 
 _ATTEMPTS = 20
-
-
-@dataclass(frozen=True, slots=True)
-class DockerOptions:
-    """What the spawner is told once.
-
-    Attributes:
-        installation: the gateway's installation id; gateways that share it share containers.
-        spaces_dir: the root of the spaces as the gateway sees it.
-        spaces_host_dir: the same folder as the engine's host sees it; None means it is found
-            out from the gateway's own mounts; without a container of its own it is the same.
-        docker_host: the engine; "" means DOCKER_HOST, else the local socket.
-        mode: dev: ports published on 127.0.0.1; prod: addresses on the network; auto: found out.
-        subnet: of the notebooks' network.
-        pids: limit of processes per container.
-    """
-
-    installation: str
-    spaces_dir: Path
-    spaces_host_dir: Path | None = None
-    docker_host: str = ""
-    mode: ModeSetting = "auto"
-    subnet: str = "10.213.0.0/20"
-    pids: int = 512
 
 
 class DockerSpawner:
@@ -87,11 +76,10 @@ class DockerSpawner:
         self.engine = Engine(options.docker_host)
         self._containers = Containers(self.engine)
         self._options = options
-        self._root = options.spaces_dir.absolute()
         subnet = ipaddress.IPv4Network(options.subnet)
         turn = random.randrange(subnet.num_addresses)  # noqa: S311  spreads, guards nothing
         self.network = NotebookNetwork(self.engine, options.installation, subnet, turn)
-        self._surroundings: Surroundings | None = None
+        self._placing = Placing(self.engine, options, self.network.name)
         self._networked = False
         self._preparing = asyncio.Lock()
 
@@ -130,7 +118,7 @@ class DockerSpawner:
     @property
     def mode(self) -> Mode:
         """The mode in force; unknown until the engine was reached once."""
-        found = self._surroundings
+        found = self._placing.known
         return "unknown" if found is None else "prod" if found.prod else "dev"
 
     async def detect_mode(self) -> Mode:
@@ -138,7 +126,7 @@ class DockerSpawner:
         await self.surroundings()
         return self.mode
 
-    async def start(self, spec: ServerSpec) -> Server:
+    async def start(self, spec: ServerSpec, on_pull: OnPull = untold) -> Server:
         """Make `spec`'s server run, or join the one that does; see base.Spawner.start."""
         await self.open()
         image = await self._containers.image(spec.image)
@@ -162,7 +150,7 @@ class DockerSpawner:
     async def inspect(self, slug: str) -> Server | None:
         """Return the facts about `slug`'s server, or None when the engine has none of ours."""
         data = await self._containers.find(slug)
-        if data is None or not self._ours(data, slug):
+        if data is None or not belongs_to(data, self._options.installation, slug):
             return None
         return await self._facts(data)
 
@@ -175,6 +163,8 @@ class DockerSpawner:
         )
         servers = []
         for item in found:
+            if not has_own_name(item):
+                continue  # it was set aside
             if state_of(item["State"]) is ServerState.EXITED:
                 data = await self._containers.find(item["Id"])  # only this tells why it ended
                 if data is not None:
@@ -183,14 +173,45 @@ class DockerSpawner:
                 servers.append(server_from_summary(item, self.network.name, prod=prod))
         return servers
 
-    async def stop(self, server: Server, grace: float) -> None:
-        """End and remove the server, by its id; see base.Spawner.stop."""
+    async def stop(self, server: Server, grace: float, *, keep: bool = False) -> None:
+        """End the server, by its id, and remove it; see base.Spawner.stop."""
         data = await self._containers.find(server.id)
         if data is None or data["Id"] != server.id:
             return
+        if state_of(data["State"]["Status"]) is ServerState.PAUSED:
+            await self._containers.unpause(server.id)
         await self._containers.stop(server.id, grace)
-        await self._remove(data)
-        log.info("removed slug=%s container=%s", server.slug, server.id[:12])
+        if not keep:
+            await self._remove(data)
+        word = "stopped" if keep else "removed"
+        log.info("%s slug=%s container=%s", word, server.slug, server.id[:12])
+
+    async def pause(self, server: Server) -> None:
+        """Freeze the server; see base.Spawner.pause."""
+        await self._containers.pause(server.id)
+        log.info("paused slug=%s container=%s", server.slug, server.id[:12])
+
+    @contextlib.asynccontextmanager
+    async def watch(self, since: float | None) -> AsyncIterator[AsyncIterator[ServerEvent]]:
+        """Follow what happens; see base.Spawner.watch.
+
+        From a moment of the engine's, always: it begins to answer before it has subscribed, and
+        only what was asked for by time is not lost between the two.
+        """
+        moment = (await self.engine.now()).timestamp() if since is None else since
+        query = docker_events.query(self._options.installation, moment)
+        async with (
+            self.engine.stream("GET", "/events", query) as lines,
+            contextlib.aclosing(self._events(lines)) as events,
+        ):
+            yield events
+
+    async def _events(self, lines: AsyncIterator[Json]) -> AsyncGenerator[ServerEvent, None]:
+        async for line in lines:
+            event = docker_events.event_of(line)
+            if event is not None:
+                yield event
+        raise EngineUnavailable(self.engine.address)
 
     async def logs(self, server: Server, lines: int) -> str:
         """Return the last `lines` lines of its output; "" when there is none any more."""
@@ -202,27 +223,24 @@ class DockerSpawner:
 
     async def surroundings(self) -> Surroundings:
         """Return what was found out about the gateway itself; asks the engine once."""
-        async with self._preparing:
-            if self._surroundings is None:
-                options = self._options
-                self._surroundings = await look_around(
-                    self.engine, options.mode, self._root, options.spaces_host_dir
-                )
-            return self._surroundings
+        return await self._placing.surroundings()
 
     async def _try_start(self, spec: ServerSpec, image: Image) -> Server | None:
         """Go one step from what is there towards a running server; None: look again."""
         data = await self._containers.find(spec.slug)
         if data is None:
             return await self._create_and_start(spec, image)
-        if not self._ours(data, spec.slug):
+        if not belongs_to(data, self._options.installation, spec.slug):
             raise NameTaken(spec.slug)
         state = state_of(data["State"]["Status"])
         if state is ServerState.REMOVING:
             await self._containers.gone(data["Id"])
             return None
         if state is ServerState.RUNNING:
-            return await self._join(data)
+            return await self._facts(data)
+        if state is ServerState.PAUSED:
+            await self._containers.unpause(data["Id"])
+            return None
         if await self._fits(data, spec, image):
             return await self._start_container(
                 data["Id"], assigned_address(data, self.network.name)
@@ -234,7 +252,7 @@ class DockerSpawner:
         address = await self.network.take()
         container = None
         try:
-            config = container_config(spec, image, await self._place(spec, address))
+            config = container_config(spec, image, await self._placing.place(spec, address))
             began = time.monotonic()
             container = await self._containers.create(config, spec.slug)
             self._observe("create", time.monotonic() - began)
@@ -264,40 +282,10 @@ class DockerSpawner:
         data = await self._containers.find(container)
         return None if data is None else await self._facts(data)
 
-    async def _join(self, data: Json) -> Server:
-        if data["State"]["Status"] == "paused":
-            await self.engine.call(lambda api: api.unpause(data["Id"]))
-        return await self._facts(data)
-
-    async def _place(self, spec: ServerSpec, address: str) -> Place:
-        surroundings = await self.surroundings()
-        status = await asyncio.to_thread(spec.space.stat)
-        if status.st_uid == 0:
-            raise EngineError(
-                f"space {spec.space} belongs to root, and notebooks never run as root; "
-                f"`chown -R 1000:1000 {spec.space}`"
-            )
-        root = self._root
-        if not spec.space.absolute().is_relative_to(root):
-            raise EngineError(f"space {spec.space} is outside of the spaces' root {root}")
-        return Place(
-            installation=self._options.installation,
-            user=status.st_uid,
-            group=status.st_gid,
-            space=surroundings.host_root / spec.space.absolute().relative_to(root),
-            network=self.network.name,
-            address=address,
-            publish=not surroundings.prod,
-            pids=self._options.pids,
-        )
-
     async def _fits(self, data: Json, spec: ServerSpec, image: Image) -> bool:
         labels = data["Config"]["Labels"]
-        wanted = container_config(spec, image, await self._place(spec, ""))["Labels"]
+        wanted = container_config(spec, image, await self._placing.place(spec, ""))["Labels"]
         return all(labels.get(name) == wanted[name] for name in (GENERATION, SPEC))
-
-    def _ours(self, data: Json, slug: str) -> bool:
-        return belongs_to(data["Config"].get("Labels"), self._options.installation, slug)
 
     async def _facts(self, data: Json) -> Server:
         prod = (await self.surroundings()).prod

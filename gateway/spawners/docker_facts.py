@@ -5,6 +5,7 @@ Pure functions, no I/O. Facts are read from labels, state and network settings, 
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
 from typing import Any
 
 from gateway.spawners.base import Server, ServerState
@@ -17,7 +18,7 @@ _KILLED = 128 + 9
 _STATES = {
     "created": ServerState.CREATED,
     "running": ServerState.RUNNING,
-    "paused": ServerState.RUNNING,
+    "paused": ServerState.PAUSED,
     "restarting": ServerState.RUNNING,
     "removing": ServerState.REMOVING,
 }
@@ -28,10 +29,25 @@ def state_of(status: str) -> ServerState:
     return _STATES.get(status, ServerState.EXITED)
 
 
-def belongs_to(labels: Json | None, installation: str, slug: str) -> bool:
-    """Tell whether the labels are of `installation`'s server for `slug`."""
-    mine = labels or {}
-    return mine.get(INSTALLATION) == installation and mine.get(SLUG) == slug
+def belongs_to(data: Json, installation: str, slug: str) -> bool:
+    """Tell whether an inspected container is `installation`'s server for `slug`.
+
+    It is under its own name alone: one that was set aside keeps its labels.
+    """
+    mine = data["Config"].get("Labels") or {}
+    labelled = mine.get(INSTALLATION) == installation and mine.get(SLUG) == slug
+    return labelled and data["Name"] == f"/{slug}"
+
+
+def has_own_name(data: Json) -> bool:
+    """Tell whether an item of a list is the server that its slug names; see belongs_to."""
+    return f"/{(data.get('Labels') or {}).get(SLUG, '')}" in (data.get("Names") or ())
+
+
+def moment(text: str) -> datetime | None:
+    """Return a moment of the engine's in UTC; None for its zero, "never"."""
+    found = datetime.fromisoformat(text) if text else None
+    return None if found is None or found.year <= 1 else found.astimezone(UTC)
 
 
 def server_from_inspect(data: Json, network: str, *, prod: bool) -> Server:
@@ -56,6 +72,9 @@ def server_from_inspect(data: Json, network: str, *, prod: bool) -> Server:
         address=endpoint.get("IPAddress") or "",
         exit_code=data["State"].get("ExitCode") if ended else None,
         reason=reason_of(data["State"]) if ended else "",
+        status=data["State"]["Status"],
+        started=moment(data["State"].get("StartedAt") or ""),
+        created=moment(data.get("Created") or ""),
     )
 
 
@@ -73,6 +92,8 @@ def server_from_summary(data: Json, network: str, *, prod: bool) -> Server:
         state_of(data["State"]),
         port=ports[0] if ports and not prod else None,
         address=endpoint.get("IPAddress") or "",
+        status=data["State"],
+        created=datetime.fromtimestamp(data["Created"], UTC) if "Created" in data else None,
     )
 
 
@@ -105,10 +126,13 @@ def _server(
     *,
     port: int | None,
     address: str,
+    status: str,
+    created: datetime | None,
+    started: datetime | None = None,
     exit_code: int | None = None,
     reason: str = "",
 ) -> Server:
-    runs = state is ServerState.RUNNING
+    runs = state in (ServerState.RUNNING, ServerState.PAUSED)
     generation = str(labels.get(GENERATION, "0"))
     return Server(
         id=identity,
@@ -120,6 +144,9 @@ def _server(
         internal_url=f"http://{address}:{PORT}" if runs and address and not port else None,
         exit_code=exit_code,
         reason=reason,
+        status=status,
+        started=started,
+        created=created,
     )
 
 

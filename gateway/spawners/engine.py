@@ -11,19 +11,21 @@ import contextlib
 import logging
 import math
 import socket
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from datetime import datetime
 from http import HTTPStatus
 from typing import Any, TypeVar
 
 import docker
 import docker.errors
 import docker.utils
-import requests.exceptions
+import requests
 from docker import APIClient
 
 from gateway.errors import EngineError, EngineUnavailable
+from gateway.spawners.engine_stream import JsonStream
 
 T = TypeVar("T")
 log = logging.getLogger(__name__)
@@ -32,6 +34,13 @@ DEADLINE = 30.0
 _THREADS = 8
 _SLOW_THREADS = 4
 _LOCAL = "unix:///var/run/docker.sock"
+
+Headers = Callable[[Any], dict[str, str]]
+
+
+def no_headers(client: Any) -> dict[str, str]:
+    """Return none."""
+    return {}
 
 
 @dataclass(eq=False)
@@ -87,6 +96,7 @@ class Engine:
         self._slow = ThreadPoolExecutor(_SLOW_THREADS, thread_name_prefix="engine-slow")
         self._client: APIClient | None = None
         self._connecting = asyncio.Lock()
+        self._streams: set[JsonStream] = set()
 
     async def call(
         self, ask: Callable[[Any], T], *, slow: bool = False, deadline: float | None = None
@@ -108,8 +118,56 @@ class Engine:
         client = self._client or await self._connect()
         return await self._run(pool, lambda: ask(client), deadline or self._deadline)
 
+    @contextlib.asynccontextmanager
+    async def stream(
+        self, method: str, path: str, params: dict[str, str], headers: Headers = no_headers
+    ) -> AsyncIterator[JsonStream]:
+        """Give the JSON lines of an answer that goes on; entered, the engine has begun to answer.
+
+        Args:
+            method: of the request.
+            path: below the version, e.g. `/events`.
+            params: of the query.
+            headers: returns more headers; called with the client in the stream's thread.
+
+        Raises:
+            EngineRefused, EngineUnavailable: also from the iterator, when the engine goes away.
+        """
+        client = self._client or await self._connect()
+
+        def ask() -> requests.Response:
+            url = f"{client.base_url}/v{client.api_version}{path}"
+            more = headers(client)
+            answer = client.request(
+                method, url, params=params, headers=more, stream=True, timeout=self._deadline
+            )
+            return checked(answer)
+
+        stream = JsonStream(ask, self.address, f"engine{path.replace('/', '-')}")
+        self._streams.add(stream)
+        try:
+            try:
+                await stream.open(self._deadline)
+            except docker.errors.APIError as error:
+                raise refusal(error) from error
+            yield stream
+        finally:
+            self._streams.discard(stream)
+            await stream.close()
+
+    async def now(self) -> datetime:
+        """Return the time by the engine's clock.
+
+        Raises:
+            EngineUnavailable, EngineRefused.
+        """
+        found = await self.call(lambda api: api.info())
+        return datetime.fromisoformat(found["SystemTime"])
+
     async def close(self) -> None:
-        """Let go of the engine. Calls under way end by themselves."""
+        """Let go of the engine. Calls under way end by themselves, streams are ended."""
+        for stream in tuple(self._streams):
+            await stream.close()
         self._pool.shutdown(wait=False, cancel_futures=True)
         self._slow.shutdown(wait=False, cancel_futures=True)
         if self._client is not None:
@@ -147,6 +205,20 @@ class Engine:
         ) as error:
             log.debug("engine call failed address=%s error=%s", self.address, error)
             raise EngineUnavailable(self.address) from error
+
+
+def checked(answer: requests.Response) -> requests.Response:
+    """Return an answer that is none of an error; its body is not read.
+
+    Raises:
+        docker.errors.APIError: the engine refused.
+    """
+    try:
+        answer.raise_for_status()
+    except requests.exceptions.HTTPError as error:
+        with contextlib.closing(answer):
+            docker.errors.create_api_error_from_http_exception(error)
+    return answer
 
 
 def knock(address: str, deadline: float) -> None:

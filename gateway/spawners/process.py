@@ -16,12 +16,26 @@ import socket
 import time
 from collections import defaultdict
 from collections.abc import AsyncIterator, Callable, Sequence
-from contextlib import suppress
+from contextlib import AbstractAsyncContextManager
+from dataclasses import replace
 from pathlib import Path
 
 from gateway.errors import EngineError
-from gateway.spawners import jupyter_child, procfs
-from gateway.spawners.base import Mode, Observe, Server, ServerSpec, ServerState, unobserved
+from gateway.spawners import jupyter_child, process_control, procfs
+from gateway.spawners.base import (
+    Change,
+    Mode,
+    Observe,
+    OnPull,
+    Server,
+    ServerEvent,
+    ServerSpec,
+    ServerState,
+    unobserved,
+    untold,
+)
+from gateway.spawners.process_control import Children
+from gateway.spawners.process_events import ProcessEvents
 from gateway.spawners.process_launch import check_jupyter, read_pipe, spawn_child
 from gateway.spawners.process_records import Record, Records
 from routes.keys import Target
@@ -30,8 +44,6 @@ log = logging.getLogger(__name__)
 
 _PORT_ATTEMPTS = 5
 _CLAIM_DEADLINE = 20.0
-_KILL_DEADLINE = 5.0
-_POLL = 0.05
 
 
 def get_ephemeral_port() -> int:
@@ -61,8 +73,8 @@ class ProcessSpawner:
         self._observe = observe
         self._records = Records(state_dir / "processes")
         self._choose_port = choose_port
-        self._children: set[int] = set()
-        self._exits: dict[int, int] = {}
+        self._children = Children()
+        self._events = ProcessEvents(self._children.reap)
         self._locks: defaultdict[str, asyncio.Lock] = defaultdict(asyncio.Lock)
         self._warned = False
 
@@ -78,7 +90,7 @@ class ProcessSpawner:
         """Return `mode`."""
         return self.mode
 
-    async def start(self, spec: ServerSpec) -> Server:
+    async def start(self, spec: ServerSpec, on_pull: OnPull = untold) -> Server:
         """Start `spec`'s server, or join the one that runs; see base.Spawner.start.
 
         Raises:
@@ -87,8 +99,8 @@ class ProcessSpawner:
         self._warn_once()
         check_jupyter()
         async with self._locks[spec.slug]:
-            found = await self.inspect(spec.slug)
-            if found is not None and found.state is ServerState.RUNNING:
+            found = await self._joined(spec.slug)
+            if found is not None:
                 return found
             for _ in range(_PORT_ATTEMPTS):
                 began = time.monotonic()
@@ -97,6 +109,8 @@ class ProcessSpawner:
                     self._observe("start", time.monotonic() - began)
                     await asyncio.to_thread(self._records.save, record)
                     log.info("started slug=%s pid=%d port=%d", *record[:3])
+                    self._events.follow(record)
+                    self._events.tell(record, Change.STARTED)
                     return self._server(record)
         raise EngineError(
             f"notebook {spec.slug!r}: each of {_PORT_ATTEMPTS} ports was taken by another process "
@@ -117,24 +131,72 @@ class ProcessSpawner:
         records = await asyncio.to_thread(self._records.all)
         return [self._server(record) for record in records]
 
-    async def stop(self, server: Server, grace: float) -> None:
-        """SIGTERM, SIGKILL after `grace` seconds, kernels and terminals included."""
-        record = await asyncio.to_thread(self._records.load, server.slug)
-        if record is None or record.id != server.id:
+    async def stop(self, server: Server, grace: float, *, keep: bool = False) -> None:
+        """SIGTERM, SIGKILL after `grace` seconds, kernels and terminals included.
+
+        A kept one is a record: a process that has ended cannot be started again.
+        """
+        record = await self._record_of(server)
+        if record is None:
             return
-        if self._server(record).state is ServerState.RUNNING:
-            await self._end(record, grace)
-        await asyncio.to_thread(self._records.remove, record)
-        self._exits.pop(record.pid, None)
+        state = self._server(record).state
+        if state is ServerState.PAUSED:
+            await process_control.thaw(record)
+        if state is not ServerState.EXITED:
+            await process_control.end(record, grace, self._children.reap)
+        self._events.ended(record)
+        if not keep:
+            await asyncio.to_thread(self._records.remove, record)
+            self._children.exits.pop(record.pid, None)
+            self._events.tell(record, Change.REMOVED)
         log.info("stopped slug=%s pid=%d", record.slug, record.pid)
+
+    async def pause(self, server: Server) -> None:
+        """SIGSTOP, kernels and terminals included; see base.Spawner.pause."""
+        record = await self._record_of(server)
+        state = ServerState.EXITED if record is None else self._server(record).state
+        if record is None or state is ServerState.EXITED:
+            raise EngineError(f"notebook {server.slug!r} does not run, so it cannot be paused")
+        if state is ServerState.RUNNING:
+            await process_control.freeze(record)
+            log.info("paused slug=%s pid=%d", record.slug, record.pid)
+            self._events.tell(record, Change.PAUSED)
+
+    async def execute(self, server: Server, command: Sequence[str], deadline: float) -> int | None:
+        """Run a command beside the server, as the same user; see base.Spawner.execute."""
+        record = await self._record_of(server)
+        if record is None or self._server(record).state is not ServerState.RUNNING:
+            return None
+        return await process_control.run_beside(record, command, deadline)
+
+    def watch(self, since: float | None) -> AbstractAsyncContextManager[AsyncIterator[ServerEvent]]:
+        """Follow what happens; see base.Spawner.watch."""
+        return self._events.watch(since, self._records.all)
+
+    async def sweep(self, grace: float) -> Sequence[str]:
+        """Nothing is left over: a record is that of a server that runs, or that was kept."""
+        return ()
 
     async def logs(self, server: Server, lines: int) -> str:
         """Return the last `lines` lines of its output; "" when there is none any more."""
         return await asyncio.to_thread(self._records.log_tail, server.slug, lines)
 
     async def close(self) -> None:
-        """Nothing to let go of; servers go on running."""
-        self._reap()
+        """Watch nothing any more; servers go on running."""
+        self._events.close()
+        self._children.reap()
+
+    async def _joined(self, slug: str) -> Server | None:
+        """Return the server that runs, or was paused and goes on; None where there is none."""
+        record = await asyncio.to_thread(self._records.load, slug)
+        found = None if record is None else self._server(record)
+        if record is None or found is None or found.state is ServerState.EXITED:
+            return None
+        if found.state is ServerState.PAUSED:
+            await process_control.thaw(record)
+            log.info("goes on slug=%s pid=%d", record.slug, record.pid)
+            self._events.tell(record, Change.RESUMED)
+        return self._server(record)
 
     async def _spawn(self, spec: ServerSpec, port: int) -> Record | None:
         """Start the child; return its record once it has the port, None when that was taken.
@@ -154,73 +216,40 @@ class ProcessSpawner:
         said = await read_pipe(reader, _CLAIM_DEADLINE)
         if said == jupyter_child.CLAIMED and found is not None:
             return Record(spec.slug, pid, port, found.ticks, spec.generation, procfs.boot_id())
-        status = await self._status_of(pid)
+        status = await self._children.status_of(pid)
         if status == jupyter_child.PORT_TAKEN:
             log.warning("port was taken by another process slug=%s port=%d", spec.slug, port)
             return None
         tail = await asyncio.to_thread(self._records.log_tail, spec.slug, 1)
         raise EngineError(f"Jupyter for notebook {spec.slug!r} did not start: {tail.strip()}")
 
-    async def _status_of(self, pid: int) -> int | None:
-        """Return the exit status of a child that is about to end; it is killed if it does not."""
-        async for _ in ticks(_KILL_DEADLINE):
-            self._reap()
-            if pid in self._exits:
-                return self._exits.pop(pid)
-        with suppress(ProcessLookupError):
-            os.kill(pid, signal.SIGKILL)
-        return None
-
-    async def _end(self, record: Record, grace: float) -> None:
-        """Jupyter ends its kernels when it is asked to; what is left then is killed."""
-        # Children of a kernel that has ended are nobody's family any more: remember them all.
-        members = set(procfs.family(record.pid))
-        with suppress(ProcessLookupError):
-            os.killpg(record.pid, signal.SIGTERM)
-        async for _ in ticks(grace):
-            self._reap()
-            if not procfs.runs(record.pid, record.ticks):
-                break
-            members.update(procfs.family(record.pid))
-        procfs.kill(members, signal.SIGKILL)
-        async for _ in ticks(_KILL_DEADLINE):
-            self._reap()
-            if not procfs.survivors(members):
-                return
-        raise EngineError(f"process {record.pid} of notebook {record.slug!r} cannot be killed")
-
     def _server(self, record: Record) -> Server:
-        self._reap()
-        if record.boot == procfs.boot_id() and procfs.runs(record.pid, record.ticks):
-            return Server(
-                id=record.id,
-                slug=record.slug,
-                generation=record.generation,
-                state=ServerState.RUNNING,
-                target=Target("127.0.0.1", record.port),
-                port=record.port,
-            )
-        status = self._exits.get(record.pid)
-        return Server(
+        self._children.reap()
+        status = self._children.exits.get(record.pid)
+        facts = Server(
             id=record.id,
             slug=record.slug,
             generation=record.generation,
             state=ServerState.EXITED,
-            exit_code=status,
-            reason=reason_of(status),
+            status="exited",
+            started=procfs.started(record.ticks),
+            created=procfs.started(record.ticks),
+        )
+        if record.boot != procfs.boot_id() or not procfs.runs(record.pid, record.ticks):
+            return replace(facts, exit_code=status, reason=reason_of(status))
+        stopped = procfs.is_stopped(record.pid)
+        return replace(
+            facts,
+            state=ServerState.PAUSED if stopped else ServerState.RUNNING,
+            status="stopped" if stopped else "running",
+            target=Target("127.0.0.1", record.port),
+            port=record.port,
         )
 
-    def _reap(self) -> None:
-        """Take note of children that have ended, so that they do not stay as zombies."""
-        for pid in tuple(self._children):
-            try:
-                ended, status = os.waitpid(pid, os.WNOHANG)
-            except ChildProcessError:
-                self._children.discard(pid)
-                continue
-            if ended:
-                self._children.discard(pid)
-                self._exits[pid] = os.waitstatus_to_exitcode(status)
+    async def _record_of(self, server: Server) -> Record | None:
+        """Return the record of that very server; None when there is none any more."""
+        record = await asyncio.to_thread(self._records.load, server.slug)
+        return record if record is not None and record.id == server.id else None
 
     def _warn_once(self) -> None:
         if not self._warned:
@@ -239,14 +268,3 @@ def reason_of(status: int | None) -> str:
         names = {number.value: number.name for number in signal.Signals}
         return f"ended by {names.get(-status, f'signal {-status}')}"
     return f"ended with status {status}" if status else ""
-
-
-async def ticks(deadline: float) -> AsyncIterator[None]:
-    """Yield every 50 ms, the first time at once, until `deadline` seconds have passed."""
-    loop = asyncio.get_running_loop()
-    end = loop.time() + deadline
-    while True:
-        yield
-        if loop.time() >= end:
-            return
-        await asyncio.sleep(_POLL)

@@ -11,6 +11,7 @@ from collections import defaultdict
 from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 
 _PROC = Path("/proc")
@@ -53,6 +54,19 @@ def runs(pid: int, ticks: int) -> bool:
     """Tell whether the process that started at `ticks` still runs; a zombie does not."""
     found = stat_of(pid)
     return found is not None and found.ticks == ticks and found.state not in _DEAD
+
+
+def is_stopped(pid: int) -> bool:
+    """Tell whether a process was stopped by SIGSTOP and has not gone on."""
+    found = stat_of(pid)
+    return found is not None and found.state == "T"
+
+
+def started(ticks: int) -> datetime:
+    """Return when a process started, in UTC."""
+    lines = (_PROC / "stat").read_text().splitlines()
+    boot = next(int(line.split()[1]) for line in lines if line.startswith("btime "))
+    return datetime.fromtimestamp(boot + ticks / os.sysconf("SC_CLK_TCK"), UTC)
 
 
 def boot_id() -> str:

@@ -259,13 +259,22 @@ async def test_stop_ends_kernels_and_their_children_too(
 
 
 async def test_server_that_does_not_listen_is_killed_after_the_grace(
-    spawner: ProcessSpawner, spec: ServerSpec
+    spawner: ProcessSpawner, spec: ServerSpec, tmp_path: Path
 ) -> None:
-    server = await spawner.start(spec)
+    (tmp_path / "sitecustomize.py").write_text(
+        "import signal\n"
+        "signal.signal(signal.SIGTERM, signal.SIG_IGN)\n"
+        "signal.signal = lambda *_: None\n"
+    )
+    deaf = replace(spec, environment={"PYTHONPATH": str(tmp_path)})
+    server = await spawner.start(deaf)
     await until_ready(server, "/nb/demo/api/status")
-    os.kill(pid_of(server), signal.SIGSTOP)  # it cannot act on SIGTERM now
 
-    await spawner.stop(server, grace=0.2)
+    await spawner.stop(server, grace=0.2, keep=True)
+
+    ended = await spawner.inspect("demo")
+    assert ended is not None
+    assert ended.reason == "ended by SIGKILL"
 
     assert not procfs.runs(pid_of(server), ticks_of(server))
 
