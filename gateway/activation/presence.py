@@ -12,7 +12,7 @@ import time
 from collections.abc import Callable, Mapping
 from datetime import datetime, timedelta
 
-from gateway.activation.culler import Traffic
+from gateway.activation.weighing import Traffic
 from gateway.errors import GatewayError
 from gateway.notebooks.database import Database
 from gateway.notebooks.projects import utc_now
@@ -35,7 +35,7 @@ class Presence:
     Args:
         database: open; shared by the gateways.
         gateway: the id of this run of this gateway.
-        name: of it, for people.
+        name: of it, for people; no other gateway has it, an earlier run of this one may.
         activities: the traffic of this gateway's notebooks, by slug.
         clock: monotonic seconds, the clock of `Activity.last`.
         now: the time in UTC.
@@ -63,6 +63,16 @@ class Presence:
     def others(self) -> Mapping[str, str]:
         """The names, by id, of the other gateways that were alive a moment ago."""
         return self._others
+
+    async def begin(self) -> None:
+        """Say for the first time that this gateway is alive; its earlier runs are not.
+
+        Raises:
+            DatabaseError: it cannot be written.
+        """
+        async with self._database.writing() as connection:
+            await GatewayRows(connection).supersede(self.gateway, self._name)
+        await self.beat()
 
     async def beat(self) -> None:
         """Say that this gateway is alive; report what changed in its traffic.

@@ -128,6 +128,7 @@ def _chores(
 ) -> Iterator[asyncio.Task[None]]:
     """Begin what goes on until the gateway ends."""
     yield asyncio.create_task(_keep_house(control), name="housekeeping")
+    yield from control.sharing.chores()
     yield asyncio.create_task(control.culler.run(), name="culler")
     if not adopted:
         yield asyncio.create_task(_adopt_later(control, then), name="adoption")
@@ -142,6 +143,7 @@ async def _keep_house(control: Control) -> None:
             await control.sessions.expire()
             await control.tickets.expire()
             await control.spaces.sweep()
+            await control.sharing.presence.sweep()
         except GatewayError as error:
             logger.warning("housekeeping failed reason=%s", error)
 

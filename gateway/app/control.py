@@ -6,6 +6,7 @@ import contextlib
 import logging
 import os
 import time
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from urllib.parse import urlsplit
 
@@ -14,9 +15,11 @@ from gateway.activation.activator import Activator
 from gateway.activation.admission import AdmissionLimits
 from gateway.activation.culler import Culler
 from gateway.activation.lifecycle import Lifecycle, ServerDefaults
+from gateway.activation.operations import Operations
 from gateway.activation.readiness import ReadinessProbe
 from gateway.activation.routing import RouteService
 from gateway.app.culling import CulledParts, open_culler
+from gateway.app.sharing import SharedParts, Sharing, fresh_id, open_sharing
 from gateway.collector import long_lived
 from gateway.errors import EngineError, EngineUnavailable, InvalidInput
 from gateway.launch.session_table import SessionTable
@@ -46,8 +49,13 @@ _NOTEBOOK_USER = (1000, 1000)
 
 @dataclass(frozen=True, slots=True)
 class Control:
-    """The parts that own something durable."""
+    """The parts that own something durable.
 
+    Attributes:
+        gateway: the id of this run of this gateway.
+    """
+
+    gateway: str
     identity: Identity
     database: Database
     catalogue: Catalogue
@@ -60,6 +68,7 @@ class Control:
     routes: RouteService
     lifecycle: Lifecycle
     activator: Activator
+    sharing: Sharing
     culler: Culler
     namespace: Namespace
     metrics: Metrics
@@ -103,7 +112,9 @@ async def open_control(
         base.namespace.key,
     )
     stack.push_async_callback(activator.close)
+    sharing = await _sharing(settings, base, routes, lifecycle, stack)
     return Control(
+        gateway=base.gateway,
         identity=base.identity,
         database=base.database,
         catalogue=base.catalogue,
@@ -116,7 +127,8 @@ async def open_control(
         routes=routes,
         lifecycle=lifecycle,
         activator=activator,
-        culler=_culler(settings, base, routes, lifecycle, stack),
+        sharing=sharing,
+        culler=_culler(settings, base, routes, lifecycle, sharing, stack),
         namespace=base.namespace,
         metrics=base.metrics,
     )
@@ -126,6 +138,7 @@ async def open_control(
 class _Base:
     """What needs nothing but settings."""
 
+    gateway: str
     identity: Identity
     metrics: Metrics
     database: Database
@@ -153,6 +166,7 @@ async def _open_base(
     spawner = _spawner(settings, identity, metrics)
     stack.push_async_callback(spawner.close)
     return _Base(
+        gateway=fresh_id(),
         identity=identity,
         metrics=metrics,
         database=database,
@@ -170,6 +184,8 @@ async def _lifecycle(
     """Make the life cycle of servers, and load what it and the routes are about."""
     probe = ReadinessProbe()
     stack.push_async_callback(probe.close)
+    operations = Operations(base.database, base.gateway)
+    stack.push_async_callback(operations.close)
     lifecycle = Lifecycle(
         base.catalogue,
         base.spawner,
@@ -181,6 +197,7 @@ async def _lifecycle(
         _defaults(settings),
         base.metrics.phase,
         time.monotonic,
+        operations,
     )
     base.catalogue.subscribe(lifecycle.follow)
     with long_lived():
@@ -196,6 +213,7 @@ def _culler(
     base: _Base,
     routes: RouteService,
     lifecycle: Lifecycle,
+    sharing: Sharing,
     stack: contextlib.AsyncExitStack,
 ) -> Culler:
     parts = CulledParts(
@@ -207,7 +225,27 @@ def _culler(
         namespace=base.namespace,
         metrics=base.metrics,
     )
-    return open_culler(settings, parts, stack)
+    return open_culler(
+        settings, parts, stack, leads=sharing.leadership.leads, traffic=sharing.presence.traffic
+    )
+
+
+async def _sharing(
+    settings: Settings,
+    base: _Base,
+    routes: RouteService,
+    lifecycle: Lifecycle,
+    stack: contextlib.AsyncExitStack,
+) -> Sharing:
+    parts = SharedParts(
+        gateway=base.gateway,
+        database=base.database,
+        catalogue=base.catalogue,
+        sessions=base.sessions,
+        routes=routes,
+        namespace=base.namespace,
+    )
+    return await open_sharing(settings, parts, lifecycle, stack)
 
 
 def make_folders(settings: Settings) -> None:
@@ -313,8 +351,15 @@ async def _routes(
     return routes
 
 
-async def adopt(control: Control) -> None:
+async def adopt(
+    control: Control, carry_on: Callable[[], Awaitable[None]] | None = None
+) -> None:
     """Reach the engine, and take over what runs on it.
+
+    Args:
+        control: all parts.
+        carry_on: done before that: goes on with what gateways that have ended had begun; None
+            for nothing.
 
     Raises:
         EngineError: it cannot be asked; nothing is unpublished.
@@ -326,6 +371,8 @@ async def adopt(control: Control) -> None:
     except EngineError as error:
         # What runs is adopted all the same.
         logger.error("engine cannot be used, cold notebooks will not start reason=%s", error)
+    if carry_on is not None:
+        await carry_on()
     count = await control.lifecycle.adopt()
     await control.routes.prune()
     logger.info("adopted notebooks=%d mode=%s", count, control.spawner.mode)

@@ -149,6 +149,20 @@ class GatewayRows:
             )
         )
 
+    async def supersede(self, gateway: str, name: str) -> None:
+        """Have earlier runs of this gateway, which ended without a word, be gone.
+
+        Args:
+            gateway: the id of this run.
+            name: which no two gateways have at once.
+        """
+        table = schema.gateways
+        rows = await self._connection.execute(
+            sa.select(table.c.id).where(table.c.name == name, table.c.id != gateway)
+        )
+        for before in rows.scalars().all():
+            await self.leave(before)
+
     async def alive(self, seconds: float) -> Mapping[str, str]:
         """Return the names, by id, of those that said so within the last `seconds`."""
         table = schema.gateways
@@ -160,7 +174,13 @@ class GatewayRows:
         return {row.id: row.name for row in rows}
 
     async def leave(self, gateway: str) -> None:
-        """Say that a gateway ends: nothing is open there any more; its signs of people stay."""
+        """Say that a gateway ends: it leads nothing, nothing is open there.
+
+        Its signs of people stay.
+        """
+        await self._connection.execute(
+            sa.delete(schema.leases).where(schema.leases.c.holder == gateway)
+        )
         await self._connection.execute(
             sa.delete(schema.gateways).where(schema.gateways.c.id == gateway)
         )

@@ -7,8 +7,9 @@ from datetime import UTC, datetime, timedelta
 import pytest
 import sqlalchemy as sa
 
-from gateway.activation.culler import Traffic
+from gateway.activation.leadership import Leadership
 from gateway.activation.presence import Presence
+from gateway.activation.weighing import Traffic
 from gateway.notebooks.database import Database
 from gateway.notebooks.schema import activities, gateways
 from gateway.notebooks.shared import moment
@@ -72,6 +73,21 @@ async def test_gateways_know_of_each_other(one: Gateway, two: Gateway) -> None:
     await two.presence.close()
     await one.presence.beat()
     assert one.presence.others == {}
+
+
+async def test_run_that_was_killed_is_dead_once_the_next_one_begins(
+    one: Gateway, two: Gateway, second: Database
+) -> None:
+    two.traffic["x"] = Activity(TICKS - 1, websockets=1)
+    await one.presence.begin()
+    await two.presence.begin()
+    assert await Leadership(second, "b" * 32).renew()
+    again = Presence(second, "c" * 32, "b", dict, lambda: TICKS, lambda: NOW)
+    await again.begin()
+    await one.presence.beat()
+    assert list(one.presence.others) == ["c" * 32]
+    assert (await one.presence.traffic())["x"].websockets == 0
+    assert await Leadership(second, "c" * 32).renew(), "what it led need not run out"
 
 
 async def test_traffic_is_everybodys_together(one: Gateway, two: Gateway) -> None:

@@ -1,0 +1,95 @@
+"""What a gateway does because others may share its database, from its parts."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import socket
+import uuid
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+
+from gateway.access import Namespace
+from gateway.activation.following import Following, Follows
+from gateway.activation.leadership import Leadership
+from gateway.activation.presence import Presence
+from gateway.activation.routing import RouteService
+from gateway.launch.sessions import Sessions
+from gateway.notebooks.catalogue import Catalogue
+from gateway.notebooks.database import Database
+from gateway.proxy.interface import Activity, RouteEntry
+from gateway.settings import Settings
+
+
+@dataclass(frozen=True, slots=True)
+class SharedParts:
+    """What is shared, and what follows it."""
+
+    gateway: str
+    database: Database
+    catalogue: Catalogue
+    sessions: Sessions
+    routes: RouteService
+    namespace: Namespace
+
+
+@dataclass(frozen=True, slots=True)
+class Sharing:
+    """This gateway among those that share its database."""
+
+    leadership: Leadership
+    presence: Presence
+    following: Following
+
+    def chores(self) -> Iterator[asyncio.Task[None]]:
+        """Begin what goes on until the gateway ends."""
+        yield asyncio.create_task(self.leadership.run(), name="leadership")
+        yield asyncio.create_task(self.presence.run(), name="presence")
+        yield asyncio.create_task(self.following.run(), name="following")
+
+
+def fresh_id() -> str:
+    """Return an id for this run of this gateway."""
+    return uuid.uuid4().hex
+
+
+async def open_sharing(
+    settings: Settings, parts: SharedParts, lifecycle: Follows, stack: contextlib.AsyncExitStack
+) -> Sharing:
+    """Take part; `stack` leaves again.
+
+    Raises:
+        DatabaseError: the database cannot be written.
+    """
+
+    def entry_of(slug: str) -> RouteEntry | None:
+        return parts.routes.entry(parts.namespace.key(slug))
+
+    def activities() -> Mapping[str, Activity]:
+        entries = (entry_of(book.slug) for book in parts.catalogue.notebooks())
+        return {
+            entry.slug: entry.activity
+            for entry in entries
+            if entry is not None and entry.slug is not None and entry.activity is not None
+        }
+
+    # No two gateways use one state folder at once: they would share the route file.
+    name = f"{socket.gethostname()}:{settings.state_dir.absolute()}"
+    presence = Presence(parts.database, parts.gateway, name, activities)
+    leadership = Leadership(parts.database, parts.gateway)
+    following = Following(
+        parts.database,
+        parts.catalogue,
+        parts.sessions,
+        lifecycle,
+        entry_of,
+        lambda: bool(presence.others),
+    )
+    # The others follow from now on what this one changes, and it what they do. What they changed
+    # since its tables were loaded is among the last notes, which it looks at again.
+    await following.begin()
+    await presence.begin()
+    stack.push_async_callback(presence.close)
+    stack.push_async_callback(leadership.close)
+    stack.push_async_callback(following.close)
+    return Sharing(leadership, presence, following)
