@@ -1,0 +1,152 @@
+"""What the tests of faults share: a gateway with stub notebooks on a real engine, and its truth."""
+
+from __future__ import annotations
+
+import contextlib
+import secrets
+import subprocess
+import sys
+from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
+from typing import Any
+
+import aiohttp
+import docker
+
+from tests.support.building import build, make_base_image
+from tests.support.engine import ROOT, EngineHandle
+from tests.support.gateway import GatewayProcess, signed_in
+from tests.support.waiting import PATIENCE
+
+PROJECT = "faults"
+INSTALLATION = "org.nbgate.installation"
+
+
+def make_misbehaving_image(engine: EngineHandle) -> str:
+    """Return the tag of an image whose server behaves as its environment says."""
+    args = {"BASE_IMAGE": make_base_image(engine)}
+    return build(engine, ROOT / "tests/faults/stub", "Dockerfile", args, "misbehaving")
+
+
+class StubGateway(GatewayProcess):
+    """A gateway whose notebooks are stubs in containers; see tests/faults/stub/server.py.
+
+    Args:
+        state: the state folder.
+        engine: the tests' engine.
+        image: of the stub.
+        settings: more settings.
+    """
+
+    program = "gateway"
+
+    def __init__(self, state: Path, engine: EngineHandle, image: str, **settings: str) -> None:
+        wanted = {
+            "spawner": "docker",
+            "mode": "dev",
+            "docker_host": engine.url,
+            "image": image,
+            "memory": "128M",
+            "stop_grace": "1",
+            "network_subnet": f"10.{240 + secrets.randbelow(10)}.{secrets.randbelow(256)}.0/24",
+        }
+        super().__init__(state, **(wanted | settings))
+        self.engine = engine
+
+    def spawn(self) -> subprocess.Popen[bytes]:
+        """Start it and do not wait."""
+        with self.log.open("ab") as log:
+            self.process = subprocess.Popen(
+                [sys.executable, "-m", self.program, "serve"],
+                env=self.environment,
+                cwd=ROOT,
+                stdout=log,
+                stderr=subprocess.STDOUT,
+            )
+        return self.process
+
+    @property
+    def installation(self) -> str:
+        """Its id."""
+        from gateway.notebooks.identity import Identity  # noqa: PLC0415  used by few
+
+        return Identity.load(self.state).installation
+
+    @contextlib.contextmanager
+    def client(self) -> Iterator[docker.DockerClient]:
+        """Give a client of the engine."""
+        with contextlib.closing(self.engine.client()) as client:
+            yield client
+
+    def containers(self) -> list[Any]:
+        """Return the installation's containers, whatever their state."""
+        with self.client() as client:
+            label = f"{INSTALLATION}={self.installation}"
+            found: list[Any] = client.containers.list(all=True, filters={"label": label})
+            return found
+
+    def api(self) -> aiohttp.ClientSession:
+        """Return a client of the management API."""
+        token = (self.state / "management.token").read_text().strip()
+        return aiohttp.ClientSession(
+            self.management_url,
+            headers={"Authorization": f"Bearer {token}"},
+            timeout=aiohttp.ClientTimeout(total=PATIENCE * 2),
+        )
+
+    async def record(self, slug: str) -> dict[str, Any]:
+        """Return a notebook's record, as the API tells it."""
+        async with self.api() as api, api.get(f"/gateway/api/notebooks/{slug}") as answer:
+            assert answer.status == 200, await answer.text()
+            record: dict[str, Any] = await answer.json()
+            return record
+
+    async def stop_notebook(self, slug: str) -> None:
+        """Stop one; it must succeed."""
+        async with self.api() as api, api.post(f"/gateway/api/notebooks/{slug}/stop") as answer:
+            assert answer.status < 300, await answer.text()
+
+    @contextlib.asynccontextmanager
+    async def person(self, name: str = "alice") -> AsyncIterator[aiohttp.ClientSession]:
+        """Give the client of a person who is signed in; their notebook exists."""
+        link = self.nbgate("notebook", "url", "--project", PROJECT, "--person", name)
+        async with signed_in(link) as client:
+            yield client
+
+    def page(self, path: str, name: str = "alice") -> str:
+        """Return the URL of something in a person's notebook."""
+        return f"{self.url}/nb/{PROJECT}-x-{name}/{path}"
+
+    def clean(self) -> None:
+        """End it, and remove all that it has on the engine."""
+        self.kill()
+        if (self.state / "identity.json").exists():
+            for container in self.containers():
+                with contextlib.suppress(docker.errors.NotFound):
+                    container.remove(force=True, v=True)
+            with self.client() as client:
+                for network in client.networks.list(names=[f"nbgate-{self.installation}"]):
+                    network.remove()
+
+
+@contextlib.contextmanager
+def stub_gateway(
+    state: Path, engine: EngineHandle, image: str, *environment: str, **settings: str
+) -> Iterator[StubGateway]:
+    """Run one with a project of stubs.
+
+    Args:
+        state: the state folder.
+        engine: the tests' engine.
+        image: of the stub.
+        environment: of the project, e.g. `STUB=slow`.
+        settings: more settings.
+    """
+    gateway = StubGateway(state, engine, image, **settings)
+    try:
+        gateway.start()
+        words = [word for text in environment for word in ("--env", text)]
+        gateway.nbgate("project", "add", PROJECT, *words)
+        yield gateway
+    finally:
+        gateway.clean()
