@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 from collections.abc import Iterator
+from functools import partial
 from importlib.metadata import version
 from pathlib import Path
 
@@ -48,6 +49,7 @@ async def serve_pages(
         origin=settings.origin,
         frame_ancestors=settings.frame_ancestors,
         session_lifetime=settings.session_lifetime,
+        stop=partial(_stop, control),
     )
     # The data path has bounded the head already; nothing is refused here for its size.
     runner = web.AppRunner(
@@ -65,6 +67,12 @@ async def serve_pages(
         await web.UnixSite(runner, path).start()
     finally:
         os.umask(before)
+
+
+async def _stop(control: Control, slug: str, person: str) -> None:
+    """Stop a notebook for a person, also one that still waits to be started."""
+    control.activator.withdraw(slug)
+    await control.lifecycle.stop_container(slug, by=person, reason="stopped on the page")
 
 
 def pages_socket(settings: Settings) -> Path:
@@ -146,6 +154,8 @@ async def serve_public(
     with _address_told(settings.listen, "NBGATE_LISTEN"):
         await server.start(*parse_address(settings.listen), tls=tls)
     stack.push_async_callback(server.stop, _DRAIN_SECONDS)
+    # Before that: pages that wait for a start would be waited for.
+    stack.callback(control.activator.end_watching)
     control.attach(_OwnDataPath(server))
 
 

@@ -14,9 +14,11 @@ from aiohttp.typedefs import Handler
 
 from gateway.access import may_use
 from gateway.errors import problem_of
-from gateway.web import notebook, signin
-from gateway.web.context import PAGES, Pages, pages_of, principal_of, title_of
-from gateway.web.render import message, page, request_id_of
+from gateway.notebooks.model import State
+from gateway.web import notebook, signin, streams
+from gateway.web.context import PAGES, Pages, pages_of, principal_of, principals_of, title_of
+from gateway.web.render import message, page, request_id_of, say
+from gateway.web.streams import STREAMS, Streams
 
 logger = logging.getLogger(__name__)
 
@@ -28,9 +30,10 @@ async def index(request: web.Request) -> web.Response:
     own = [
         (title_of(request, book), book, pages.namespace.url(book.slug) + "lab")
         for book in books
-        if principal is not None and may_use(principal, book.owner)
+        if any(may_use(person, book.owner) for person in principals_of(request))
     ]
-    return page(request, "index.html", principal=principal, notebooks=own)
+    stoppable = (State.STARTING, State.RUNNING)
+    return page(request, "index.html", principal=principal, notebooks=own, stoppable=stoppable)
 
 
 async def to_index(request: web.Request) -> web.Response:
@@ -69,18 +72,26 @@ async def errors(request: web.Request, handler: Handler) -> web.StreamResponse:
                 request.method,
                 request.rel_url.raw_path,
             )
-        answer = message(request, problem.status, "This did not work", problem.detail, problem.code)
+        answer = say(request, problem.status, "failure", problem.code, problem.detail)
         if problem.retry_after is not None:
             answer.headers["Retry-After"] = str(problem.retry_after)
         return answer
+
+
+async def _end_watching(app: web.Application) -> None:
+    """Event streams would go on for as long as the shutdown waits for them."""
+    app[PAGES].activator.end_watching()
 
 
 def build_pages(pages: Pages) -> web.Application:
     """Return the application."""
     app = web.Application(middlewares=[errors])
     app[PAGES] = pages
+    app[STREAMS] = Streams()
+    app.on_shutdown.append(_end_watching)
     app.add_routes(signin.routes)
     app.add_routes(notebook.routes)
+    app.add_routes(streams.routes)
     app.router.add_get("/gateway", to_index)
     app.router.add_get("/gateway/", to_index)
     static = resources.files("gateway.web") / "static"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 
 from aiohttp import web
@@ -25,6 +26,7 @@ class Pages:
         origin: `scheme://host[:port]` of the gateway's own pages.
         frame_ancestors: origins that may frame pages.
         session_lifetime: seconds.
+        stop: stops a notebook; the second argument is who asked.
     """
 
     sessions: Sessions
@@ -36,6 +38,7 @@ class Pages:
     origin: str
     frame_ancestors: tuple[str, ...]
     session_lifetime: float
+    stop: Callable[[str, str], Awaitable[None]]
 
 
 PAGES: web.AppKey[Pages] = web.AppKey("pages")
@@ -61,17 +64,34 @@ def at_own_origin(request: web.Request) -> bool:
     return host_of(request) == origin_host(pages_of(request).origin)
 
 
-def principal_of(request: web.Request) -> Principal | None:
-    """Return whose session the request carries, or None."""
-    cookie = request.headers.get("Cookie", "").encode("latin-1")
-    tokens = tokens_from(cookie, is_https(request))
-    return pages_of(request).table.first(map(token_digest, tokens), host_of(request))
+def principal_of(request: web.Request, owner: str | None = None) -> Principal | None:
+    """Return whose session the request carries, or None.
+
+    A browser may be several people, one per course; `owner` is who comes first among them.
+    """
+    digests = map(token_digest, _tokens_of(request))
+    return pages_of(request).table.first(digests, host_of(request), owner)
+
+
+def principals_of(request: web.Request) -> list[Principal]:
+    """Return everybody whose sessions the request carries."""
+    digests = map(token_digest, _tokens_of(request))
+    return pages_of(request).table.all(digests, host_of(request))
+
+
+def cookie_of(request: web.Request) -> bytes:
+    """Return the Cookie header as it was sent; b"" for none."""
+    return request.headers.get("Cookie", "").encode("latin-1")
+
+
+def _tokens_of(request: web.Request) -> list[bytes]:
+    return tokens_from(cookie_of(request), is_https(request))
 
 
 def own_notebook(request: web.Request, slug: str) -> Notebook | None:
     """Return the notebook if the request's session may use it, else None."""
-    principal = principal_of(request)
     notebook = pages_of(request).catalogue.find(slug)
+    principal = principal_of(request, notebook.owner if notebook is not None else None)
     if principal is None or notebook is None or not may_use(principal, notebook.owner):
         return None
     if pages_of(request).namespace.base_domain and not at_own_origin(request):

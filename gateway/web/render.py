@@ -6,6 +6,7 @@ import jinja2
 from aiohttp import web
 
 from gateway.web.context import pages_of, wants_html
+from gateway.web.language import DEFAULT, Words, words_for
 
 _TEMPLATES = jinja2.Environment(
     loader=jinja2.PackageLoader("gateway.web"),
@@ -21,11 +22,17 @@ def request_id_of(request: web.Request) -> str:
     return request.headers.get("X-Request-ID", "")
 
 
+def words_of(request: web.Request) -> Words:
+    """Return the words of the language that the request wants."""
+    return words_for(request.headers.get("Accept-Language", ""))
+
+
 def page(
     request: web.Request, template: str, *, status: int = 200, **values: object
 ) -> web.Response:
     """Return a page that no cache keeps and that only allowed sites may frame."""
-    text = _TEMPLATES.get_template(template).render(home=pages_of(request).origin, **values)
+    words, home = words_of(request), pages_of(request).origin
+    text = _TEMPLATES.get_template(template).render(home=home, t=words, **values)
     ancestors = " ".join(("'self'", *pages_of(request).frame_ancestors))
     return web.Response(
         text=text,
@@ -33,7 +40,9 @@ def page(
         content_type="text/html",
         headers={
             "Cache-Control": "no-store",
-            "Referrer-Policy": "no-referrer",
+            "Vary": "Accept-Language",
+            # With "no-referrer" the forms on these pages would be sent with `Origin: null`.
+            "Referrer-Policy": "same-origin",
             "X-Content-Type-Options": "nosniff",
             "Content-Security-Policy": (
                 "default-src 'none'; style-src 'self'; script-src 'self'; connect-src 'self'; "
@@ -42,6 +51,22 @@ def page(
             ),
         },
     )
+
+
+def say(
+    request: web.Request, status: int, key: str, code: str, detail: str | None = None
+) -> web.Response:
+    """Return the message that the words have under `key`, for programs in English.
+
+    Args:
+        request: decides between page and problem+json, and the language.
+        status: HTTP status code.
+        key: of the words.
+        code: a stable word for programs.
+        detail: said in place of the words' own; None for those.
+    """
+    words = words_of(request) if wants_html(request) else words_for(DEFAULT)
+    return message(request, status, words(f"{key}.title"), detail or words(f"{key}.detail"), code)
 
 
 def message(

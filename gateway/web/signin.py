@@ -16,16 +16,24 @@ from urllib.parse import quote, urlencode, urlsplit
 from aiohttp import web
 
 from gateway.access import may_use
-from gateway.launch.cookies import clear_cookie, session_cookie, state_cookie, state_from
+from gateway.launch.cookies import (
+    clear_cookie,
+    courses_from,
+    session_cookie,
+    state_cookie,
+    state_from,
+)
 from gateway.web.context import (
     at_own_origin,
+    cookie_of,
     from_own_page,
     host_of,
     is_https,
     pages_of,
     principal_of,
+    principals_of,
 )
-from gateway.web.render import message
+from gateway.web.render import say
 
 routes = web.RouteTableDef()
 
@@ -49,13 +57,7 @@ async def login(request: web.Request) -> web.Response:
         return see_other(f"{pages.origin}{request.raw_path}")
     ticket = await pages.tickets.redeem(request.query.get("ticket", ""), "login", host_of(request))
     if ticket is None:
-        return message(
-            request,
-            410,
-            "This link was used already",
-            "A login link works once and only for a few minutes. Ask for a new one.",
-            "link-used",
-        )
+        return say(request, 410, "link-used", "link-used")
     token = await pages.sessions.create(
         ticket.subject, host_of(request), display_name=ticket.subject
     )
@@ -66,12 +68,13 @@ async def login(request: web.Request) -> web.Response:
 @routes.post("/gateway/logout")
 async def logout(request: web.Request) -> web.Response:
     """End the session on all its origins."""
-    principal = principal_of(request)
-    if principal is not None and not from_own_page(request):
-        return message(request, 403, "Not from here", "Use the button on the gateway's page.")
-    if principal is not None:
+    principals, https = principals_of(request), is_https(request)
+    if principals and not from_own_page(request):
+        return say(request, 403, "foreign", "error")
+    for principal in principals:
         await pages_of(request).sessions.revoke(principal.session)
-    return see_other("/", clear_cookie(is_https(request)))
+    courses = ("", *courses_from(cookie_of(request), https))
+    return see_other("/", *(clear_cookie(https, course) for course in courses))
 
 
 def to_authorize(request: web.Request) -> web.Response:
@@ -97,8 +100,10 @@ async def authorize(request: web.Request) -> web.Response:
     notebook = pages.catalogue.find(slug) if slug else None
     home = urlsplit(pages.namespace.url(slug or ""))
     same_origin = (target.scheme, target.netloc) == (home.scheme, home.netloc)
+    if notebook is not None:
+        principal = principal_of(request, notebook.owner) or principal
     if notebook is None or not same_origin or not may_use(principal, notebook.owner):
-        return message(request, 404, "No such notebook", "It is not there, or it is not yours.")
+        return say(request, 404, "no-notebook", "error")
     ticket = await pages.tickets.issue(
         "enter",
         principal.subject,
@@ -120,7 +125,7 @@ async def enter(request: web.Request) -> web.Response:
     ticket = await pages.tickets.redeem(request.query.get("ticket", ""), "enter", host)
     state = state_from(request.headers.get("Cookie", "").encode("latin-1"), https) or b""
     if ticket is None or ticket.session is None or not _same(ticket.state, state):
-        return message(request, 410, "This link was used already", "Open the notebook again.")
+        return say(request, 410, "entry-used", "error")
     token = await pages.sessions.add_origin(ticket.session, host)
     cookie = session_cookie(token, https, pages.session_lifetime)
     return see_other("/" + ticket.next_path.lstrip("/\\"), cookie)
@@ -132,10 +137,4 @@ def _same(issued: str, shown: bytes) -> bool:
 
 def login_needed(request: web.Request) -> web.Response:
     """Say that a session is needed; nothing of the notebook, not even whether it exists."""
-    return message(
-        request,
-        401,
-        "Please sign in",
-        "Open this notebook by the login link that you were given, or by your course's page.",
-        "login-required",
-    )
+    return say(request, 401, "sign-in", "login-required")

@@ -16,6 +16,7 @@ from gateway.notebooks.database import Database
 from gateway.proxy.interface import Local
 from gateway.web import build_pages
 from gateway.web.context import Pages
+from gateway.web.streams import STREAMS, Streams
 from tests.activation.conftest import World, world
 from tests.proxy.harness import Rig, rig
 
@@ -28,6 +29,10 @@ async def pages(tmp_path: Path, world: World) -> AsyncIterator[Pages]:
     database = Database(f"sqlite+aiosqlite:///{tmp_path}/sessions.db")
     await database.open()
     table = SessionTable()
+
+    async def stop(slug: str, person: str) -> None:
+        await world.lifecycle.stop_container(slug, by=person)
+
     yield Pages(
         sessions=Sessions(database, table, 60.0),
         table=table,
@@ -38,14 +43,27 @@ async def pages(tmp_path: Path, world: World) -> AsyncIterator[Pages]:
         origin="http://h",
         frame_ancestors=(),
         session_lifetime=60.0,
+        stop=stop,
     )
     await database.close()
 
 
 @pytest.fixture
-async def proxy(tmp_path: Path, pages: Pages) -> AsyncIterator[Rig]:
+def application(pages: Pages) -> web.Application:
+    """The pages."""
+    return build_pages(pages)
+
+
+@pytest.fixture
+def streams(application: web.Application) -> Streams:
+    """The event streams that are open."""
+    return application[STREAMS]
+
+
+@pytest.fixture
+async def proxy(tmp_path: Path, application: web.Application) -> AsyncIterator[Rig]:
     """A data path that sends everything to the pages."""
-    runner = web.AppRunner(build_pages(pages), access_log=None)
+    runner = web.AppRunner(application, access_log=None)
     await runner.setup()
     await web.UnixSite(runner, str(tmp_path / "pages.sock")).start()
     async with rig(tmp_path) as made:
