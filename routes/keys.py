@@ -72,6 +72,7 @@ class Target:
         scheme: `http`; `https` only where that was asked for.
         path: what is put before the raw request path; "" for a plain target. Has no trailing `/`.
         socket: absolute path of the Unix socket to connect to; "" for host and port.
+        query: what is put before the request's query; only the proxy of a JupyterHub has such.
     """
 
     host: str
@@ -79,19 +80,21 @@ class Target:
     scheme: str = "http"
     path: str = ""
     socket: str = ""
+    query: str = ""
 
     @property
     def plain(self) -> bool:
         """Whether it is a `host:port` that httpd can use."""
-        return self.scheme == "http" and not self.path and not self.socket
+        return self.scheme == "http" and not (self.path or self.socket or self.query)
 
     def __str__(self) -> str:
+        path = f"{self.path}?{self.query}" if self.query else self.path
         if self.socket:
-            return f"{self.scheme}+unix://{quote(self.socket, safe='')}{self.path}"
+            return f"{self.scheme}+unix://{quote(self.socket, safe='')}{path}"
         host = f"[{self.host}]" if ":" in self.host else self.host
         if self.plain:
             return f"{host}:{self.port}"
-        return f"{self.scheme}://{host}:{self.port}{self.path}"
+        return f"{self.scheme}://{host}:{self.port}{path}"
 
 
 def canonical_key(item: str | bytes) -> str:

@@ -19,7 +19,7 @@ from urllib.parse import parse_qs
 from aiohttp import web
 
 from gateway.chp.book import Book, NotKept
-from gateway.chp.paths import key_of
+from gateway.chp.paths import key_of, shortened
 from gateway.chp.tally import Tally
 from gateway.errors import Conflict
 from routes.errors import RouteFileError
@@ -97,10 +97,10 @@ class RoutesApi:
 
     async def _operate(self, request: web.BaseRequest, key: str, query: str) -> web.Response:
         if request.method == "POST":
-            return await self._post(key, request)
+            return await self._post(shortened(key), request)
         if request.method == "DELETE":
             return await self._delete(key)
-        return await self._list(query) if key == "/" else self._get(key)
+        return await self._list(query) if key == "/" else self._get(shortened(key))
 
     def _admits(self, request: web.BaseRequest) -> bool:
         if not self._token:

@@ -11,14 +11,14 @@ import asyncio
 import functools
 import json
 import time
-from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from collections.abc import Awaitable, Callable, Iterable
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import Protocol
 
-from gateway.chp.paths import table_key
+from gateway.chp.paths import table_key, target_of
 from gateway.proxy.interface import Activity, Clock, Relay, RouteEntry, monotonic
-from routes.keys import Target, parse_target
+from routes.keys import Target
 from routes.table import Table
 
 _LISTED_AT_ONCE = 250
@@ -94,6 +94,22 @@ class Keeper(Protocol):
         ...
 
 
+class Relays(Protocol):
+    """Where the entries of routes go: a Table[Relay] is one."""
+
+    def put(self, key: str, value: Relay) -> None:
+        """Set what a key leads to. Raises InvalidKey."""
+        ...
+
+    def get(self, key: str) -> Relay | None:
+        """Return what leads to the entry of a key; None where it has none."""
+        ...
+
+    def remove(self, key: str) -> None:
+        """Forget a key."""
+        ...
+
+
 @dataclass(frozen=True, slots=True)
 class Record:
     """A route.
@@ -150,10 +166,12 @@ class RouteBook:
         retired: is told of a target that a route had.
         clock: monotonic seconds; that of the data path.
         wall: seconds since the epoch.
+        relays: takes the entries in place of `table`.
 
     Attributes:
         table: for the Gate.
         keeper: is told of changes; None where routes are in memory only.
+        in_force: returns when changes are in force; None where they are at once.
     """
 
     def __init__(
@@ -164,9 +182,12 @@ class RouteBook:
         retired: Callable[[Target], None] = lambda target: None,
         clock: Clock = monotonic,
         wall: Clock = time.time,
+        relays: Relays | None = None,
     ) -> None:
         self.table: Table[Relay] = Table()
         self.keeper: Keeper | None = None
+        self.in_force: Callable[[], Awaitable[None]] | None = None
+        self._relays: Relays = self.table if relays is None else relays
         self._records: dict[str, Record] = {}
         self._by_host = by_host
         self._prepend_path = prepend_path
@@ -179,19 +200,24 @@ class RouteBook:
     def put(self, key: str, data: dict[str, object]) -> None:
         """See Book."""
         place = table_key(key, by_host=self._by_host)
-        target = parse_target(str(data["target"]), tls=True)
+        target = target_of(str(data["target"]))
         if not self._prepend_path:
-            target = Target(target.host, target.port, target.scheme, "", target.socket)
+            target = replace(target, path="", query="")
         if self._by_host and key != "/":
             data = data | {"host": key.split("/")[1]}
         relay = Relay(RouteEntry(place, target, activity=Activity(last=self._stamps.now())))
         before = self._records.get(key)
-        self.table.put(place, relay)
+        self._relays.put(place, relay)
         record = self._records[key] = Record(key, members_of(data), relay)
         if self.keeper is not None:
             self.keeper.note(record)
         if before is not None and before.relay.entry.target != target:
             self._retire(before)
+
+    def restore(self, key: str, data: dict[str, object], last: float) -> None:
+        """Put a route that was there before, and was active at `last` by the clock."""
+        self.put(key, data)
+        self._records[key].activity.last = last
 
     def remove(self, key: str) -> bool:
         """See Book."""
@@ -199,12 +225,17 @@ class RouteBook:
         if record is None:
             return False
         place = record.relay.entry.key
-        if self.table.get(place) is record.relay:
-            self.table.remove(place)
+        held = self._relays.get(place)  # another key may have come to the same place
+        if held is not None and held.entry is record.relay.entry:
+            self._relays.remove(place)
         if self.keeper is not None:
             self.keeper.drop(record)
         self._retire(record)
         return True
+
+    def records(self) -> tuple[Record, ...]:
+        """Return all routes."""
+        return tuple(self._records.values())
 
     def get(self, key: str) -> str | None:
         """See Book."""
@@ -215,12 +246,13 @@ class RouteBook:
 
     async def listing(self, inactive_since: float | None = None) -> bytes:
         """See Book."""
-        records = tuple(self._records.values())
-        rows = ((record.key, record.members, record.activity) for record in records)
+        rows = ((record.key, record.members, record.activity) for record in self.records())
         return await listed(rows, self._stamps, inactive_since)
 
     async def settled(self) -> None:
-        """There is one table, and changes are in force at once."""
+        """See Book."""
+        if self.in_force is not None:
+            await self.in_force()
 
     async def flush(self) -> None:
         """See Book."""

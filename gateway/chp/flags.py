@@ -6,6 +6,7 @@ import argparse
 from collections.abc import Callable
 
 Group = argparse._ArgumentGroup
+_MOST_WORKERS = 64
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:
@@ -101,6 +102,7 @@ def _add_running(parser: argparse.ArgumentParser) -> None:
         metavar="VALUE",
         help="refused: it names a Node.js module; see --persist-routes",
     )
+    _value(group, "--workers", "processes that serve clients; default: 1", of=_workers)
     _flag(group, "--persist-routes", "keep the routes over restarts, in --route-file")
     _value(group, "--route-file", "GDBM file for them; default: NBGATE_ROUTE_FILE")
 
@@ -121,6 +123,12 @@ def _off(group: Group, flag: str, text: str) -> None:
 def _port(text: str) -> int:
     if not (text.isascii() and text.isdigit() and 0 < int(text) < 65536):
         raise argparse.ArgumentTypeError(f"{text!r} is no port from 1 to 65535")
+    return int(text)
+
+
+def _workers(text: str) -> int:
+    if not (text.isascii() and text.isdigit() and 0 < int(text) <= _MOST_WORKERS):
+        raise argparse.ArgumentTypeError(f"{text!r} is no number from 1 to {_MOST_WORKERS}")
     return int(text)
 
 

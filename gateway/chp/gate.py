@@ -9,7 +9,7 @@ from collections.abc import Callable
 from typing import Final
 
 from gateway.chp.paths import BrokenEscape, host_segment, lookup_path
-from gateway.proxy.interface import Client, Decision, Hold, Refuse, Relay
+from gateway.proxy.interface import Client, Decision, Hold, Refuse, Relay, RouteEntry
 from gateway.proxy.messages import RequestHead
 from routes.table import Table
 
@@ -66,6 +66,33 @@ class HostGate(OpenGate):
         except BrokenEscape:
             return _BROKEN
         return self._table.find("", path) or _UNKNOWN
+
+
+class CopyGate(OpenGate):
+    """The same over a worker's copy of the table.
+
+    Args:
+        entries: the copy.
+        by_host: find the route under the request's host.
+    """
+
+    def __init__(self, entries: Table[RouteEntry], *, by_host: bool) -> None:
+        super().__init__(Table())
+        self._entries = entries
+        self._by_host = by_host
+
+    def decide(self, head: RequestHead, client: Client) -> Decision:
+        """Return what to do with a request."""
+        if head.target == HEALTH:
+            return HEALTHY
+        try:
+            path = lookup_path(head.target)
+        except BrokenEscape:
+            return _BROKEN
+        if self._by_host:
+            path = b"/" + host_segment(head.host) + path
+        entry = self._entries.find("", path)
+        return _UNKNOWN if entry is None else Relay(entry)
 
 
 class TimedGate:

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import Final, cast
 from urllib.parse import urlsplit
 
-from gateway.chp.paths import prefix_length, without_prefix
+from gateway.chp.paths import prefix_length, with_query, without_prefix
 from gateway.proxy.fields import (
     HOP_BY_HOP,
     Field,
@@ -136,6 +136,8 @@ class PlainRules(HeaderRules):
             rooted = target is None or not target.path
             path = without_prefix(path, length, rooted=rooted)
         path = beneath(target, path)
+        if target is not None and target.query:
+            path = with_query(path, target.query)
         host = b"Host: %b\r\n" % authority(target) if self._change_origin else b""
         lines = self._known_lines(head, target, forwarding)
         return b"%b %b HTTP/1.1\r\n%b%b\r\n" % (head.method, path, host, lines)

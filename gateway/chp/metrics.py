@@ -12,13 +12,14 @@ from pathlib import Path
 
 from aiohttp import web
 
-from gateway.chp.tally import Tally
+from gateway.chp.tally import Tally, quantile
 from gateway.traffic import Traffic
 
 TEXT = "text/plain; version=0.0.4; charset=utf-8"
 _SELF = Path("/proc/self")
 _PAGE = os.sysconf("SC_PAGE_SIZE")
 _TICKS = os.sysconf("SC_CLK_TCK")
+_QUANTILES = (0.01, 0.05, 0.5, 0.9, 0.95, 0.99, 0.999)  # those of prom-client, which CHP uses
 
 
 class Exposition:
@@ -54,13 +55,18 @@ class Exposition:
         yield _one("api_route_add", "counter", "Routes set through the API", tally.added)
         yield _one("api_route_delete", "counter", "Routes removed through the API", tally.deleted)
         yield _summary(
-            "find_target_for_req", "Seconds to find a route", tally.lookups, tally.lookup_seconds
+            "find_target_for_req",
+            "Seconds to find a route",
+            tally.lookups,
+            tally.lookup_seconds,
+            tally.lookup_spread,
         )
         yield _summary(
             "last_activity_updating",
             "Seconds to mark a route as active",
             tally.marks,
             tally.mark_seconds,
+            tally.mark_spread,
         )
         yield _one("requests_ws", "counter", "Requests for a WebSocket", tally.websockets)
         yield _one("requests_web", "counter", "Other requests", tally.requests)
@@ -91,9 +97,13 @@ def _many(
         yield f'{name}{{{label}="{key}"}} {value}'
 
 
-def _summary(name: str, text: str, count: int, total: float) -> Iterator[str]:
+def _summary(
+    name: str, text: str, count: int, total: float, spread: Mapping[int, int]
+) -> Iterator[str]:
     yield f"# HELP {name} {text}"
     yield f"# TYPE {name} summary"
+    for share in _QUANTILES:
+        yield f'{name}{{quantile="{share}"}} {quantile(spread, share):.4g}'
     yield f"{name}_sum {total}"
     yield f"{name}_count {count}"
 

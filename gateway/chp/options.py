@@ -79,7 +79,8 @@ class TlsFiles:
 class Options:
     """What the proxy was told; times in seconds, None for no bound.
 
-    `route_file` keeps the routes over restarts; "" for none.
+    `route_file` keeps the routes over restarts; "" for none. `workers` is how many processes serve
+    clients; one is this process itself.
     """
 
     public: Place
@@ -108,6 +109,7 @@ class Options:
     proxy_timeout: float | None
     keep_alive_timeout: float
     route_file: str
+    workers: int = 1
 
 
 _AS_TOLD: Final = (
@@ -161,6 +163,7 @@ def options_of(args: Namespace, environ: Mapping[str, str]) -> Options:
         log_level=args.log_level or "info",
         keep_alive_timeout=5.0 if args.keep_alive_timeout is None else args.keep_alive_timeout,
         route_file=_route_file(args, environ),
+        workers=args.workers or 1,
         **as_told,
     )
 

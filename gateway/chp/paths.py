@@ -2,19 +2,22 @@
 
 A key is what JupyterHub sees: decoded text with a leading `/`. The table (routes/table.py) holds
 it in one percent-encoding, the plainest, and a request's path is brought into the same form, so
-that `@` and `%40` are one. What is forwarded is never touched, but for a prefix that is cut off.
+that `@` and `%40` are one. What is forwarded is never touched, but for a prefix that is cut off
+and a target's query that is put in.
 """
 
 from __future__ import annotations
 
 import re
-from urllib.parse import unquote_to_bytes
+from dataclasses import replace
+from urllib.parse import quote, unquote_to_bytes
 
-from routes.keys import InvalidKey, canonical_key
+from routes.keys import InvalidKey, Target, canonical_key, parse_target
 from routes.plain import plain_path, plainly
 
 _BROKEN_ESCAPE = re.compile(rb"%(?![0-9A-Fa-f]{2})")
 _PORT = re.compile(rb":[0-9]*\Z")
+_OF_QUERIES = "!$%&()*+,-./:;=?@[\\]^_`{|}~"  # what a URL's query holds as it is
 
 
 class BrokenEscape(ValueError):
@@ -34,8 +37,15 @@ def key_of(raw: str) -> str:
         key = unquote_to_bytes(encoded).decode("utf-8")
     except UnicodeDecodeError as error:
         raise InvalidKey(raw, "is not UTF-8 when its escapes are decoded") from error
-    if not key.startswith("/"):
-        key = "/" + key
+    return shortened(key if key.startswith("/") else "/" + key)
+
+
+def shortened(key: str) -> str:
+    """Return a key without a slash at its end.
+
+    One is cut off where a route is removed, and two where it is set or asked for, as
+    configurable-http-proxy does: `/x//` sets `/x`.
+    """
     return key[:-1] if len(key) > 1 and key.endswith("/") else key
 
 
@@ -49,6 +59,24 @@ def table_key(key: str, *, by_host: bool) -> str:
         host, slash, rest = key[1:].partition("/")
         key = f"/{host.lower()}{slash}{rest}"
     return canonical_key(plainly(key.encode()))
+
+
+def target_of(text: str) -> Target:
+    """Return the target that a URL stands for: its query goes before each request's.
+
+    Raises:
+        InvalidTarget: it cannot be one.
+    """
+    address, _, query = text.partition("#")[0].partition("?")
+    target = parse_target(address, tls=True)
+    return replace(target, query=quote(query, safe=_OF_QUERIES)) if query else target
+
+
+def with_query(target: bytes, query: str) -> bytes:
+    """Return a raw request target with `query` before its own."""
+    path, _, own = target.partition(b"?")
+    joined = b"&" + own if own else b""
+    return b"%b?%b%b" % (path, query.encode(), joined)
 
 
 def lookup_path(raw: bytes) -> bytes:

@@ -14,7 +14,10 @@ from gateway.errors import InvalidInput
 
 
 def unix_socket(
-    path: str, stack: contextlib.AsyncExitStack, *, private: bool = False
+    path: str,
+    stack: contextlib.AsyncExitStack | contextlib.ExitStack,
+    *,
+    private: bool = False,
 ) -> socket.socket:
     """Return a Unix socket bound at `path`; one that nobody listens on any more is replaced.
 

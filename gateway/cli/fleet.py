@@ -44,7 +44,7 @@ def run(settings: Settings, program: Sequence[str] = ("gateway",)) -> int:
 
 
 async def _supervise(plan: Plan, listener: socket.socket) -> int:
-    return await Supervisor(plan, listener).run()
+    return await Supervisor(plan, [listener]).run()
 
 
 def _listener(address: str) -> socket.socket:

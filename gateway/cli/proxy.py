@@ -64,6 +64,10 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def _run(args: argparse.Namespace) -> int:
     options = options_of(args, os.environ)
+    if options.workers > 1:
+        from gateway.chp_fleet.supervising import run as run_fleet
+
+        return run_fleet(options)
     # The HTTP library takes long to import: wrong options are told at once.
     from gateway.chp.serving import run
 

@@ -12,5 +12,6 @@
 - tally.py: counts and activity, on both ends. Pure.
 - acceptor.py and board.py: how workers share the connections of one socket.
 - roll.py: the workers that control has to wait for. Pure.
-- worker.py: a worker process; supervisor.py: the process that owns them all.
+- member.py: the life of a worker; worker.py: a worker of `nbgate serve`.
+- supervisor.py: the process that owns them all.
 """

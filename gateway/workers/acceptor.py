@@ -1,4 +1,4 @@
-"""Takes connections from the socket that all workers listen on, so that they share them evenly.
+"""Takes connections from the sockets that all workers listen on, so that they share them evenly.
 
 Whoever is awake could take all that wait. So a worker takes no more than bring it a little above
 the one with the fewest; one that is ahead leaves the rest to others for a moment. What they did not
@@ -11,7 +11,7 @@ import asyncio
 import errno
 import logging
 import socket
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Sequence
 from typing import Any
 
 from gateway.workers.board import Board
@@ -43,7 +43,7 @@ class Acceptor:
     """See the module's docstring.
 
     Args:
-        listener: the listening socket, not blocking.
+        listeners: the listening sockets, not blocking.
         take: serves an accepted connection; returns, or raises OSError, when it is set up.
         count: returns how many connections are open.
         board: of all workers.
@@ -52,14 +52,14 @@ class Acceptor:
 
     def __init__(
         self,
-        listener: socket.socket,
+        listeners: Sequence[socket.socket],
         take: Callable[[socket.socket], Coroutine[Any, Any, None]],
         count: Callable[[], int],
         board: Board,
         slot: int,
     ) -> None:
         self._loop = asyncio.get_running_loop()
-        self._listener = listener
+        self._listeners = tuple(listeners)
         self._take = take
         self._count = count
         self._board = board
@@ -84,9 +84,10 @@ class Acceptor:
         self._closed = True
         if self._pause is not None:
             self._pause.cancel()
-        self._loop.remove_reader(self._listener)
         self._board.leave(self._slot)
-        self._listener.close()
+        for listener in self._listeners:
+            self._loop.remove_reader(listener)
+            listener.close()
         for task in self._coming:
             task.cancel()
         await asyncio.gather(*self._coming, return_exceptions=True)
@@ -96,10 +97,12 @@ class Acceptor:
 
     def _listen(self) -> None:
         self._pause = None
-        self._loop.add_reader(self._listener, self._readable)
+        for listener in self._listeners:
+            self._loop.add_reader(listener, self._readable)
 
     def _pause_for(self, seconds: float, then: Callable[[], None]) -> None:
-        self._loop.remove_reader(self._listener)
+        for listener in self._listeners:
+            self._loop.remove_reader(listener)
         self._pause = self._loop.call_later(seconds, then)
 
     def _readable(self) -> None:
@@ -117,15 +120,20 @@ class Acceptor:
 
     def _take_some(self, most: int) -> bool:
         """Take so many of those that wait; return whether that was all."""
-        for _ in range(most):
-            try:
-                connection, _ = self._listener.accept()
-            except (BlockingIOError, InterruptedError, ConnectionAbortedError):
-                return True
-            except OSError as error:
-                self._ran_short(error)
-                return False
-            self._begin(connection)
+        taken = 0
+        for listener in self._listeners:
+            while taken < most:
+                try:
+                    connection, _ = listener.accept()
+                except (BlockingIOError, InterruptedError, ConnectionAbortedError):
+                    break
+                except OSError as error:
+                    self._ran_short(error)
+                    return False
+                taken += 1
+                self._begin(connection)
+        if taken < most:
+            return True
         if most <= 0:
             self._pause_for(_LEAVE_SECONDS, self._left)
         return False

@@ -24,9 +24,12 @@ class Channel:
     @property
     def peer(self) -> int:
         """The process id of the other end, as the kernel tells (SO_PEERCRED, unix(7))."""
-        sock = self._writer.get_extra_info("socket")
-        told = sock.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _CREDENTIALS.size)
-        return int(_CREDENTIALS.unpack(told)[0])
+        return self._credentials()[0]
+
+    @property
+    def user(self) -> int:
+        """The user id of the other end."""
+        return self._credentials()[1]
 
     def send(self, message: Message) -> None:
         """Send, without waiting."""
@@ -57,3 +60,9 @@ class Channel:
     def close(self) -> None:
         """Close at once."""
         self._writer.transport.abort()
+
+    def _credentials(self) -> tuple[int, int, int]:
+        sock = self._writer.get_extra_info("socket")
+        told = sock.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _CREDENTIALS.size)
+        pid, user, group = _CREDENTIALS.unpack(told)
+        return pid, user, group

@@ -12,6 +12,7 @@ import asyncio
 import contextlib
 import logging
 import os
+import socket
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 
@@ -63,16 +64,22 @@ class Hub:
         roll.on_change(self._moved.set)
         self._server: asyncio.Server | None = None
 
-    async def start(self, path: Path) -> None:
-        """Listen on a Unix socket that only its owner may use.
+    async def start(self, place: Path | socket.socket) -> None:
+        """Listen on a Unix socket; nobody but this user is let in.
+
+        Args:
+            place: where to make it, for its owner alone; or one that is bound already.
 
         Raises:
             OSError: it cannot be made.
         """
-        path.unlink(missing_ok=True)  # noqa: ASYNC240 - of this machine, before anything is served
+        if isinstance(place, socket.socket):
+            self._server = await asyncio.start_unix_server(self._accepted, sock=place)
+            return
+        place.unlink(missing_ok=True)  # noqa: ASYNC240 - of this machine, before anything is served
         before = os.umask(0o177)
         try:
-            self._server = await asyncio.start_unix_server(self._accepted, path)
+            self._server = await asyncio.start_unix_server(self._accepted, place)
         finally:
             os.umask(before)
 
@@ -147,7 +154,7 @@ class Hub:
         messages = channel.messages()
         async with asyncio.timeout(_HELLO_SECONDS):
             hello = await anext(messages, None)
-        reason = self._refusal(hello)
+        reason = self._refusal(hello, channel.user)
         if reason:
             channel.send({"t": "refused", "reason": reason})
             await channel.sent()
@@ -163,7 +170,9 @@ class Hub:
             self._moved.set()
             logger.info("worker gone pid=%d", link.pid)
 
-    def _refusal(self, hello: Message | None) -> str:
+    def _refusal(self, hello: Message | None, user: int) -> str:
+        if user != os.geteuid():
+            return "it is of another user"
         if hello is None or hello["t"] != "hello":
             return "no hello"
         if hello.get("version") != VERSION:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from dataclasses import dataclass
 
 from gateway.errors import problem_of
@@ -20,6 +20,10 @@ from routes.table import Table
 logger = logging.getLogger(__name__)
 
 
+def _uncounted(more: Mapping[str, float]) -> None:
+    """Nobody asks for other counts than those of gateway.traffic."""
+
+
 @dataclass(frozen=True, slots=True)
 class Source:
     """What control offers its workers.
@@ -33,6 +37,7 @@ class Source:
         activity_of: a route's activity, by its key; None when there is none.
         traffic: where workers' counts are added up.
         clock: monotonic seconds.
+        count: told of what else workers counted, as differences.
     """
 
     feed: Feed
@@ -43,6 +48,7 @@ class Source:
     activity_of: Callable[[str], Activity | None]
     traffic: Traffic
     clock: Clock
+    count: Callable[[Mapping[str, float]], None] = _uncounted
 
 
 class Link:
@@ -122,6 +128,8 @@ class Link:
                 self._contribution.take_traffic(message)
             case "activity":
                 self._contribution.take_activity(message)
+            case "counts":
+                self._source.count(message["more"])
             case "snapshot":
                 self._sent = -1
                 self._wake.set()

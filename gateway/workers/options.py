@@ -19,7 +19,7 @@ class WorkerOptions:
 
     Attributes:
         fleet: names the supervisor's run.
-        listener: descriptor of the listening socket.
+        listeners: descriptors of the listening sockets.
         board: descriptor of the board of all workers' numbers of connections.
         slot: this worker's place on it.
         workers: how many there are.
@@ -46,7 +46,7 @@ class WorkerOptions:
     """
 
     fleet: str
-    listener: int
+    listeners: tuple[int, ...]
     board: int
     slot: int
     workers: int

@@ -10,6 +10,7 @@ import contextlib
 import gc
 import logging
 import os
+import socket
 from collections.abc import Callable
 from dataclasses import dataclass
 from http import HTTPStatus
@@ -70,7 +71,7 @@ class Remote:
         ready: set once the first snapshot is in force.
 
     Args:
-        path: the control socket.
+        path: the control socket; a name that begins with a NUL is in no directory (unix(7)).
         fleet: names the supervisor's run.
         replica: kept up to date.
         reporter: what is told.
@@ -79,14 +80,14 @@ class Remote:
 
     def __init__(
         self,
-        path: Path,
+        path: Path | str,
         fleet: str,
         replica: Replica,
         reporter: Reporter,
         key_of: Callable[[str], str],
     ) -> None:
         self.ready = asyncio.Event()
-        self._path = path
+        self._path = str(path)
         self._fleet = fleet
         self._replica = replica
         self._reporter = reporter
@@ -164,7 +165,7 @@ class Remote:
     async def _connect(self) -> Channel | None:
         try:
             async with asyncio.timeout(_CONNECT_SECONDS):
-                return Channel(*await asyncio.open_unix_connection(self._path))
+                return Channel(*await _opened(self._path))
         except (OSError, TimeoutError):
             return None
 
@@ -276,6 +277,18 @@ class Remote:
         self._waits.clear()
         for future in waits:
             future.set_exception(ControlAway())
+
+
+async def _opened(path: str) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+    """Connect by hand: not every event loop knows names that are in no directory."""
+    sock = socket.socket(socket.AF_UNIX)
+    sock.setblocking(False)
+    try:
+        await asyncio.get_running_loop().sock_connect(sock, path)
+        return await asyncio.open_unix_connection(sock=sock)
+    except BaseException:
+        sock.close()
+        raise
 
 
 async def _emptied(table: Table[RouteEntry]) -> None:

@@ -1,6 +1,6 @@
-"""The process that `nbgate serve --workers N` becomes: it owns the children, and the port.
+"""The process that is started with `--workers N`: it owns the children, and the port.
 
-It opens the listening socket, starts one control and N workers, starts again whichever ends, and
+It holds the listening sockets, starts one control and N workers, starts again whichever ends, and
 passes a stop on. It serves nothing and decides nothing about notebooks.
 """
 
@@ -12,7 +12,7 @@ import logging
 import signal
 import socket
 from asyncio.subprocess import Process
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 from gateway.loop import heed_signals
@@ -48,13 +48,13 @@ class WorkerSeat:
 
     Attributes:
         lifeline: descriptor of its lifeline.
-        listener: descriptor of the listening socket.
+        listeners: descriptors of the listening sockets.
         board: descriptor of the board.
         slot: its place on it.
     """
 
     lifeline: int
-    listener: int
+    listeners: tuple[int, ...]
     board: int
     slot: int
 
@@ -69,6 +69,7 @@ class Plan:
         worker_command: a worker's.
         control_environment: control's environment.
         worker_environment: a worker's.
+        control_descriptors: what control inherits besides its lifeline, each time it is started.
     """
 
     workers: int
@@ -76,6 +77,7 @@ class Plan:
     worker_command: Callable[[WorkerSeat], list[str]]
     control_environment: Mapping[str, str]
     worker_environment: Mapping[str, str]
+    control_descriptors: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,12 +92,12 @@ class Supervisor:
 
     Args:
         plan: what to start.
-        listener: the listening socket; it is closed when the stop begins.
+        listeners: the listening sockets; they are closed when the stop begins.
     """
 
-    def __init__(self, plan: Plan, listener: socket.socket) -> None:
+    def __init__(self, plan: Plan, listeners: Sequence[socket.socket]) -> None:
         self._plan = plan
-        self._listener = listener
+        self._listeners = tuple(listeners)
         self._board = Board.create(plan.workers)
         self._starting = asyncio.Lock()
         self._stopping = asyncio.Event()
@@ -105,16 +107,21 @@ class Supervisor:
         self._was_ready = False
         self._code = 0
 
-    async def run(self) -> int:
-        """Run until told to stop, or until control cannot start; return the exit code."""
-        heed_signals(self._stopping.set)
+    async def run(self, heed: Callable[[Callable[[], None]], None] = heed_signals) -> int:
+        """Run until told to stop, or until control cannot start; return the exit code.
+
+        Args:
+            heed: has what it is given called when the process is told to stop.
+        """
+        heed(self._stopping.set)
         control = asyncio.create_task(self._keep_control(), name="keep control")
         workers = [
             asyncio.create_task(self._keep_worker(number), name=f"keep worker {number}")
             for number in range(self._plan.workers)
         ]
         await self._stopping.wait()
-        self._listener.close()
+        for listener in self._listeners:
+            listener.close()
         await self._stop(list(self._workers.values()), workers, _WORKER_STOP_SECONDS)
         ending = [self._control.process] if self._control else []
         await self._stop(ending, [control], _CONTROL_STOP_SECONDS)
@@ -136,7 +143,9 @@ class Supervisor:
     async def _keep_control(self) -> None:
         async for _ in self._rounds("control"):
             async with self._started(
-                self._control_command, self._plan.control_environment
+                self._control_command,
+                self._plan.control_environment,
+                *self._plan.control_descriptors,
             ) as child:
                 self._control = child
                 for pid in set(self._told).difference(self._workers):  # while it was started
@@ -151,12 +160,13 @@ class Supervisor:
                 self._stopping.set()
 
     async def _keep_worker(self, slot: int) -> None:
-        listener, board = self._listener.fileno(), self._board.descriptor
+        listeners = tuple(listener.fileno() for listener in self._listeners)
+        board = self._board.descriptor
         async for _ in self._rounds("worker"):
             async with self._started(
-                lambda end: self._plan.worker_command(WorkerSeat(end, listener, board, slot)),
+                lambda end: self._plan.worker_command(WorkerSeat(end, listeners, board, slot)),
                 self._plan.worker_environment,
-                listener,
+                *listeners,
                 board,
                 worker=True,
             ) as child:

@@ -7,7 +7,7 @@ goes with it.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 
 from gateway.proxy.interface import Activity
@@ -19,18 +19,30 @@ _SCANNED_AT_ONCE = 1000
 Shown = tuple[float, int, int]
 
 
+def _nothing() -> Mapping[str, float]:
+    return {}
+
+
 class Reporter:
     """A worker's end: what changed since it was last told.
 
     Args:
         traffic: of this worker.
         activities: of this worker, by the keys of routes.
+        counts: returns what else it has counted since its start.
     """
 
-    def __init__(self, traffic: Traffic, activities: dict[str, Activity]) -> None:
+    def __init__(
+        self,
+        traffic: Traffic,
+        activities: dict[str, Activity],
+        counts: Callable[[], Mapping[str, float]] = _nothing,
+    ) -> None:
         self._traffic = traffic
         self._activities = activities
+        self._counts = counts
         self._told: dict[str, int] = {}
+        self._counted: Mapping[str, float] = {}
         self._gauges = (0, 0)
         self._shown: dict[str, Shown] = {}
 
@@ -42,6 +54,7 @@ class Reporter:
     def reports(self) -> Iterator[Message | None]:
         """Yield messages until all is told; None where there was nothing in a stretch of work."""
         yield self._of_traffic()
+        yield self._of_counts()
         keys = list(self._activities)
         for start in range(0, len(keys), _SCANNED_AT_ONCE):
             yield self._of_activity(keys[start : start + _SCANNED_AT_ONCE])
@@ -56,6 +69,13 @@ class Reporter:
             return None
         self._told, self._gauges = dict(counts), gauges
         return {"t": "traffic", "more": more, "in_flight": gauges[0], "websockets": gauges[1]}
+
+    def _of_counts(self) -> Message | None:
+        counts = self._counts()
+        more = {name: count - self._counted.get(name, 0) for name, count in counts.items()}
+        more = {name: count for name, count in more.items() if count}
+        self._counted = counts
+        return {"t": "counts", "more": more} if more else None
 
     def _of_activity(self, keys: list[str]) -> Message | None:
         changed: dict[str, Shown] = {}

@@ -91,7 +91,7 @@ def test_help_has_the_options_and_defaults_of_the_contract(
     monkeypatch.setenv("COLUMNS", "400")
     assert (nbgate(["proxy", "--help"]) if " " in program else main(["--help"])) == 0
     found = told(capsys.readouterr().out)
-    for own in ("--help", "--version", "--persist-routes", "--route-file"):
+    for own in ("--help", "--version", "--persist-routes", "--route-file", "--workers"):
         found.pop(own, None)
     assert found == CONTRACT
 

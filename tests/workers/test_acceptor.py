@@ -50,7 +50,7 @@ class Place:
 
     def __init__(self, listener: socket.socket, board: Board, slot: int) -> None:
         self.taken: list[socket.socket] = []
-        self.acceptor = Acceptor(listener.dup(), self._take, self._count, board, slot)
+        self.acceptor = Acceptor([listener.dup()], self._take, self._count, board, slot)
 
     async def _take(self, connection: socket.socket) -> None:
         self.taken.append(connection)
@@ -172,7 +172,7 @@ async def test_failed_handshake_is_no_failure_of_the_acceptor(listener: socket.s
         connection.close()
         raise ConnectionResetError
 
-    acceptor = Acceptor(listener.dup(), take, lambda: 0, Board.create(1), 0)
+    acceptor = Acceptor([listener.dup()], take, lambda: 0, Board.create(1), 0)
     acceptor.start()
     with clients(listener, 2):
         await until(lambda: len(tried) == 2)
@@ -190,7 +190,7 @@ async def test_close_gives_up_what_is_being_set_up(listener: socket.socket) -> N
             finally:
                 given_up.set()
 
-    acceptor = Acceptor(listener.dup(), take, lambda: 0, Board.create(1), 0)
+    acceptor = Acceptor([listener.dup()], take, lambda: 0, Board.create(1), 0)
     acceptor.start()
     with clients(listener, 1):
         await began.wait()
