@@ -115,9 +115,11 @@ def environment(spec: ServerSpec, image: Image) -> Mapping[str, str]:
     if image.ours:
         own = {
             "NBGATE_HOP_SECRET": spec.token,
+            "NBGATE_SLUG": spec.slug,
             "NBGATE_BASE_URL": spec.base_url,
             "NBGATE_USER_NAME": spec.user_name,
             "NBGATE_FRAME_ANCESTORS": " ".join(spec.frame_ancestors),
+            "NBGATE_AUTOSAVE": "" if spec.autosave is None else f"{spec.autosave:g}",
         }
     else:
         own = {

@@ -82,7 +82,9 @@ def configuration(order: dict[str, Any], token: str) -> dict[str, dict[str, Any]
             "extension_manager": "readonly",
             "news_url": None,
             "check_for_updates_class": "jupyterlab.NeverCheckForUpdate",
+            "extra_labextensions_path": order["extensions"],
         },
+        "JupyterNotebookApp": {"extra_labextensions_path": order["extensions"]},
     }
 
 

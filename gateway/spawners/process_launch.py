@@ -25,6 +25,7 @@ _DISABLED = (
     "@jupyterlab/lsp-extension",
     "@jupyterlab/notebook-extension:language-server",
 )
+_DOCUMENTS = "@jupyterlab/docmanager-extension:plugin"
 # Without byte code a start takes three times as long.
 _SLOWING = ("PYTHONDONTWRITEBYTECODE",)
 
@@ -53,7 +54,7 @@ def spawn_child(spec: ServerSpec, port: int, folder: Path, status_fd: int) -> in
     """
     append = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_APPEND
     log_file = str(folder.with_suffix(".log"))
-    write_page_config(folder / "config" / "labconfig")
+    write_lab_config(spec, folder / "config" / "labconfig")
     return os.posix_spawn(
         sys.executable,
         [sys.executable, "-P", jupyter_child.__file__],
@@ -67,15 +68,33 @@ def spawn_child(spec: ServerSpec, port: int, folder: Path, status_fd: int) -> in
     )
 
 
-def write_page_config(folder: Path) -> None:
-    """Tell Lab's pages what the server goes without: language servers, news, building."""
+def write_lab_config(spec: ServerSpec, folder: Path) -> None:
+    """Tell Lab's pages what the server goes without, whose they are, and when they save."""
     folder.mkdir(parents=True, exist_ok=True)
     config = {
         "buildAvailable": False,
         "buildCheck": False,
         "disabledExtensions": dict.fromkeys(_DISABLED, True),
+        "nbgateSlug": spec.slug,
     }
     (folder / "page_config.json").write_text(json.dumps(config))
+    overrides = {} if spec.autosave is None else {_DOCUMENTS: autosave_settings(spec.autosave)}
+    (folder / "default_setting_overrides.json").write_text(json.dumps(overrides))
+
+
+def autosave_settings(interval: float) -> dict[str, object]:
+    """Return Lab's settings for an interval of autosave in seconds; 0 means never."""
+    if interval <= 0:
+        return {"autosave": False}
+    return {"autosave": True, "autosaveInterval": interval}
+
+
+def extensions_of_pages() -> list[str]:
+    """Return the folders of Lab's extensions that are ours: the notebook image's, if it is here."""
+    # In a checkout the image's folder is beside the package, in an installed package inside of it.
+    package = Path(__file__).resolve().parents[1]
+    places = (package.parent / "jupyter-image", package / "jupyter-image")
+    return [str(place / "labextensions") for place in places if place.is_dir()][:1]
 
 
 def child_environment(
@@ -90,6 +109,7 @@ def child_environment(
         "base_url": spec.base_url,
         "root_dir": str(spec.space.absolute()),
         "frame_ancestors": list(spec.frame_ancestors),
+        "extensions": extensions_of_pages(),
     }
     lab = spec.space.absolute() / ".jupyter" / "lab"
     return {

@@ -15,7 +15,7 @@ from aiohttp.typedefs import Handler
 from gateway.access import may_use
 from gateway.errors import problem_of
 from gateway.notebooks.model import State
-from gateway.web import notebook, signin, streams
+from gateway.web import notebook, openpage, signin, streams
 from gateway.web.context import PAGES, Pages, pages_of, principal_of, principals_of, title_of
 from gateway.web.render import message, page, request_id_of, say
 from gateway.web.streams import STREAMS, Streams
@@ -92,6 +92,7 @@ def build_pages(pages: Pages) -> web.Application:
     app.add_routes(signin.routes)
     app.add_routes(notebook.routes)
     app.add_routes(streams.routes)
+    app.add_routes(openpage.routes)
     app.router.add_get("/gateway", to_index)
     app.router.add_get("/gateway/", to_index)
     static = resources.files("gateway.web") / "static"

@@ -30,6 +30,8 @@ def main(arguments: list[str]) -> int:
         sys.stderr.write(f"{error}\n")
         return EX_CONFIG
     del os.environ["NBGATE_HOP_SECRET"]  # kernels and terminals inherit the environment
+    folder = Path(import_module("jupyter_core.paths").jupyter_config_dir(), "labconfig")
+    import_module("nbgate_jupyter.pages").tell_pages(os.environ, folder)
     keep_settings_in(Path(settings["ServerApp"]["root_dir"]))
     serve(settings, arguments)
     return 0

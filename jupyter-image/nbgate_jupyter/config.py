@@ -5,6 +5,7 @@ NBGATE_BASE_URL               where Jupyter serves; begins and ends with "/"; de
 NBGATE_FRAME_ANCESTORS        origins that may frame the notebook, separated by blanks
 NBGATE_USER_NAME              the person's name where the gateway does not tell it
 NBGATE_ROOT_DIR               the space; default /home/jovyan/work
+NBGATE_SLUG, NBGATE_AUTOSAVE  see pages.py
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from nbgate_jupyter.contents import WholeFileManager
 from nbgate_jupyter.identity import HopIdentityProvider, derive
 
 PORT = 8888
@@ -53,6 +55,7 @@ def _server(environment: Mapping[str, str], secret: str) -> dict[str, Any]:
     policy = framing(base_url, environment)
     return {
         "identity_provider_class": HopIdentityProvider,
+        "contents_manager_class": WholeFileManager,
         "ip": "0.0.0.0",  # noqa: S104  the container's own network namespace
         "port": PORT,
         "port_retries": 0,

@@ -51,9 +51,11 @@ def test_our_image_is_told_by_its_environment() -> None:
     assert environment_of(config) == {
         "COURSE": "bio",
         "NBGATE_HOP_SECRET": "s3cret",
+        "NBGATE_SLUG": "demo",
         "NBGATE_BASE_URL": "/nb/demo/",
         "NBGATE_USER_NAME": "Zoë",
         "NBGATE_FRAME_ANCESTORS": "https://lms.example.org",
+        "NBGATE_AUTOSAVE": "",
     }
     assert config["Cmd"] is None
 
