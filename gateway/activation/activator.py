@@ -16,6 +16,7 @@ from functools import partial
 from gateway.activation.admission import Admission, AdmissionLimits, Ticket, available_memory
 from gateway.activation.failures import Failures, as_failure
 from gateway.activation.lifecycle import Lifecycle
+from gateway.activation.operations import Kind, Operation
 from gateway.activation.routing import RouteService
 from gateway.activation.watching import Watch, Watchers
 from gateway.errors import GatewayError, StartFailed
@@ -118,8 +119,15 @@ class Activator:
         """
         return await asyncio.shield(self.begin(slug))
 
-    def begin(self, slug: str) -> asyncio.Future[RouteEntry]:
+    def begin(
+        self, slug: str, *, by: str | None = None, reason: str = ""
+    ) -> asyncio.Future[RouteEntry]:
         """Begin the start, or join the one under way; return its future.
+
+        Args:
+            slug: the notebook.
+            by: who wants it; None: its owner, whose request came in.
+            reason: why, for people.
 
         Raises:
             NotFound: there is no such notebook.
@@ -137,7 +145,9 @@ class Activator:
         self._failures.check(slug)
         ticket = self._enter(notebook)
         self._lifecycle.mark_waking(slug, waking=True)
-        run = self._start(slug, ticket)
+        operations = self._lifecycle.operations
+        planned = operations.plan(Kind.START, slug, by or notebook.owner, reason)
+        run = self._start(slug, ticket, planned)
         task = asyncio.get_running_loop().create_task(run, name=f"start {slug}")
         self._starts[slug] = _Start(ticket, task)
         task.add_done_callback(lambda done: self._finished(slug, done))
@@ -239,8 +249,8 @@ class Activator:
             and (book.state not in (State.COLD, State.FAILED) or book.slug in self._starts)
         ]
 
-    async def _start(self, slug: str, ticket: Ticket) -> RouteEntry:
-        began = self._clock()
+    async def _start(self, slug: str, ticket: Ticket, planned: Operation) -> RouteEntry:
+        began, operations = self._clock(), self._lifecycle.operations
         lock = self._lifecycle.lock(slug)
         try:
             await self._admission.admit(ticket, lock)
@@ -248,7 +258,11 @@ class Activator:
                 waited = self._clock() - began
                 self._metrics.phase("queue", waited)
                 logger_of(slug).info("start begins waited=%.3f", waited)
-                return await self._bring_up(slug)
+                async with operations.carrying_out(planned):
+                    return await self._bring_up(slug)
+        except Exception as error:
+            operations.drop(planned, error)
+            raise
         finally:
             self._admission.leave(ticket)
 
@@ -256,7 +270,7 @@ class Activator:
         server: Server | None = None
         before = self._catalogue.notebook(slug).generation
         try:
-            await self._catalogue.update_notebook(slug, state=State.STARTING)
+            await self._lifecycle.record_starting(slug)
             await self._routes.unpublish(self._key_of(slug))
             self._enters(slug, Phase.CREATING)
             server = await self._lifecycle.create_container(slug, partial(self._pulls, slug))

@@ -9,13 +9,16 @@ import asyncio
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, NamedTuple
 
 from gateway.access import Namespace
-from gateway.activation.readiness import ReadinessProbe
+from gateway.activation.facts import Facts
+from gateway.activation.operations import Operations
+from gateway.activation.readiness import Answer, ReadinessProbe
 from gateway.activation.routing import RouteService
 from gateway.notebooks.catalogue import Catalogue
 from gateway.notebooks.identity import Identity
+from gateway.notebooks.logs import logger_of
 from gateway.notebooks.model import Health, Limits, Notebook, State
 from gateway.proxy.interface import Activity, RouteEntry
 from gateway.spaces import Spaces
@@ -41,8 +44,24 @@ class ServerDefaults:
     stop_grace: float
 
 
+class Timing(NamedTuple):
+    """How phases of a start are measured.
+
+    Attributes:
+        observe: told the name of a phase and its seconds.
+        clock: monotonic seconds.
+    """
+
+    observe: Callable[[str, float], None]
+    clock: Callable[[], float]
+
+
 class Groundwork:
-    """See the module's docstring. Changes of one notebook happen one after the other."""
+    """See the module's docstring. Changes of one notebook happen one after the other.
+
+    Attributes:
+        operations: what is done to notebooks is written down there.
+    """
 
     def __init__(
         self,
@@ -54,8 +73,8 @@ class Groundwork:
         probe: ReadinessProbe,
         namespace: Namespace,
         defaults: ServerDefaults,
-        observe: Callable[[str, float], None],
-        clock: Callable[[], float],
+        timing: Timing,
+        operations: Operations,
     ) -> None:
         self._catalogue = catalogue
         self._spawner = spawner
@@ -65,10 +84,13 @@ class Groundwork:
         self._probe = probe
         self._namespace = namespace
         self._defaults = defaults
-        self._observe = observe
-        self._clock = clock
+        self._observe = timing.observe
+        self._clock = timing.clock
+        self.operations = operations
+        self._facts = Facts(catalogue)
         self._locks: dict[str, asyncio.Lock] = {}
         self._activities: dict[str, Activity] = {}
+        self._last_generation: dict[str, int] = {}
         # Ids of servers that a start has set going and that were never ready.
         self._made: dict[str, str] = {}
 
@@ -87,6 +109,7 @@ class Groundwork:
             self._routes.drop_notebook(key)
             self._activities.pop(slug, None)
             self._made.pop(slug, None)
+            self._last_generation.pop(slug, None)
             return
         entry = self._routes.entry(key)
         if entry is None or entry.slug != slug or entry.owner != notebook.owner:
@@ -158,9 +181,54 @@ class Groundwork:
             started=None,
         )
 
+    async def record_starting(self, slug: str) -> None:
+        """Record that a start has begun."""
+        await self._note(slug, state=State.STARTING)
+
+    async def ask(self, entry: RouteEntry) -> Answer | None:
+        """Probe the server behind a hot entry; None where the entry is not in force any more."""
+        assert entry.target is not None
+        assert entry.slug is not None
+        base_url = self._namespace.base_url(entry.slug)
+        answer = await self._probe.ask(entry.target, base_url, entry.secret or "")
+        return answer if self._stands(entry) else None
+
+    async def record_health(self, entry: RouteEntry, health: Health, reason: str | None) -> None:
+        """Record what the server behind a hot entry answers; nothing happens where it is gone."""
+        slug = entry.slug
+        if slug is None or self._has_health(slug, health):
+            return
+        async with self.lock(slug):
+            if self._stands(entry):
+                await self._note_health(slug, health, reason)
+
+    async def _note_health(self, slug: str, health: Health, reason: str | None) -> None:
+        """Note it under the lock, where it is news."""
+        if self._has_health(slug, health):
+            return
+        await self._note(slug, health=health, health_reason=reason)
+        if health is Health.UNHEALTHY:
+            logger_of(slug).warning("unhealthy reason=%s", reason)
+        else:
+            logger_of(slug).info("healthy again")
+
+    def _stands(self, entry: RouteEntry) -> bool:
+        """Whether the entry's server is still the one behind its route."""
+        now = self._routes.entry(entry.key)
+        return now is not None and (now.target, now.generation) == (entry.target, entry.generation)
+
+    def _has_health(self, slug: str, health: Health) -> bool:
+        notebook = self._catalogue.find(slug)
+        return notebook is None or notebook.health is health
+
+    async def settle_records(self) -> None:
+        """Write what is owed to the database, as far as it can be written again."""
+        await self._facts.settle()
+        await self.operations.flush()
+
     async def _note(self, slug: str, **facts: Any) -> None:
-        """Put facts into the record."""
-        await self._catalogue.update_notebook(slug, **facts)
+        """Put facts into the record; a database that fails is no hindrance."""
+        await self._facts.note(slug, **facts)
 
     def _cold(self, notebook: Notebook) -> RouteEntry:
         return RouteEntry(

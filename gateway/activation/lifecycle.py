@@ -8,25 +8,29 @@ start, and how many at once, is activator.py's.
 
 from __future__ import annotations
 
+import asyncio
 from dataclasses import replace
 from typing import Any
 
-from gateway.activation.adoption import Adoption
-from gateway.activation.groundwork import ServerDefaults
+from gateway.activation.adoption import is_kept
+from gateway.activation.groundwork import ServerDefaults, Timing
 from gateway.activation.readiness import NotReady
-from gateway.activation.stopping import Stopping
+from gateway.activation.resuming import Resuming
 from gateway.errors import StartFailed
 from gateway.notebooks.configuration import configuration_of, first_limits
+from gateway.notebooks.database import DatabaseError
+from gateway.notebooks.logs import logger_of
 from gateway.notebooks.model import Notebook, Project
 from gateway.spaces import Source
 from gateway.spawners.base import OnPull, Server, ServerSpec, ServerState, untold
 
-__all__ = ["Lifecycle", "ServerDefaults"]
+__all__ = ["Lifecycle", "ServerDefaults", "Timing"]
 
 _LOG_TAIL = 40
+_GENERATION_SECONDS = 5.0
 
 
-class Lifecycle(Stopping, Adoption):
+class Lifecycle(Resuming):
     """See the module's docstring. Changes of one notebook happen one after the other."""
 
     async def create_container(self, slug: str, on_pull: OnPull = untold) -> Server:
@@ -52,7 +56,7 @@ class Lifecycle(Stopping, Adoption):
         space = await self._spaces.ensure(slug, Source.parse(project.source))
         spec = self._spec(notebook, project, 0 if found is None else found.generation, space)
         if found is None or not await self._goes_on(notebook, found, spec):
-            spec = self._of_generation(spec, await self._catalogue.next_generation(slug))
+            spec = self._of_generation(spec, await self._next_generation(notebook, found))
         self._observe("space", self._clock() - began)
         told = () if on_pull is untold else (on_pull,)
         server = await self._spawner.start(spec, *told)
@@ -102,11 +106,23 @@ class Lifecycle(Stopping, Adoption):
         """Whether `found` will run again as it is, rather than make room for a new one."""
         if found.state is ServerState.PAUSED:
             return True
-        # Only what a stop kept: a server that ended by itself may have spoilt its container, and
-        # the record says of that one that it was started.
-        kept = found.id == notebook.container_id and notebook.started is None
-        ended = found.state is ServerState.EXITED
-        return kept and ended and await self._spawner.fits(found, spec)
+        # Only what a stop kept: one that ended by itself may have spoilt its container.
+        return is_kept(notebook, found) and await self._spawner.fits(found, spec)
+
+    async def _next_generation(self, notebook: Notebook, found: Server | None) -> int:
+        """Return a generation that no server of the notebook had, whatever the database does."""
+        slug = notebook.slug
+        last = max(self._last_generation.get(slug, 0), 0 if found is None else found.generation)
+        generation = 0
+        try:
+            async with asyncio.timeout(_GENERATION_SECONDS):
+                while generation <= last:
+                    generation = await self._catalogue.next_generation(slug)
+        except (DatabaseError, TimeoutError) as error:
+            generation = max(last, notebook.generation) + 1
+            logger_of(slug).error("generation=%d is not written down reason=%s", generation, error)
+        self._last_generation[slug] = generation
+        return generation
 
     def _of_generation(self, spec: ServerSpec, generation: int) -> ServerSpec:
         token = self.secret(spec.slug, generation)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable
 
 from gateway.activation.groundwork import Groundwork
+from gateway.activation.operations import Kind, Operation
 from gateway.errors import EngineError, GatewayError
 from gateway.notebooks.logs import logger_of
 from gateway.notebooks.model import State
@@ -27,6 +28,7 @@ class Stopping(Groundwork):
         reason: str = "",
         still: Still | None = None,
         keep: bool = False,
+        planned: Operation | None = None,
     ) -> bool:
         """Unpublish, then stop and remove the container. A stopped notebook stays stopped.
 
@@ -36,6 +38,7 @@ class Stopping(Groundwork):
             reason: why, for people.
             still: see Still; where it says no, nothing is done.
             keep: the stopped container stays, for the next start.
+            planned: the operation that this is; None for a new one.
 
         Returns:
             Whether it was done.
@@ -46,9 +49,10 @@ class Stopping(Groundwork):
         self._catalogue.check_unlocked(slug)
         async with self.lock(slug):
             self._catalogue.check_unlocked(slug)
-            if still is not None and not await still():
+            if not await self._agreed(slug, still):
                 return False
-            await self._stop(slug, keep=keep)
+            async with self.operations.running(Kind.STOP, slug, by, reason, planned):
+                await self._stop(slug, keep=keep)
             logger_of(slug).info("stopped by=%s reason=%s", by, reason or "-")
             return True
 
@@ -64,10 +68,10 @@ class Stopping(Groundwork):
         self._catalogue.check_unlocked(slug)
         async with self.lock(slug):
             self._catalogue.check_unlocked(slug)
-            if still is not None and not await still():
-                return False
             server = await self._spawner.inspect(slug)
             if server is None or server.state is not ServerState.RUNNING:
+                return False
+            if not await self._agreed(slug, still):
                 return False
             await self.disable_proxying(slug)
             try:
@@ -80,7 +84,25 @@ class Stopping(Groundwork):
             logger_of(slug).info("paused container=%s", server.id[:12])
             return True
 
-    async def remove_container(self, slug: str) -> bool:
+    async def _agreed(self, slug: str, still: Still | None) -> bool:
+        """Ask `still`; where it says yes the route is cold in the same turn of the loop.
+
+        So no request comes between: what comes from then on starts the notebook anew.
+        """
+        if still is not None:
+            if not await still():
+                return False
+            await self.disable_proxying(slug)
+        return True
+
+    async def remove_container(
+        self,
+        slug: str,
+        *,
+        by: str = ADMINISTRATOR,
+        reason: str = "",
+        planned: Operation | None = None,
+    ) -> bool:
         """Remove a stopped container that was kept; return whether there was one.
 
         Raises:
@@ -92,20 +114,69 @@ class Stopping(Groundwork):
             server = await self._spawner.inspect(slug)
             if server is None or server.state not in (ServerState.EXITED, ServerState.CREATED):
                 return False
-            await self._spawner.stop(server, 0.0)
-            await self._record_stopped(slug, State.COLD)
+            async with self.operations.running(Kind.REMOVE, slug, by, reason, planned):
+                await self._spawner.stop(server, 0.0)
+                await self._record_stopped(slug, State.COLD)
             logger_of(slug).info("removed what was kept container=%s", server.id[:12])
             return True
 
-    async def delete(self, slug: str, *, purge_space: bool = False) -> None:
-        """Stop the notebook and forget it; its space is kept unless `purge_space`."""
+    async def delete(
+        self,
+        slug: str,
+        *,
+        purge_space: bool = False,
+        by: str = ADMINISTRATOR,
+        reason: str = "",
+        planned: Operation | None = None,
+    ) -> None:
+        """Stop the notebook and forget it; its space is kept unless `purge_space`.
+
+        Raises:
+            NotFound, NotebookLocked, EngineError, SpaceError, DatabaseError.
+        """
+        kind = Kind.PURGE if purge_space else Kind.DELETE
         self._catalogue.check_unlocked(slug)
         async with self.lock(slug):
             self._catalogue.check_unlocked(slug)
-            await self._stop(slug)
-            if purge_space:
-                await self._spaces.remove(slug)
-            await self._catalogue.remove_notebook(slug)
+            async with self.operations.running(kind, slug, by, reason, planned):
+                await self._stop(slug)
+                if purge_space:
+                    await self._spaces.remove(slug)
+                await self._catalogue.remove_notebook(slug)
+
+    def begin_stop(self, slug: str, *, by: str = ADMINISTRATOR, reason: str = "") -> Operation:
+        """Begin to stop a notebook, and return the operation; see stop_container.
+
+        Raises:
+            NotFound, NotebookLocked.
+        """
+        self._catalogue.check_unlocked(slug)
+        return self.operations.begin(
+            Kind.STOP,
+            slug,
+            by,
+            reason,
+            lambda planned: self.stop_container(slug, by=by, reason=reason, planned=planned),
+        )
+
+    def begin_delete(
+        self, slug: str, *, purge_space: bool = False, by: str = ADMINISTRATOR, reason: str = ""
+    ) -> Operation:
+        """Begin to delete a notebook, and return the operation; see delete.
+
+        Raises:
+            NotFound, NotebookLocked.
+        """
+        self._catalogue.check_unlocked(slug)
+        return self.operations.begin(
+            Kind.PURGE if purge_space else Kind.DELETE,
+            slug,
+            by,
+            reason,
+            lambda planned: self.delete(
+                slug, purge_space=purge_space, by=by, reason=reason, planned=planned
+            ),
+        )
 
     async def discard(self, slug: str, server: Server | None) -> None:
         """Remove what a failed start left, and record the failure; raises nothing of ours.
@@ -143,8 +214,7 @@ class Stopping(Groundwork):
         kept = None
         if server is not None:
             await self._note(slug, state=State.STOPPING)
-            how = {"keep": True} if keep else {}
-            await self._spawner.stop(server, self._defaults.stop_grace, **how)
+            await self._spawner.stop(server, self._defaults.stop_grace, keep=keep)
             logger_of(slug).info("ended container=%s kept=%s", server.id[:12], keep)
             kept = await self._spawner.inspect(slug) if keep else None
         await self.disable_proxying(slug)

@@ -14,6 +14,7 @@ from aiohttp import web
 
 from gateway.errors import StartFailed
 from gateway.launch.links import LinkService
+from gateway.launch.ways import Ways
 from gateway.notebooks.catalogue import Catalogue
 from gateway.proxy.interface import RouteEntry
 from gateway.spaces import Spaces
@@ -75,7 +76,7 @@ class StartStatus(Protocol):
 class Lifecycle(Protocol):
     """Stops, syncs and removes the servers of notebooks."""
 
-    async def stop_container(self, slug: str) -> None:
+    async def stop_container(self, slug: str) -> bool:
         """Stop the server. Raises NotFound, NotebookLocked, EngineError."""
         ...
 
@@ -178,6 +179,7 @@ class Services:
 
     Attributes:
         token: the management API's token; compared in constant time.
+        ways: what stands behind the links of an LMS.
         render_metrics: returns the text of `/gateway/metrics`.
     """
 
@@ -189,6 +191,7 @@ class Services:
     routes: RouteService
     spaces: Spaces
     links: LinkService
+    ways: Ways
     render_metrics: Callable[[], bytes]
 
 

@@ -12,15 +12,16 @@ import logging
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 
 from gateway import logs
-from gateway.app.control import Control, Tables, adopt, make_folders, open_control
+from gateway.app.control import Control, Tables, make_folders, open_control
+from gateway.app.engine import Then, adopt_now, engine_chores, take_over
 from gateway.app.listeners import serve_management, serve_pages, serve_public
-from gateway.errors import EngineError, EngineUnavailable, GatewayError
+from gateway.app.ways import forget_passers_by, ways_of
+from gateway.errors import EngineError, GatewayError
 from gateway.loop import heed_signals
 from gateway.loop import run as run_loop
 from gateway.settings import Settings
 from gateway.spawners.docker import DockerSpawner
 from routes.apachedb import mend
-from routes.errors import RouteFileError
 
 logger = logging.getLogger(__name__)
 
@@ -31,7 +32,6 @@ ServeDataPath = Callable[[Settings, Control, contextlib.AsyncExitStack], Awaitab
 
 _HOUSEKEEPING_SECONDS = 600.0
 _HTTPD_SECONDS = 10.0
-_ENGINE_SECONDS = 3.0
 
 
 async def nothing(settings: Settings, control: Control) -> None:
@@ -66,7 +66,7 @@ async def _rebuild(settings: Settings) -> str:
     kept = await asyncio.to_thread(mend, settings.routes_path)
     async with contextlib.AsyncExitStack() as stack:
         control = await open_control(settings, stack)
-        await _adopt_now(control)
+        await adopt_now(control, carry_on=False)
         return await control.routes.rebuild(kept)
 
 
@@ -98,14 +98,14 @@ async def running(
     """
     async with contextlib.AsyncExitStack() as stack:
         control = await open_control(settings, stack, tables)
-        adopted = await _adopt_now(control)
+        reason = await adopt_now(control)
         await serve_pages(settings, control, stack)
         await serve_management(settings, control, stack)
-        serve_now = adopted or not wait_for_engine
+        serve_now = not reason or not wait_for_engine
         if serve_now:
             await serve(settings, control, stack)
         then = None if serve_now else lambda: serve(settings, control, stack)
-        for chore in _chores(settings, control, adopted=adopted, then=then):
+        for chore in _chores(settings, control, reason, then):
             stack.push_async_callback(_cancelled, chore)
         logger.info(
             "serving url=%s management=%s spawner=%s mode=%s routing=%s notebooks=%d",
@@ -120,61 +120,31 @@ async def running(
 
 
 def _chores(
-    settings: Settings,
-    control: Control,
-    *,
-    adopted: bool,
-    then: Callable[[], Awaitable[None]] | None,
+    settings: Settings, control: Control, reason: str, then: Then | None
 ) -> Iterator[asyncio.Task[None]]:
-    """Begin what goes on until the gateway ends."""
-    yield asyncio.create_task(_keep_house(control), name="housekeeping")
+    """Begin what goes on until the gateway ends; see engine_chores."""
+    yield asyncio.create_task(_keep_house(settings, control), name="housekeeping")
     yield from control.sharing.chores()
     yield asyncio.create_task(control.culler.run(), name="culler")
-    if not adopted:
-        yield asyncio.create_task(_adopt_later(control, then), name="adoption")
+    yield from engine_chores(settings, control, reason, then)
     if settings.httpd_direct and isinstance(control.spawner, DockerSpawner):
         yield asyncio.create_task(_keep_httpd_joined(control.spawner), name="join httpd")
 
 
-async def _keep_house(control: Control) -> None:
+async def _keep_house(settings: Settings, control: Control) -> None:
     while True:
         await asyncio.sleep(_HOUSEKEEPING_SECONDS)
         try:
             await control.sessions.expire()
             await control.tickets.expire()
+            await ways_of(settings, control).expire()
+            await forget_passers_by(control)
             await control.spaces.sweep()
             await control.sharing.presence.sweep()
+            await control.lifecycle.operations.forget(settings.operations_kept)
+            await take_over(control)
         except GatewayError as error:
             logger.warning("housekeeping failed reason=%s", error)
-
-
-async def _adopt_now(control: Control) -> bool:
-    """Take over what runs; return whether the engine could be asked."""
-    try:
-        await adopt(control)
-    except EngineError as error:
-        logger.error("no engine: nothing adopted, no cold notebook starts reason=%s", error)
-        return False
-    return True
-
-
-async def _adopt_later(control: Control, then: Callable[[], Awaitable[None]] | None = None) -> None:
-    """Take over what runs once the engine, which was down at the start, is back; do `then`."""
-    told = ""
-    while True:
-        await asyncio.sleep(_ENGINE_SECONDS)
-        try:
-            await adopt(control)
-        except EngineUnavailable:
-            continue  # told at the start
-        except (GatewayError, RouteFileError, OSError) as error:
-            if str(error) != told:
-                told = str(error)
-                logger.warning("nothing adopted yet reason=%s", told)
-            continue
-        if then is not None:
-            await then()
-        return
 
 
 async def _keep_httpd_joined(spawner: DockerSpawner) -> None:

@@ -14,7 +14,7 @@ from gateway.access import Namespace
 from gateway.activation.activator import Activator
 from gateway.activation.admission import AdmissionLimits
 from gateway.activation.culler import Culler
-from gateway.activation.lifecycle import Lifecycle, ServerDefaults
+from gateway.activation.lifecycle import Lifecycle, ServerDefaults, Timing
 from gateway.activation.operations import Operations
 from gateway.activation.readiness import ReadinessProbe
 from gateway.activation.routing import RouteService
@@ -195,8 +195,7 @@ async def _lifecycle(
         probe,
         base.namespace,
         _defaults(settings),
-        base.metrics.phase,
-        time.monotonic,
+        Timing(base.metrics.phase, time.monotonic),
         operations,
     )
     base.catalogue.subscribe(lifecycle.follow)
@@ -351,9 +350,7 @@ async def _routes(
     return routes
 
 
-async def adopt(
-    control: Control, carry_on: Callable[[], Awaitable[None]] | None = None
-) -> None:
+async def adopt(control: Control, carry_on: Callable[[], Awaitable[None]] | None = None) -> None:
     """Reach the engine, and take over what runs on it.
 
     Args:

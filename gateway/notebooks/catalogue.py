@@ -7,6 +7,7 @@ Two gateways may share the database: each change starts from what is stored, not
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable, Collection, Mapping, Sequence
 from datetime import datetime
 from typing import Any

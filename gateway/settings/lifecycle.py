@@ -45,6 +45,29 @@ class LifecycleSettings(BaseSettings):
     stop_grace: float = Field(
         default=10.0, ge=0, description="Seconds between SIGTERM and SIGKILL."
     )
+    relist_interval: float = Field(
+        default=30.0,
+        gt=0,
+        description="Seconds between two comparisons of all notebooks with the engine; its events "
+        "are followed besides.",
+    )
+    health_interval: float = Field(
+        default=30.0,
+        gt=0,
+        description="Seconds between two probes of a server that is ready; three that are missed "
+        "in a row make it unhealthy, which is told and stops nothing.",
+    )
+    sweep_after: float = Field(
+        default=3600.0,
+        gt=0,
+        description="Seconds after which what is left over on the engine is removed: containers "
+        "that ended by themselves, or were never started.",
+    )
+    operations_kept: float = Field(
+        default=2592000.0,
+        gt=0,
+        description="Seconds that it is remembered what was done to notebooks, and by whom.",
+    )
     idle_timeout: float = Field(
         default=3600.0, ge=0, description="Seconds without use after which a server is stopped."
     )

@@ -10,7 +10,8 @@ import pytest
 from gateway.access import Namespace
 from gateway.activation.activator import Activator
 from gateway.activation.admission import AdmissionLimits
-from gateway.activation.lifecycle import Lifecycle, ServerDefaults
+from gateway.activation.lifecycle import Lifecycle, ServerDefaults, Timing
+from gateway.activation.operations import Operations
 from gateway.activation.readiness import ReadinessProbe
 from gateway.activation.routing import RouteService
 from gateway.metrics import Metrics
@@ -49,6 +50,7 @@ class World:
     metrics: Metrics
     clock: Clock
     route_file: Path
+    database: Database
 
     async def notebook(self, person: str = "alice") -> str:
         """Make a notebook of the project `demo`; return its slug."""
@@ -100,6 +102,8 @@ async def _world(folder: Path, *, direct: bool) -> AsyncIterator[World]:
         probe = ReadinessProbe(interval=0.01)
         stack.push_async_callback(probe.close)
         defaults = ServerDefaults("image", Limits(2**30, 1.0), (), 1.0, 1.0)
+        operations = Operations(database, "this")
+        stack.push_async_callback(operations.close)
         lifecycle = Lifecycle(
             catalogue,
             spawner,
@@ -109,8 +113,8 @@ async def _world(folder: Path, *, direct: bool) -> AsyncIterator[World]:
             probe,
             namespace,
             defaults,
-            metrics.phase,
-            clock,
+            Timing(metrics.phase, clock),
+            operations,
         )
         catalogue.subscribe(lifecycle.follow)
         await catalogue.load()
@@ -129,4 +133,5 @@ async def _world(folder: Path, *, direct: bool) -> AsyncIterator[World]:
             metrics,
             clock,
             folder / "routes.gdbm",
+            database,
         )

@@ -29,7 +29,7 @@ async def spawner(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[LastingSpawn
     """The spawner of every gateway that the test starts; it tries again soon."""
     made = LastingSpawner()
     monkeypatch.setattr("gateway.app.control._spawner", lambda *_: made)
-    monkeypatch.setattr("gateway.app._ENGINE_SECONDS", 0.001)
+    monkeypatch.setattr("gateway.app.engine._ENGINE_SECONDS", 0.001)
     yield made
     await FakeSpawner.close(made)
 
@@ -67,7 +67,7 @@ async def test_engine_that_is_down_at_the_start_is_used_once_it_is_up(
         before = await first.activator.ensure(slug)
     spawner.down, spawner.found = EngineUnavailable("unix:///nowhere.sock"), "unknown"
     caplog.clear()
-    with caplog.at_level(logging.WARNING, "gateway.app"):
+    with caplog.at_level(logging.WARNING):
         async with running(settings) as second:
             asked = spawner.asked
             await until(lambda: spawner.asked > asked + 2)

@@ -1,0 +1,123 @@
+"""How a gateway follows its engine: takes over what runs, hears of changes, asks who answers."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections.abc import Awaitable, Callable, Iterator, Sequence
+from functools import partial
+
+from gateway.activation.figures import EngineFigures, HealthFigures
+from gateway.activation.health import HealthWatch
+from gateway.activation.reconciler import Reconciler, Times
+from gateway.activation.strays import Strays
+from gateway.app.control import Control, adopt
+from gateway.errors import EngineError
+from gateway.notebooks.database import DatabaseError
+from gateway.notebooks.model import Health, Notebook
+from gateway.notebooks.operations import Kind
+from gateway.proxy.interface import RouteEntry
+from gateway.settings import Settings
+
+logger = logging.getLogger(__name__)
+
+_ENGINE_SECONDS = 3.0
+
+Then = Callable[[], Awaitable[None]]
+
+
+async def adopt_now(control: Control, *, carry_on: bool = True) -> str:
+    """Take over what runs; return "", or why the engine could not be asked.
+
+    Args:
+        control: all parts.
+        carry_on: also what gateways that have ended had begun.
+    """
+    try:
+        await adopt(control, partial(take_over, control) if carry_on else None)
+    except EngineError as error:
+        logger.error("no engine: nothing adopted, no cold notebook starts reason=%s", error)
+        return str(error)
+    return ""
+
+
+async def take_over(control: Control) -> None:
+    """Go on with what gateways that have ended had begun."""
+    operations = control.lifecycle.operations
+    try:
+        left = await operations.take_over(control.sharing.presence.others)
+    except DatabaseError as error:
+        logger.warning("what was begun before is not known reason=%s", error)
+        return
+    for operation in left:
+        if operation.kind in (Kind.CREATE, Kind.START):
+            await control.lifecycle.settle(operation.slug, anew=True)
+        else:
+            control.lifecycle.carry_on(operation)
+
+
+def engine_chores(
+    settings: Settings, control: Control, reason: str, then: Then | None
+) -> Iterator[asyncio.Task[None]]:
+    """Begin what goes on until the gateway ends.
+
+    Args:
+        settings: in force.
+        control: all parts.
+        reason: why nothing was adopted yet; "" if it was.
+        then: done once it is.
+    """
+    yield asyncio.create_task(_reconciler(settings, control, reason, then).run(), name="reconciler")
+    yield asyncio.create_task(_health(settings, control).run(), name="health")
+
+
+def _reconciler(settings: Settings, control: Control, reason: str, then: Then | None) -> Reconciler:
+    async def adopt_later() -> None:
+        await adopt(control, partial(take_over, control))
+        if then is not None:
+            await then()
+
+    def look(slug: str) -> tuple[Notebook | None, RouteEntry | None]:
+        return control.catalogue.find(slug), control.routes.entry(control.namespace.key(slug))
+
+    def recovered() -> None:
+        for notebook in control.catalogue.notebooks():
+            control.activator.forgive(notebook.slug)
+
+    return Reconciler(
+        control.spawner,
+        control.lifecycle,
+        look,
+        Strays(
+            control.spawner,
+            control.catalogue,
+            control.lifecycle,
+            settings.sweep_after,
+            time.monotonic,
+        ),
+        EngineFigures(control.metrics.registry, time.monotonic),
+        Times(
+            relist=settings.relist_interval,
+            retry=_ENGINE_SECONDS,
+            looks=max(1, round(settings.start_timeout)),
+            grace=settings.sweep_after,
+        ),
+        adopt_later if reason else None,
+        recovered,
+        reason,
+    )
+
+
+def _health(settings: Settings, control: Control) -> HealthWatch:
+    def hot() -> Sequence[RouteEntry]:
+        books = control.catalogue.notebooks()
+        entries = (control.routes.entry(control.namespace.key(book.slug)) for book in books)
+        return [one for one in entries if one is not None and one.target is not None]
+
+    def unhealthy() -> float:
+        books = control.catalogue.notebooks()
+        return float(sum(book.health is Health.UNHEALTHY for book in books))
+
+    figures = HealthFigures(control.metrics.registry, unhealthy)
+    return HealthWatch(control.lifecycle, hot, figures, settings.health_interval)
