@@ -18,7 +18,7 @@ import aiohttp
 
 from routes.keys import Target
 
-_DEADLINE = aiohttp.ClientTimeout(total=5.0)
+_DEADLINE = 5.0
 _LARGEST = 1 << 20
 _NO_TRACK = {"no_track_activity": "1"}
 
@@ -68,9 +68,14 @@ class Usage:
 
 
 class UsageProbe:
-    """Asks servers what they do. Nothing is kept open between two questions."""
+    """Asks servers what they do. Nothing is kept open between two questions.
 
-    def __init__(self) -> None:
+    Args:
+        deadline: seconds for an answer.
+    """
+
+    def __init__(self, deadline: float = _DEADLINE) -> None:
+        self._deadline = aiohttp.ClientTimeout(total=deadline)
         self._session: aiohttp.ClientSession | None = None
 
     async def ask(self, target: Target, base_url: str, secret: str) -> Usage | None:
@@ -124,7 +129,7 @@ class UsageProbe:
         # As readiness.py's: an address may be another server's next time.
         if self._session is None:
             self._session = aiohttp.ClientSession(
-                timeout=_DEADLINE,
+                timeout=self._deadline,
                 connector=aiohttp.TCPConnector(force_close=True, limit=0),
                 cookie_jar=aiohttp.DummyCookieJar(),
             )
