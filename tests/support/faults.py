@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import contextlib
 import secrets
+import socket
 import subprocess
 import sys
+import threading
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import aiohttp
 import docker
@@ -107,15 +109,17 @@ class StubGateway(GatewayProcess):
             assert answer.status < 300, await answer.text()
 
     @contextlib.asynccontextmanager
-    async def person(self, name: str = "alice") -> AsyncIterator[aiohttp.ClientSession]:
+    async def person(
+        self, name: str = "alice", project: str = PROJECT
+    ) -> AsyncIterator[aiohttp.ClientSession]:
         """Give the client of a person who is signed in; their notebook exists."""
-        link = self.nbgate("notebook", "url", "--project", PROJECT, "--person", name)
+        link = self.nbgate("notebook", "url", "--project", project, "--person", name)
         async with signed_in(link) as client:
             yield client
 
-    def page(self, path: str, name: str = "alice") -> str:
+    def page(self, path: str, name: str = "alice", project: str = PROJECT) -> str:
         """Return the URL of something in a person's notebook."""
-        return f"{self.url}/nb/{PROJECT}-x-{name}/{path}"
+        return f"{self.url}/nb/{project}-x-{name}/{path}"
 
     def clean(self) -> None:
         """End it, and remove all that it has on the engine."""
@@ -150,3 +154,95 @@ def stub_gateway(
         yield gateway
     finally:
         gateway.clean()
+
+
+class EngineDoor:
+    """A socket in front of the engine's, which can be shut: then the engine is away.
+
+    Args:
+        path: of the socket.
+        engine: what is behind it; on a local socket.
+    """
+
+    def __init__(self, path: Path, engine: EngineHandle) -> None:
+        self.path = path
+        self._engine = engine.url.removeprefix("unix://")
+        self._open: set[socket.socket] = set()
+        self._turn = threading.Lock()
+        self._listener: socket.socket | None = None
+
+    @property
+    def handle(self) -> EngineHandle:
+        """For DOCKER_HOST."""
+        return EngineHandle(f"unix://{self.path}")
+
+    def open(self) -> Self:
+        """Let everybody through."""
+        self._listener = socket.socket(socket.AF_UNIX)
+        self._listener.bind(str(self.path))
+        self._listener.listen(64)
+        threading.Thread(target=self._serve, args=[self._listener], daemon=True).start()
+        return self
+
+    def shut(self) -> None:
+        """Let nobody through, and cut off who is."""
+        if self._listener is None:
+            return
+        self.path.unlink()
+        self._listener.shutdown(socket.SHUT_RDWR)
+        self._listener.close()
+        self._listener = None
+        with self._turn:
+            for connection in self._open:
+                with contextlib.suppress(OSError):
+                    connection.shutdown(socket.SHUT_RDWR)
+
+    def _serve(self, listener: socket.socket) -> None:
+        with contextlib.suppress(OSError):
+            while True:
+                near, _ = listener.accept()
+                far = socket.socket(socket.AF_UNIX)
+                far.connect(self._engine)
+                with self._turn:
+                    self._open |= {near, far}
+                open_ends = [2]
+                for one, other in ((near, far), (far, near)):
+                    words = (one, other, open_ends)
+                    threading.Thread(target=self._relay, args=words, daemon=True).start()
+
+    def _relay(self, one: socket.socket, other: socket.socket, open_ends: list[int]) -> None:
+        with contextlib.suppress(OSError):
+            while data := one.recv(65536):
+                other.sendall(data)
+        with contextlib.suppress(OSError):
+            other.shutdown(socket.SHUT_WR)
+        with self._turn:
+            open_ends[0] -= 1
+            if not open_ends[0]:
+                self._open -= {one, other}
+                one.close()
+                other.close()
+
+
+@contextlib.contextmanager
+def small_disk(folder: Path, size: str = "2m") -> Iterator[Path]:
+    """Mount a small disk at `folder`, as root."""
+    folder.mkdir()
+    subprocess.run(
+        ["mount", "-t", "tmpfs", "-o", f"size={size},mode=755", "tmpfs", str(folder)], check=True
+    )
+    try:
+        yield folder
+    finally:
+        subprocess.run(["umount", "-l", str(folder)], check=True)
+
+
+def fill(folder: Path) -> Path:
+    """Fill the disk to the last byte; return the file to delete."""
+    filler = folder / "filler"
+    with filler.open("ab", buffering=0) as file:
+        for size in (1 << 16, 1 << 12, 1):
+            with contextlib.suppress(OSError):
+                while True:
+                    file.write(b"x" * size)
+    return filler

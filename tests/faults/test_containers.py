@@ -1,0 +1,142 @@
+"""Containers that are killed while they are used, and ones that misbehave from the start."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterator
+from pathlib import Path
+
+import aiohttp
+import pytest
+
+from tests.spawners.helpers import eventually
+from tests.support.engine import EngineHandle
+from tests.support.faults import PROJECT, StubGateway, stub_gateway
+
+BEHAVIOURS = ("silent", "errors", "slow", "exits", "floods")
+
+
+@pytest.fixture(scope="module")
+def gateway(
+    tmp_path_factory: pytest.TempPathFactory, engine: EngineHandle, misbehaving_image: str
+) -> Iterator[StubGateway]:
+    """With a project of each behaviour; what is not ready after seconds is given up."""
+    state = tmp_path_factory.mktemp("containers") / "state"
+    settings = {"start_timeout": "4", "starts_at_once": "4"}
+    with stub_gateway(state, engine, misbehaving_image, **settings) as running:
+        for behaviour in BEHAVIOURS:
+            running.nbgate("project", "add", behaviour, "--env", f"STUB={behaviour}")
+        yield running
+
+
+def container_of(gateway: StubGateway, slug: str) -> list[str]:
+    return [item.id for item in gateway.containers() if item.labels["org.nbgate.slug"] == slug]
+
+
+def kill(gateway: StubGateway, container: str) -> None:
+    with gateway.client() as client:
+        client.api.kill(container)
+
+
+async def works(client: aiohttp.ClientSession, url: str) -> None:
+    async with client.get(url) as answer:
+        assert (answer.status, await answer.text()) == (200, "{}")
+
+
+async def test_killed_in_mid_request(gateway: StubGateway) -> None:
+    slug = f"{PROJECT}-x-half"
+    async with gateway.person("half") as client:
+        async with client.get(gateway.page("half", "half")) as answer:
+            assert answer.status == 200
+            assert await answer.content.readexactly(500) == b"x" * 500
+            (before,) = await asyncio.to_thread(container_of, gateway, slug)
+            await asyncio.to_thread(kill, gateway, before)
+            with pytest.raises(aiohttp.ClientPayloadError):  # it sees that this is not all
+                await answer.read()
+        await works(client, gateway.page("hello", "half"))
+        (after,) = await asyncio.to_thread(container_of, gateway, slug)
+        assert after != before
+
+
+async def test_killed_in_mid_websocket(gateway: StubGateway) -> None:
+    slug = f"{PROJECT}-x-socket"
+    async with gateway.person("socket") as client:
+        async with client.ws_connect(gateway.page("socket", "socket")) as socket:
+            assert await socket.receive_str() == "hello"
+            (before,) = await asyncio.to_thread(container_of, gateway, slug)
+            await asyncio.to_thread(kill, gateway, before)
+            ended = await socket.receive()
+            assert ended.type in (aiohttp.WSMsgType.CLOSED, aiohttp.WSMsgType.CLOSE)
+        await works(client, gateway.page("hello", "socket"))
+        (after,) = await asyncio.to_thread(container_of, gateway, slug)
+        assert after != before
+
+
+async def test_one_that_is_killed_takes_nobody_with_it(gateway: StubGateway) -> None:
+    async with gateway.person("first") as first, gateway.person("second") as second:
+        await works(first, gateway.page("hello", "first"))
+        async with second.ws_connect(gateway.page("socket", "second")) as socket:
+            assert await socket.receive_str() == "hello"
+            (victim,) = await asyncio.to_thread(container_of, gateway, f"{PROJECT}-x-first")
+            await asyncio.to_thread(kill, gateway, victim)
+            await works(first, gateway.page("hello", "first"))
+            assert not socket.closed
+            await works(second, gateway.page("hello", "second"))
+
+
+@pytest.mark.parametrize(
+    ("behaviour", "reason"),
+    [
+        ("silent", "not ready within 4 s"),
+        ("errors", "not ready within 4 s"),
+        ("exits", "3"),
+    ],
+)
+async def test_one_that_never_comes_up_is_told_and_removed(
+    gateway: StubGateway, behaviour: str, reason: str
+) -> None:
+    slug = f"{behaviour}-x-alice"
+    async with gateway.person(project=behaviour) as client, gateway.person("well") as other:
+        url = gateway.page("hello", project=behaviour)
+        failing = asyncio.create_task(client.get(url).__aenter__())
+        await works(other, gateway.page("hello", "well"))
+        answer = await failing
+        problem = await answer.json(content_type=None)
+        answer.release()
+        assert (answer.status, problem["type"]) == (503, "about:blank#start-failed")
+        assert reason in problem["detail"]
+        assert "Retry-After" in answer.headers
+        assert await asyncio.to_thread(container_of, gateway, slug) == [], "nothing is left of it"
+        record = await gateway.record(slug)
+        assert record["state"] == "failed"
+    if behaviour == "exits":
+        again = gateway.run("notebook", "start", slug)
+        assert again.returncode == 1
+        assert "the stub gives up" in again.stderr, "the operator sees the end of its log"
+
+
+async def test_one_that_answers_slowly_is_waited_for(gateway: StubGateway) -> None:
+    async with gateway.person(project="slow") as client:
+        await works(client, gateway.page("hello", project="slow"))
+
+
+async def test_one_that_floods_its_log_fills_no_disk(gateway: StubGateway) -> None:
+    slug = "floods-x-alice"
+    async with gateway.person(project="floods") as client:
+        await works(client, gateway.page("hello", project="floods"))
+        with gateway.client() as engine:
+            (container,) = await asyncio.to_thread(container_of, gateway, slug)
+            log = Path(engine.api.inspect_container(container)["LogPath"])
+
+        async def rotated() -> bool:
+            return log.with_name(f"{log.name}.1").exists()
+
+        await eventually(rotated, "the engine has begun a second file")
+        sizes = [file.stat().st_size for file in log.parent.glob("*-json.log*")]
+        assert len(sizes) <= 2
+        assert sum(sizes) < 16 * 2**20
+        tail = await asyncio.to_thread(gateway.nbgate, "notebook", "logs", slug, "-n", "3")
+        assert tail.splitlines() == ["x" * 200] * 3
+        await works(client, gateway.page("hello", project="floods"))
+        await gateway.stop_notebook(slug)
+        assert await asyncio.to_thread(container_of, gateway, slug) == []
