@@ -6,15 +6,21 @@ docker.py's to know.
 
 from __future__ import annotations
 
+import asyncio
+import logging
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from gateway.errors import EngineError, EngineUnavailable, ImageMissing
-from gateway.spawners.docker_spec import Image, image_from
+from gateway.spawners.docker_spec import COMPOSE_PROJECT, INSTALLATION, ROLE, Image, image_from
 from gateway.spawners.engine import DEADLINE, Engine, EngineRefused
 
-_REMOVAL_DEADLINE = 60.0
+_FIRST_LOOK = 0.05
+_LAST_LOOK = 1.0
+_NOT_RUN = (126, 127)  # a shell's words for "cannot be executed" and "not found"
+
+log = logging.getLogger(__name__)
 
 Json = dict[str, Any]
 
@@ -47,6 +53,24 @@ class Containers:
                 return None
             raise
         return data
+
+    async def of(self, installation: str) -> list[Json]:
+        """Return the list's items of an installation's containers.
+
+        Their state is not always the newest: one whose removal failed may be told as `removing`.
+        """
+        label = f"{INSTALLATION}={installation}"
+        found: list[Json] = await self._engine.call(
+            lambda api: api.containers(all=True, filters={"label": [label]})
+        )
+        return found
+
+    async def httpd_of(self, gateway: Json) -> list[str]:
+        """Return the ids of httpd's containers in the compose project of an inspected gateway."""
+        project = (gateway["Config"].get("Labels") or {}).get(COMPOSE_PROJECT, "")
+        labels = [f"{ROLE}=httpd", f"{COMPOSE_PROJECT}={project}"]
+        found = await self._engine.call(lambda api: api.containers(filters={"label": labels}))
+        return [item["Id"] for item in found]
 
     async def create(self, config: Json, name: str) -> str | None:
         """Make a container and return its id; None when the name is taken.
@@ -102,36 +126,80 @@ class Containers:
                 raise
 
     async def remove(self, container: str) -> None:
-        """Remove a container with its anonymous volumes, and wait until it is gone."""
+        """Remove a container with its anonymous volumes; one that is gone is fine.
+
+        Raises:
+            EngineRefused: the engine cannot, or is at it already (`conflict`).
+        """
         try:
             await self._engine.call(
                 lambda api: api.remove_container(container, v=True, force=True), slow=True
             )
         except EngineRefused as error:
-            if not error.missing and not error.conflict:
+            if not error.missing:
                 raise
-            await self.gone(container)
 
-    async def gone(self, container: str) -> None:
-        """Wait until a container that is being removed is gone.
+    async def gone(self, container: str, deadline: float) -> bool:
+        """Wait until a container that is being removed is gone, or its removal has failed.
 
-        Raises:
-            EngineError: the engine does not get it done.
+        Returns False where neither is so within `deadline` seconds.
         """
         try:
             await self._engine.call(
-                lambda api: api.wait(container, timeout=_REMOVAL_DEADLINE, condition="removed"),
+                lambda api: api.wait(container, timeout=deadline, condition="removed"),
                 slow=True,
-                deadline=_REMOVAL_DEADLINE + DEADLINE,
+                deadline=deadline + DEADLINE,
             )
-        except EngineUnavailable as error:
-            raise EngineError(
-                f"container {container[:12]} has been under removal for {_REMOVAL_DEADLINE:g} s; "
-                f"look at the engine's log"
-            ) from error
+        except EngineUnavailable:
+            return False
         except EngineRefused as error:
             if not error.missing:
                 raise
+        return True
+
+    async def rename(self, container: str, name: str) -> bool:
+        """Give it another name; return False where it is gone."""
+        try:
+            await self._engine.call(lambda api: api.rename(container, name))
+        except EngineRefused as error:
+            if error.missing:
+                return False
+            if not error.says("same name as its current"):
+                raise
+        return True
+
+    async def run(self, container: str, command: Sequence[str], deadline: float) -> int | None:
+        """Run a command in it, as its own user; return the exit code.
+
+        None where it cannot be run or has not ended by `deadline` seconds; then it is killed from
+        inside, where the image has the means.
+        """
+        bounded = ["timeout", "-s", "KILL", str(math.ceil(deadline)), *command]
+        try:
+            async with asyncio.timeout(deadline):
+                try:
+                    code = await self._run(container, bounded)
+                except EngineRefused as error:
+                    if not error.says("not found in"):
+                        raise
+                    code = await self._run(container, command)
+        except (TimeoutError, EngineError) as error:
+            log.info("command not run container=%s reason=%s", container[:12], error or "deadline")
+            return None
+        return None if code in _NOT_RUN else code
+
+    async def _run(self, container: str, command: Sequence[str]) -> int:
+        made = await self._engine.call(
+            lambda api: api.exec_create(container, list(command), stdout=False, stderr=False)
+        )
+        await self._engine.call(lambda api: api.exec_start(made["Id"], detach=True))
+        pause = _FIRST_LOOK
+        while True:
+            found = await self._engine.call(lambda api: api.exec_inspect(made["Id"]))
+            if not found["Running"]:
+                return int(found["ExitCode"])
+            await asyncio.sleep(pause)
+            pause = min(2 * pause, _LAST_LOOK)
 
     async def logs(self, container: str, lines: int) -> str:
         """Return the last `lines` lines of output; "" when the container is gone."""

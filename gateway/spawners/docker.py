@@ -33,15 +33,14 @@ from gateway.spawners.docker_facts import (
     assigned_address,
     belongs_to,
     has_own_name,
+    is_dead,
     server_from_inspect,
     server_from_summary,
     state_of,
 )
 from gateway.spawners.docker_spec import (
-    COMPOSE_PROJECT,
     GENERATION,
-    INSTALLATION,
-    ROLE,
+    SLUG,
     SPEC,
     Image,
     container_config,
@@ -49,6 +48,7 @@ from gateway.spawners.docker_spec import (
 from gateway.spawners.engine import Engine, EngineRefused
 from gateway.spawners.network import NotebookNetwork, gateway_address, httpd_address
 from gateway.spawners.placing import DockerOptions, Placing
+from gateway.spawners.removal import Removal, leftover
 from gateway.spawners.surroundings import Surroundings
 
 __all__ = ["DockerOptions", "DockerSpawner"]
@@ -58,6 +58,7 @@ log = logging.getLogger(__name__)
 Json = dict[str, Any]
 
 _ATTEMPTS = 20
+_PAUSE = 0.01
 
 
 class DockerSpawner:
@@ -75,6 +76,7 @@ class DockerSpawner:
         self._observe = observe
         self.engine = Engine(options.docker_host)
         self._containers = Containers(self.engine)
+        self._removal = Removal(self._containers)
         self._options = options
         subnet = ipaddress.IPv4Network(options.subnet)
         turn = random.randrange(subnet.num_addresses)  # noqa: S311  spreads, guards nothing
@@ -109,11 +111,8 @@ class DockerSpawner:
         data = None if own is None else await self._containers.find(own)
         if data is None:
             return
-        project = (data["Config"].get("Labels") or {}).get(COMPOSE_PROJECT, "")
-        labels = [f"{ROLE}=httpd", f"{COMPOSE_PROJECT}={project}"]
-        found = await self.engine.call(lambda api: api.containers(filters={"label": labels}))
-        for item in found:
-            await self.network.connect(item["Id"], httpd_address(self.network.subnet))
+        for container in await self._containers.httpd_of(data):
+            await self.network.connect(container, httpd_address(self.network.subnet))
 
     @property
     def mode(self) -> Mode:
@@ -130,10 +129,12 @@ class DockerSpawner:
         """Make `spec`'s server run, or join the one that does; see base.Spawner.start."""
         await self.open()
         image = await self._containers.image(spec.image)
-        for _ in range(_ATTEMPTS):
+        for attempt in range(_ATTEMPTS):
             server = await self._try_start(spec, image)
             if server is not None:
                 return server
+            # A name is taken a moment before the engine shows whose it is.
+            await asyncio.sleep(_PAUSE * attempt)
         raise EngineError(
             f"container {spec.slug!r} could not be started: something else changes it all the time"
         )
@@ -157,12 +158,8 @@ class DockerSpawner:
     async def list(self) -> Sequence[Server]:
         """Return all servers of this installation, running or not."""
         prod = (await self.surroundings()).prod
-        label = f"{INSTALLATION}={self._options.installation}"
-        found = await self.engine.call(
-            lambda api: api.containers(all=True, filters={"label": [label]})
-        )
         servers = []
-        for item in found:
+        for item in await self._containers.of(self._options.installation):
             if not has_own_name(item):
                 continue  # it was set aside
             if state_of(item["State"]) is ServerState.EXITED:
@@ -213,6 +210,24 @@ class DockerSpawner:
                 yield event
         raise EngineUnavailable(self.engine.address)
 
+    async def execute(self, server: Server, command: Sequence[str], deadline: float) -> int | None:
+        """Run a command in the server, as its user; see base.Spawner.execute."""
+        return await self._containers.run(server.id, command, deadline)
+
+    async def sweep(self, grace: float) -> Sequence[str]:
+        """Remove what no start will use; see base.Spawner.sweep."""
+        swept = []
+        now = await self.engine.now()
+        for item in await self._containers.of(self._options.installation):
+            runs = state_of(item["State"]) in (ServerState.RUNNING, ServerState.PAUSED)
+            data = None if runs else await self._containers.find(item["Id"])
+            why = "" if data is None else leftover(data, now, grace)
+            if data is not None and why and await self._removal.tried(data["Id"]):
+                self.network.release(assigned_address(data, self.network.name))
+                slug = data["Config"]["Labels"][SLUG]
+                swept.append(f"{slug}: container {data['Id'][:12]} ({why})")
+        return swept
+
     async def logs(self, server: Server, lines: int) -> str:
         """Return the last `lines` lines of its output; "" when there is none any more."""
         return await self._containers.logs(server.id, lines)
@@ -234,17 +249,18 @@ class DockerSpawner:
             raise NameTaken(spec.slug)
         state = state_of(data["State"]["Status"])
         if state is ServerState.REMOVING:
-            await self._containers.gone(data["Id"])
+            await self._removal.finished(data["Id"], spec.slug)
             return None
         if state is ServerState.RUNNING:
             return await self._facts(data)
         if state is ServerState.PAUSED:
             await self._containers.unpause(data["Id"])
             return None
-        if await self._fits(data, spec, image):
-            return await self._start_container(
-                data["Id"], assigned_address(data, self.network.name)
-            )
+        # Another gateway has made it and is about to start it: its generation is as good as ours.
+        joins = state is ServerState.CREATED
+        if not is_dead(data) and await self._fits(data, spec, image, any_generation=joins):
+            address = assigned_address(data, self.network.name)
+            return await self._start_container(data["Id"], address, spec.slug)
         await self._remove(data)
         return None
 
@@ -262,9 +278,9 @@ class DockerSpawner:
         if container is None:
             return None  # somebody else made it at this moment: join that one
         log.info("made slug=%s container=%s address=%s", spec.slug, container[:12], address)
-        return await self._start_container(container, address)
+        return await self._start_container(container, address, spec.slug)
 
-    async def _start_container(self, container: str, address: str) -> Server | None:
+    async def _start_container(self, container: str, address: str, slug: str) -> Server | None:
         """Start it; "already started" is success. None when it has to be made anew."""
         try:
             began = time.monotonic()
@@ -273,7 +289,7 @@ class DockerSpawner:
         except EngineRefused as error:
             if error.missing:
                 return None
-            await self._containers.remove(container)
+            await self._removal.remove(container, slug)
             if error.says("address already in use"):
                 log.warning("address is somebody else's address=%s", address)
                 return None  # it stays marked as used
@@ -282,15 +298,18 @@ class DockerSpawner:
         data = await self._containers.find(container)
         return None if data is None else await self._facts(data)
 
-    async def _fits(self, data: Json, spec: ServerSpec, image: Image) -> bool:
+    async def _fits(
+        self, data: Json, spec: ServerSpec, image: Image, *, any_generation: bool = False
+    ) -> bool:
         labels = data["Config"]["Labels"]
         wanted = container_config(spec, image, await self._placing.place(spec, ""))["Labels"]
-        return all(labels.get(name) == wanted[name] for name in (GENERATION, SPEC))
+        names = (SPEC,) if any_generation else (GENERATION, SPEC)
+        return all(labels.get(name) == wanted[name] for name in names)
 
     async def _facts(self, data: Json) -> Server:
         prod = (await self.surroundings()).prod
         return server_from_inspect(data, self.network.name, prod=prod)
 
     async def _remove(self, data: Json) -> None:
-        await self._containers.remove(data["Id"])
-        self.network.release(assigned_address(data, self.network.name))
+        if await self._removal.remove(data["Id"], data["Config"]["Labels"][SLUG]):
+            self.network.release(assigned_address(data, self.network.name))

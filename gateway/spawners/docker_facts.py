@@ -44,6 +44,11 @@ def has_own_name(data: Json) -> bool:
     return f"/{(data.get('Labels') or {}).get(SLUG, '')}" in (data.get("Names") or ())
 
 
+def is_dead(data: Json) -> bool:
+    """Tell whether the engine failed to remove it: it can only be removed, never be started."""
+    return bool(data["State"]["Status"] == "dead")
+
+
 def moment(text: str) -> datetime | None:
     """Return a moment of the engine's in UTC; None for its zero, "never"."""
     found = datetime.fromisoformat(text) if text else None

@@ -17,7 +17,7 @@ import pytest
 from gateway.errors import EngineError, EngineUnavailable
 from gateway.spawners.base import Change, Server, ServerEvent, ServerSpec, ServerState, Spawner
 from gateway.spawners.process import ProcessSpawner
-from tests.spawners.helpers import SECRET, Workshop, until_ready
+from tests.spawners.helpers import SECRET, Workshop, eventually, until_ready
 from tests.support.waiting import PATIENCE
 
 
@@ -234,6 +234,69 @@ async def test_watch_ends_when_the_spawner_closes(case: Case) -> None:
         await spawner.close()
         with pytest.raises(EngineUnavailable):
             await asyncio.wait_for(anext(events), PATIENCE)
+
+
+async def test_command_runs_in_the_server_as_its_user(case: Case) -> None:
+    spawner, spec = case.spawner(), case.spec()
+    server = await spawner.start(spec)
+    owner = spec.space.stat().st_uid
+    script = f"touch here && test $(id -u) = {owner} && exit 3"
+
+    assert await spawner.execute(server, ["sh", "-c", script], PATIENCE) == 3
+    assert (spec.space / "here").is_file()
+    assert await spawner.execute(server, ["true"], PATIENCE) == 0
+
+
+async def test_command_that_does_not_end_is_killed_at_the_deadline(case: Case) -> None:
+    spawner, spec = case.spawner(), case.spec()
+    server = await spawner.start(spec)
+    script = "sleep 1000 & echo $! > child; wait"
+
+    assert await spawner.execute(server, ["sh", "-c", script], 3.0) is None
+
+    async def child_is_gone() -> bool:
+        look = 'test -s child && ! kill -0 "$(cat child)"'
+        return await spawner.execute(server, ["sh", "-c", look], PATIENCE) == 0
+
+    await eventually(child_is_gone, "the command's child is gone")
+
+
+async def test_command_that_cannot_run_has_no_exit_code(case: Case) -> None:
+    spawner, spec = case.spawner(), case.spec()
+    server = await spawner.start(spec)
+
+    assert await spawner.execute(server, ["no-such-command"], PATIENCE) is None
+    await spawner.pause(server)
+    assert await spawner.execute(server, ["true"], PATIENCE) is None
+    await spawner.stop(server, grace=5, keep=True)
+    assert await spawner.execute(server, ["true"], PATIENCE) is None
+    await spawner.stop(server, grace=5)
+    assert await spawner.execute(server, ["true"], PATIENCE) is None
+
+
+async def test_command_has_no_secret_of_the_gateway(
+    case: Case, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("NBGATE_DATABASE_URL", "postgresql://secret")
+    spawner = case.spawner()
+    server = await spawner.start(case.spec())
+
+    script = 'test -z "$NBGATE_DATABASE_URL$NBGATE_CHILD_TOKEN$NBGATE_CHILD_ORDER"'
+
+    assert await spawner.execute(server, ["sh", "-c", script], PATIENCE) == 0
+
+
+async def test_sweep_leaves_what_runs_and_what_was_kept(case: Case) -> None:
+    spawner, spec = case.spawner(), case.spec()
+    server = await spawner.start(spec)
+
+    assert list(await spawner.sweep(0)) == []
+    assert (await spawner.inspect(spec.slug)) == server
+    await spawner.stop(server, grace=5, keep=True)
+    assert list(await spawner.sweep(0)) == []
+    kept = await spawner.inspect(spec.slug)
+    assert kept is not None
+    assert kept.state is ServerState.EXITED
 
 
 async def collect(events: AsyncIterator[ServerEvent], last: Change) -> list[ServerEvent]:

@@ -1,0 +1,106 @@
+"""Containers that have to go: removed, or out of the way until they can be.
+
+Engines fail to remove a container while something on the host holds its files, and a container that
+is there holds its name. Such a one gets another name, under which nobody looks for the notebook's
+server, and is removed later.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from typing import Any
+
+from gateway.spawners.containers import Containers
+from gateway.spawners.docker_facts import moment
+from gateway.spawners.docker_spec import SLUG
+from gateway.spawners.engine import EngineRefused
+
+log = logging.getLogger(__name__)
+
+Json = dict[str, Any]
+
+_PAUSES = (0.0, 0.2, 0.6, 1.8)
+_UNDER_REMOVAL = 10.0
+_LEFT_OVER = {"created": "never started", "dead": "dead"}
+
+
+class Removal:
+    """Removes containers of one engine, by id."""
+
+    def __init__(self, containers: Containers, pauses: Sequence[float] = _PAUSES) -> None:
+        """Remember how long to wait.
+
+        Args:
+            containers: of the engine.
+            pauses: seconds before each attempt.
+        """
+        self._containers = containers
+        self._pauses = pauses
+
+    async def remove(self, container: str, slug: str) -> bool:
+        """Remove it; where the engine cannot, after some attempts, set it aside.
+
+        Returns whether it is gone.
+
+        Raises:
+            EngineRefused: it could not be set aside either.
+            EngineUnavailable.
+        """
+        if await self.tried(container):
+            return True
+        return await self.set_aside(container, slug)
+
+    async def tried(self, container: str) -> bool:
+        """Try to remove it, some times; return whether it is gone."""
+        for pause in self._pauses:
+            await asyncio.sleep(pause)
+            try:
+                await self._containers.remove(container)
+            except EngineRefused as error:
+                log.info("cannot be removed container=%s reason=%s", container[:12], error)
+                if error.conflict:  # another gateway removes it at this moment
+                    await self._containers.gone(container, _UNDER_REMOVAL)
+            else:
+                return True
+        return False
+
+    async def finished(self, container: str, slug: str) -> None:
+        """Wait for a removal that is under way; set the container aside where it takes too long."""
+        if not await self._containers.gone(container, _UNDER_REMOVAL):
+            await self.set_aside(container, slug)
+
+    async def set_aside(self, container: str, slug: str) -> bool:
+        """Free the name; return whether the container is gone by now."""
+        if not await self._containers.rename(container, aside_name(container, slug)):
+            return True
+        log.warning("set aside, to be removed later slug=%s container=%s", slug, container[:12])
+        return False
+
+
+def aside_name(container: str, slug: str) -> str:
+    """Return the name of a container that could not be removed."""
+    return f"{slug}-gone-{container[:12]}"
+
+
+def leftover(data: Json, now: datetime, grace: float) -> str:
+    """Return why an inspected container is no use to anybody; "" where it is to stay.
+
+    What runs or is paused stays, whatever its name; so does what has ended and was kept.
+
+    Args:
+        data: the engine's answer.
+        now: by the engine's clock.
+        grace: seconds that have to have passed since something happened to it.
+    """
+    state = data["State"]
+    slug = (data["Config"].get("Labels") or {}).get(SLUG, "")
+    why = _LEFT_OVER.get(state["Status"], "")
+    if state["Status"] == "exited" and data["Name"] == f"/{aside_name(data['Id'], slug)}":
+        why = "could not be removed before"
+    times = (data.get("Created"), state.get("StartedAt"), state.get("FinishedAt"))
+    last = max(filter(None, (moment(text or "") for text in times)), default=now.astimezone(UTC))
+    old = (now - last).total_seconds() >= grace
+    return why if slug and old else ""
