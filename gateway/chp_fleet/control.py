@@ -180,7 +180,7 @@ def main(arguments: list[str]) -> int:
     try:
         run(_serve(Seat.load(arguments[0]), passed))
     except GatewayError as error:
-        print(f"nbgate: {error}", file=sys.stderr)  # noqa: T201 - as the command says it
+        sys.stderr.write(f"nbgate: {error}\n")  # at once: others write there too
         return FAILED
     return 0
 

@@ -35,7 +35,7 @@ class Feed:
 
     def __init__(self, kept: int = _KEPT) -> None:
         self.epoch = secrets.token_hex(8)
-        self.seq = 0
+        self.seq = 1  # what a worker has in force is 0 as long as it has nothing
         self._log: deque[tuple[Any, ...]] = deque(maxlen=kept)
         self._followers: set[Callable[[], None]] = set()
 

@@ -3,11 +3,17 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
+from collections.abc import Callable, Coroutine
+from typing import TypeVar
+
+import pytest
 
 from tests.chp.harness import SWITCH, UPGRADE, Rig, get, rig, url
 from tests.proxy.upstreams import Upstream
 from tests.proxy.wire import Wire
 
+T = TypeVar("T")
 AT_ONCE = 100
 MEGABYTE = b"x" * 2**20
 
@@ -60,8 +66,77 @@ async def test_uploads_have_no_bound() -> None:
         assert (await client.response()).body == b"%d" % (megabytes * 2**20)
 
 
-async def test_no_time_ends_a_request_unless_one_is_asked_for() -> None:
-    async with rig() as proxy:
-        assert proxy.proxy.server._context.limits.response_timeout is None
-    async with rig("--proxy-timeout=120000", "--timeout=300000") as proxy:
-        assert proxy.proxy.server._context.limits.response_timeout == 120.0
+class MovableLoop(asyncio.SelectorEventLoop):
+    """An event loop whose clock can be moved on.
+
+    Attributes:
+        moved: by so many seconds.
+    """
+
+    moved = 0.0
+
+    def time(self) -> float:
+        return super().time() + self.moved
+
+
+async def hours_pass(proxy: Rig) -> None:
+    """Move the clock on, and let the proxy do what is due by then."""
+    loop = asyncio.get_running_loop()
+    assert isinstance(loop, MovableLoop)
+    loop.moved += 5 * 3600
+    assert (await proxy.ask(get("/_chp_healthz"))).status == 200
+
+
+async def slow_request(*flags: str) -> tuple[int, bytes]:
+    """Let hours pass at each step of a request; return what the client gets."""
+    async with Upstream() as behind, rig("--default-target", url(behind.port), *flags) as proxy:
+        client = await proxy.connect()
+        await client.send(b"POST /x HTTP/1.1\r\nHost: h\r\nContent-Length: 4\r\n\r\nab")
+        server = await behind.take()
+        await server.head()
+        await hours_pass(proxy)
+        await client.send(b"cd")
+        assert await server.read(4) == b"abcd"
+        await hours_pass(proxy)  # it thinks
+        with contextlib.suppress(ConnectionError):
+            await server.send(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n")
+            for _ in range(3):
+                await server.send(b"2\r\nxy\r\n")
+                await hours_pass(proxy)
+            await server.send(b"0\r\n\r\n")
+        answer = await client.response("POST")
+        return answer.status, answer.body
+
+
+async def idle_tunnel() -> None:
+    """Let hours pass in a WebSocket, in silence and in both directions."""
+    async with Upstream() as behind, rig("--default-target", url(behind.port)) as proxy:
+        client = await proxy.connect()
+        await client.send(UPGRADE % b"/ws")
+        server = await behind.take()
+        await server.head()
+        await server.send(SWITCH)
+        assert (await client.head()).status == 101
+        for sender, receiver in ((client, server), (server, client)):
+            await hours_pass(proxy)
+            await sender.send(b"data")
+            assert await receiver.read(4) == b"data"
+
+
+def passing_hours(main: Callable[[], Coroutine[None, None, T]]) -> T:
+    with asyncio.Runner(loop_factory=MovableLoop) as runner:
+        return runner.run(main())
+
+
+def test_a_request_may_take_hours_at_each_step() -> None:
+    assert passing_hours(slow_request) == (200, b"xyxyxy")
+
+
+@pytest.mark.parametrize("flag", ["--timeout=120000", "--proxy-timeout=120000"])
+def test_a_bound_that_is_asked_for_ends_it(flag: str) -> None:
+    """So the test above would see one that nobody asked for."""
+    assert passing_hours(lambda: slow_request(flag))[0] == 503
+
+
+def test_a_tunnel_may_be_silent_for_hours() -> None:
+    passing_hours(idle_tunnel)

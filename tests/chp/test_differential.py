@@ -6,6 +6,7 @@ and for what ends at each hop. What differs on purpose is in test_known_faults.p
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from random import Random
 
@@ -213,3 +214,31 @@ async def test_unix_sockets(chp: Start, tmp_path: Path) -> None:
             told = [parsed(answer.body) for answer in (theirs, ours)]
             assert [message.target for message in told] == [b"/base/u/x%20y?z"] * 2
             assert [message.one(b"host") for message in told] == [b"h"] * 2
+
+
+QUERIES = [
+    "/x?y=1",
+    "?y=1",
+    "/?y=1",
+    "/x?",
+    "/x#f",
+    "/x?a=1&b#f",
+    "/x?y=/1/",
+    "/x?é 'ü'<\">",
+    "/x??#?",
+]
+OF_PATHS = [(), ("--no-include-prefix",), ("--no-prepend-path",)]
+
+
+@pytest.mark.parametrize("flags", OF_PATHS, ids=" ".join)
+@pytest.mark.parametrize("target", QUERIES)
+async def test_query_of_a_target_comes_before_the_requests(
+    chp: Start, target: str, flags: tuple[str, ...]
+) -> None:
+    async with paired(chp, *flags) as pair:
+        await pair.add("/k", target)
+        for path in (b"/k", b"/k/", b"/k/a", b"/k?q=2", b"/k/a?q=2&r"):
+            await pair.agree(get(path))
+        answers = await pair.api("GET", "/api/routes/k")
+        theirs, ours = [json.loads(answer.body)["target"] for answer in answers]
+        assert ours == theirs, "it is told as it was set"

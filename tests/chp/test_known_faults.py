@@ -6,7 +6,11 @@ What cannot be shown so (leaks, a request that is never answered) has tests of o
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
 import socket
+from collections.abc import AsyncIterator
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -14,8 +18,10 @@ import pytest
 from tests.chp import peer
 from tests.chp.harness import SWITCH, UPGRADE, get
 from tests.chp.pair import Start, paired
+from tests.chp.test_fleet import fleet_running
 from tests.chp.test_process import ask, started
 from tests.proxy.wire import until
+from tests.workers.support import accepted, sockets_of, until_async
 
 # sent → what configurable-http-proxy asks for
 CHANGED = {
@@ -271,6 +277,31 @@ async def test_upstream_that_breaks_off_in_an_answer_is_told(chp: Start, framing
                 assert await wire.read(len(part)) == part
             assert await ours.gone()
             assert not theirs.reader.at_eof()
+
+
+async def test_more_processes_than_one_serve_clients(chp: Start, tmp_path: Path) -> None:
+    """There one process has every connection, and so one core does all the work."""
+
+    theirs = chp()
+    async with connections(theirs.port) as inodes:
+        assert inodes <= sockets_of(theirs.process.pid)
+    with fleet_running(tmp_path) as fleet:
+        async with connections(fleet.port) as inodes:
+            shares = [len(inodes & sockets_of(pid)) for pid in fleet.workers]
+            assert sum(shares) == len(inodes)
+            assert min(shares) >= len(inodes) // 4
+
+
+@contextlib.asynccontextmanager
+async def connections(port: int, count: int = 16) -> AsyncIterator[set[str]]:
+    """Connect; yield the inodes of the other ends."""
+    made = [await asyncio.open_connection("127.0.0.1", port) for _ in range(count)]
+    ports = [writer.get_extra_info("sockname")[1] for _, writer in made]
+    try:
+        yield {str(await until_async(partial(accepted, port, own), "accepted")) for own in ports}
+    finally:
+        for _, writer in made:
+            writer.close()
 
 
 def test_stale_sockets_are_replaced(tmp_path: Path) -> None:

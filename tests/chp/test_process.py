@@ -9,7 +9,7 @@ import signal
 import socket
 import subprocess
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 import pytest
@@ -83,10 +83,14 @@ class Running:
 
 @contextlib.contextmanager
 def started(
-    folder: Path, *flags: str, token: str = "t", stdin: int = subprocess.DEVNULL
+    folder: Path,
+    *flags: str,
+    token: str = "t",
+    stdin: int = subprocess.DEVNULL,
+    environ: Mapping[str, str] = {},
 ) -> Iterator[Running]:
-    environ = {"CONFIGPROXY_AUTH_TOKEN": token} if token else {}
-    made = Running(list(flags), environ, folder, stdin)
+    given = {"CONFIGPROXY_AUTH_TOKEN": token} if token else {}
+    made = Running(list(flags), {**given, **environ}, folder, stdin)
     try:
         yield made
     finally:

@@ -35,7 +35,45 @@ async def until_async(condition: Callable[[], Any], what: str) -> Any:
     return await asyncio.to_thread(until, condition, what)
 
 
-class Fleet(GatewayProcess):
+class Family:
+    """A supervisor and its children.
+
+    Attributes:
+        port: where they serve clients.
+        worker_mark, control_mark: words of the command lines of the children.
+    """
+
+    port: int
+    worker_mark = "gateway.workers.worker"
+    control_mark = "control"
+
+    @property
+    def supervisor(self) -> int:
+        """Process id."""
+        raise NotImplementedError
+
+    def children(self, mark: str) -> list[int]:
+        """Return the process ids of the children whose command line has `mark` as a word."""
+        return [pid for pid, words in _children(self.supervisor) if mark in words]
+
+    @property
+    def workers(self) -> list[int]:
+        """Process ids."""
+        return self.children(self.worker_mark)
+
+    @property
+    def control(self) -> int:
+        """Process id."""
+        return int(until(lambda: self.children(self.control_mark), "control runs")[0])
+
+    def worker_of(self, client_port: int) -> int:
+        """Return the worker that has the other end of a connection to the public port."""
+        inode = until(lambda: accepted(self.port, client_port), "the connection is accepted")
+        pids = [pid for pid in self.workers if inode in sockets_of(pid)]
+        return pids[0]
+
+
+class Fleet(GatewayProcess, Family):
     """`nbgate serve --workers 2`."""
 
     def __init__(self, state: Path, **settings: str) -> None:
@@ -46,20 +84,6 @@ class Fleet(GatewayProcess):
         """Process id."""
         assert self.process is not None
         return self.process.pid
-
-    def children(self, mark: str) -> list[int]:
-        """Return the process ids of the children whose command line has `mark` as a word."""
-        return [pid for pid, words in _children(self.supervisor) if mark in words]
-
-    @property
-    def workers(self) -> list[int]:
-        """Process ids."""
-        return self.children("gateway.workers.worker")
-
-    @property
-    def control(self) -> int:
-        """Process id."""
-        return int(until(lambda: self.children("control"), "control runs")[0])
 
     def all_serve(self) -> Self:
         """Wait until two workers serve."""
@@ -93,12 +117,6 @@ class Fleet(GatewayProcess):
             lines = answer.read().decode().splitlines()
         pairs = (line.rpartition(" ") for line in lines if not line.startswith("#"))
         return {name: float(value) for name, _, value in pairs}
-
-    def worker_of(self, client_port: int) -> int:
-        """Return the worker that has the other end of a connection to the public port."""
-        inode = until(lambda: _accepted(self.port, client_port), "the connection is accepted")
-        pids = [pid for pid in self.workers if inode in _sockets(pid)]
-        return pids[0]
 
 
 def kill(pid: int) -> None:
@@ -138,7 +156,7 @@ class Connection:
         self._reader, self._writer, self._host = reader, writer, host
 
     @classmethod
-    async def open(cls, fleet: Fleet) -> Self:
+    async def open(cls, fleet: Family) -> Self:
         """Connect."""
         reader, writer = await asyncio.open_connection("127.0.0.1", fleet.port)
         port = writer.get_extra_info("sockname")[1]
@@ -168,7 +186,7 @@ class Connection:
 
 
 @contextlib.asynccontextmanager
-async def one_at_each(fleet: Fleet) -> AsyncIterator[list[Connection]]:
+async def one_at_each(fleet: Family) -> AsyncIterator[list[Connection]]:
     """Yield a connection to each worker, in the order of `fleet.workers`."""
     found: dict[int, Connection] = {}
     opened: list[Connection] = []
@@ -228,7 +246,8 @@ def _children(parent: int) -> Iterator[tuple[int, list[str]]]:
                 yield pid, (folder / "cmdline").read_text().split("\0")
 
 
-def _sockets(pid: int) -> set[str]:
+def sockets_of(pid: int) -> set[str]:
+    """Return the inodes of a process's sockets."""
     found = set()
     with contextlib.suppress(OSError):
         for entry in Path(f"/proc/{pid}/fd").iterdir():
@@ -237,7 +256,7 @@ def _sockets(pid: int) -> set[str]:
     return found
 
 
-def _accepted(port: int, client_port: int) -> str:
+def accepted(port: int, client_port: int) -> str:
     """Return the inode of the gateway's end of a connection; "" while nobody has accepted it."""
     for line in Path("/proc/net/tcp").read_text().splitlines()[1:]:
         fields = line.split()

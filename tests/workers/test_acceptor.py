@@ -196,3 +196,22 @@ async def test_close_gives_up_what_is_being_set_up(listener: socket.socket) -> N
         await began.wait()
         await acceptor.close()
     assert given_up.is_set()
+
+
+async def test_all_sockets_are_accepted_from(listener: socket.socket) -> None:
+    taken: list[int] = []
+
+    async def take(connection: socket.socket) -> None:
+        with connection:
+            taken.append(connection.getsockname()[1])
+
+    with socket.create_server(("127.0.0.1", 0)) as second:
+        second.setblocking(False)
+        both = [listener.dup(), second.dup()]
+        ports = {one.getsockname()[1] for one in both}
+        acceptor = Acceptor(both, take, lambda: 0, Board.create(1), 0)
+        acceptor.start()
+        with clients(listener, 3), clients(second, 2):
+            await until(lambda: len(taken) == 5)
+        await acceptor.close()
+    assert set(taken) == ports
