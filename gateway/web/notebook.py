@@ -75,7 +75,8 @@ def _waiting_page(
         start=start,
         stages=[stage.value for stage in STAGES],
         after=after,
-        address=request.raw_path,
+        # An address with two slashes in front would be another host's.
+        address="/" + request.raw_path.lstrip("/\\"),
     )
     wait = start["retry_after"] if start["failed"] else after
     answer.headers["Retry-After"] = str(max(1, math.ceil(float(wait or 0))))

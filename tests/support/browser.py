@@ -6,6 +6,7 @@ import contextlib
 import re
 from collections.abc import AsyncIterator
 from pathlib import Path
+from typing import Any
 
 from playwright.async_api import Page, async_playwright, expect
 
@@ -26,15 +27,22 @@ _MILLISECONDS = 1000 * PATIENCE
 
 
 @contextlib.asynccontextmanager
-async def browser_page() -> AsyncIterator[Page]:
-    """Yield an empty page of a fresh profile."""
+async def browser_page(*flags: str, **options: Any) -> AsyncIterator[Page]:
+    """Yield an empty page of a fresh profile.
+
+    Args:
+        flags: more of Chromium's command line.
+        options: of the profile, as Playwright names them, e.g. color_scheme="dark".
+    """
     async with async_playwright() as playwright:
         browser = await playwright.chromium.launch(
-            executable_path="/usr/bin/chromium", args=list(_FLAGS), timeout=_MILLISECONDS
+            executable_path="/usr/bin/chromium", args=[*_FLAGS, *flags], timeout=_MILLISECONDS
         )
         try:
-            page = await browser.new_page(viewport={"width": 1280, "height": 860})
+            size: dict[str, Any] = {"viewport": {"width": 1280, "height": 860}}
+            page = await browser.new_page(**(size | options))
             page.set_default_timeout(_MILLISECONDS)
+            expect.set_options(timeout=_MILLISECONDS)
             yield page
         finally:
             await browser.close()

@@ -60,6 +60,15 @@ async def test_page_tells_what_happens_and_is_kept_by_no_cache(
     assert '<noscript><meta http-equiv="refresh"' in answer.text
 
 
+async def test_page_leads_to_no_other_host(
+    world: World, proxy: Rig, pages: Pages, slug: str
+) -> None:
+    async with person(proxy, pages) as alice:
+        page = await alice.get("//evil.example/lab")
+    assert 'value="/evil.example/lab"' in page.text
+    assert "url=/evil.example/lab" in page.text
+
+
 async def test_events_tell_each_step_until_the_notebook_is_ready(
     world: World, proxy: Rig, pages: Pages, slug: str
 ) -> None:
