@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import replace
+from datetime import datetime
 
 from aiohttp import web
 
@@ -41,6 +42,7 @@ class FakeSpawner:
         swept: the graces of the sweeps.
         commands: what was executed.
         exit_code: of what is executed next.
+        doing: what servers tell at `api/kernels` and `api/terminals`; they fail where it is None.
     """
 
     name = "fake"
@@ -62,6 +64,7 @@ class FakeSpawner:
         self.swept: list[float] = []
         self.commands: list[Sequence[str]] = []
         self.exit_code: int | None = 0
+        self.doing: dict[str, list[dict[str, str]]] | None = {"kernels": [], "terminals": []}
         self.moment = 0.0
         self._watchers: set[asyncio.Queue[ServerEvent | EngineError]] = set()
         self._servers: dict[str, Server] = {}
@@ -184,6 +187,10 @@ class FakeSpawner:
         """Let it go on, as by hand."""
         self._put(self._servers[slug], Change.RESUMED, state=ServerState.RUNNING)
 
+    def started(self, slug: str, moment: datetime) -> None:
+        """Have the server started at another moment."""
+        self.put(replace(self._servers[slug], started=moment))
+
     def put(self, server: Server) -> None:
         """Have a server that nobody started here."""
         self._servers[server.slug] = server
@@ -228,7 +235,15 @@ class FakeSpawner:
             return web.json_response({}, status=200 if good else 403)
 
         app = web.Application()
+
+        async def doing(request: web.Request) -> web.Response:
+            if self.doing is None:
+                raise web.HTTPInternalServerError
+            return web.json_response(self.doing[request.path.rpartition("/")[2]])
+
         app.router.add_get(f"{spec.base_url}api/status", status)
+        app.router.add_get(f"{spec.base_url}api/kernels", doing)
+        app.router.add_get(f"{spec.base_url}api/terminals", doing)
         runner = web.AppRunner(app)
         await runner.setup()
         site = web.TCPSite(runner, "127.0.0.1", 0)
