@@ -95,6 +95,12 @@ class Metrics:
             buckets=_PHASE_BUCKETS,
             registry=self.registry,
         )
+        self._links = Counter(
+            "nbgate_links",
+            "Links of an LMS by kind and result",
+            ["kind", "result"],
+            registry=self.registry,
+        )
         self._publish = Histogram(
             "nbgate_publish_seconds",
             "Seconds from a change of routes to the file in place",
@@ -129,6 +135,10 @@ class Metrics:
     def start_finished(self, result: str) -> None:
         """Count a start; `result` is `ready` or `failed`."""
         self._starts.labels(result).inc()
+
+    def link(self, kind: str, result: str) -> None:
+        """Count a link of an LMS; `kind` is `signed`, `plain` or `static`."""
+        self._links.labels(kind, result).inc()
 
     def phase(self, name: str, seconds: float) -> None:
         """Record one phase of a start: `queue`, `space`, `create`, `start` or `ready`."""

@@ -15,6 +15,7 @@ from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Fie
 
 from gateway.durations import LONGEST, parse_duration
 from gateway.errors import InvalidInput
+from gateway.notebooks.model import LinkPage, Links
 from gateway.notebooks.names import ADMINISTRATOR
 from gateway.notebooks.stillbusy import check_still_busy
 from gateway.sizes import parse_bytes
@@ -130,6 +131,8 @@ class ProjectChange(_Spec, _Lifetimes):
     """PATCH /projects/{name}: only the fields that are there change; null is the default."""
 
     title: Line = ""
+    links: Annotated[Links, Field(strict=False)] = Links.OFF
+    links_page: Annotated[LinkPage, Field(strict=False)] = LinkPage.NOTEBOOK
     source: LongLine | None = None
     staff: tuple[Line, ...] = ()
 
@@ -175,6 +178,26 @@ class LinkBody(Body):
     person: str | None = None
     file: str | None = None
     direct: bool = False
+
+
+class SignBody(Body):
+    """POST /links/signed. `lifetime` in seconds; without `notebook`, the front page."""
+
+    project: str
+    person: Line
+    notebook: str = ""
+    name: Annotated[str, Field(max_length=100)] = ""
+    lifetime: Annotated[float, Field(gt=0)] = 600.0
+    kid: str | None = None
+    once: bool = False
+
+
+class KeyBody(Body):
+    """POST /link-keys: one of issuer, project and own_people."""
+
+    issuer: str | None = None
+    project: str | None = None
+    own_people: bool = False
 
 
 B = TypeVar("B", bound=Body)

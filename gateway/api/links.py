@@ -1,18 +1,30 @@
-"""Links: the way in for a person, as a one-time login URL."""
+"""Links: one-time login URLs, signed links of an LMS with their keys, and ids of plain ones."""
 
 from __future__ import annotations
 
+from typing import Any
+
 from aiohttp import web
 
-from gateway.api.bodies import LinkBody, body_of
+from gateway.api.bodies import KeyBody, LinkBody, SignBody, body_of
 from gateway.api.services import services_of
-from gateway.errors import InvalidInput
-from gateway.notebooks.model import Notebook
+from gateway.errors import Conflict, InvalidInput, NotFound
+from gateway.launch.linkkeys import LinkKey
+from gateway.launch.links import check_file
+from gateway.launch.targets import Target
+from gateway.notebooks.model import Links, Notebook
+
+_KEYS = "/gateway/api/link-keys"
 
 
 def add_to(app: web.Application) -> None:
-    """Register the handler."""
+    """Register the handlers."""
     app.router.add_post("/gateway/api/links", _create)
+    app.router.add_post("/gateway/api/links/signed", _sign)
+    app.router.add_get(_KEYS, _list_keys)
+    app.router.add_post(_KEYS, _add_key)
+    app.router.add_delete(f"{_KEYS}/{{kid}}", _remove_key)
+    app.router.add_delete("/gateway/api/projects/{name}/students/{student}/session", _release)
 
 
 async def _create(request: web.Request) -> web.Response:
@@ -38,3 +50,56 @@ async def _notebook_meant(request: web.Request, body: LinkBody) -> Notebook:
     if body.slug is None and body.project is not None and body.person is not None:
         return await catalogue.open_for(body.project, body.person)
     raise InvalidInput("slug: give either slug, or project and person")
+
+
+async def _sign(request: web.Request) -> web.Response:
+    body = await body_of(request, SignBody)
+    project = services_of(request).catalogue.project(body.project)
+    if project.links is Links.OFF:
+        raise Conflict(
+            f"course {project.name!r} takes no links; allow them with "
+            f"`nbgate project update {project.name} --links signed`"
+        )
+    file = check_file(body.notebook).split("/") if body.notebook else []
+    target = Target(("gateway", "open", project.name, *file, body.person))
+    url, expires = await services_of(request).ways.signed.sign(
+        target, project.name, body.lifetime, kid=body.kid, name=body.name, once=body.once
+    )
+    return web.json_response({"url": url, "expires": expires.isoformat()}, status=201)
+
+
+async def _list_keys(request: web.Request) -> web.Response:
+    keys = await services_of(request).ways.signed.keys.all()
+    return web.json_response({"keys": [_record(key) for key in keys]})
+
+
+async def _add_key(request: web.Request) -> web.Response:
+    body = await body_of(request, KeyBody)
+    keys = services_of(request).ways.signed.keys
+    key = await keys.add(issuer=body.issuer, project=body.project, own_people=body.own_people)
+    # The one time that it is shown; it is not logged.
+    record = _record(key) | {"secret": keys.secret(key.kid)}
+    headers = {"Location": f"{_KEYS}/{key.kid}", "Cache-Control": "no-store"}
+    return web.json_response(record, status=201, headers=headers)
+
+
+async def _remove_key(request: web.Request) -> web.Response:
+    await services_of(request).ways.signed.keys.remove(request.match_info["kid"])
+    return web.Response(status=204)
+
+
+def _record(key: LinkKey) -> dict[str, Any]:
+    return {
+        "kid": key.kid,
+        "issuer": key.issuer,
+        "project": key.project,
+        "created": key.created.isoformat(),
+    }
+
+
+async def _release(request: web.Request) -> web.Response:
+    services, student = services_of(request), request.match_info["student"]
+    project = services.catalogue.project(request.match_info["name"])
+    if not await services.ways.release(project.name, student):
+        raise NotFound(f"browser that has, in course {project.name!r}, the id", student)
+    return web.Response(status=204)

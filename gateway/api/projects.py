@@ -44,6 +44,8 @@ async def _add(request: web.Request) -> web.Response:
         environment=body.environment,
         labels=body.labels,
         staff=body.staff,
+        links=body.links,
+        links_page=body.links_page,
         lifetimes=Lifetimes(**{name: getattr(body, name) for name in LIFETIMES}),
     )
     headers = {"Location": f"{_ROOT}/{project.name}"}

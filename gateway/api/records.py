@@ -37,6 +37,8 @@ def project_record(project: Project) -> Record:
         "environment": dict(project.environment),
         "labels": dict(project.labels),
         "staff": list(project.staff),
+        "links": str(project.links),
+        "links_page": str(project.links_page),
         **dataclasses.asdict(project.lifetimes),
         "created": project.created.isoformat(),
     }

@@ -16,6 +16,7 @@ from gateway.api import build_management_app
 from gateway.api.services import Facts, Services
 from gateway.app.control import Control
 from gateway.app.jupyterhub import GatewayBook, apart
+from gateway.app.ways import ways_of
 from gateway.chp.api import RoutesApi
 from gateway.chp.book import Stamps
 from gateway.chp.tally import Tally
@@ -31,6 +32,7 @@ from gateway.proxy.tls import open_tls
 from gateway.settings import Settings, parse_address
 from gateway.web import build_pages
 from gateway.web.context import Pages
+from gateway.web.door import DOOR, Door
 
 _DRAIN_SECONDS = 10.0
 
@@ -51,9 +53,11 @@ async def serve_pages(
         session_lifetime=settings.session_lifetime,
         stop=partial(_stop, control),
     )
+    app = build_pages(pages)
+    app[DOOR] = Door(ways_of(settings, control), control.metrics.link)
     # The data path has bounded the head already; nothing is refused here for its size.
     runner = web.AppRunner(
-        build_pages(pages),
+        app,
         access_log=None,
         max_line_size=2 * settings.head_bytes,
         max_field_size=2 * settings.head_bytes,
@@ -100,6 +104,7 @@ async def serve_management(
         routes=control.routes,
         spaces=control.spaces,
         links=_links(settings, control),
+        ways=ways_of(settings, control),
         render_metrics=control.metrics.render,
     )
     hub = RoutesApi(GatewayBook(control.routes, Stamps()), Tally(), services.token)

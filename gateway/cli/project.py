@@ -69,13 +69,31 @@ def _add_fields(parser: Parser) -> None:
     parser.add_argument(
         "--staff", metavar="PERSON", action="append", help="who teaches it; repeat it for more"
     )
+    parser.add_argument(
+        "--links",
+        choices=("off", "signed", "plain"),
+        help="which links of an LMS lead into it; default: off (docs/links.md)",
+    )
+    parser.add_argument(
+        "--links-page",
+        choices=("notebook", "lab"),
+        help="which page of Jupyter they end on; default: notebook",
+    )
     add_spec_flags(parser)
     add_lifetime_flags(parser)
 
 
 def _fields(args: argparse.Namespace) -> dict[str, Any]:
     source = None if args.source is None else _absolute(args.source)
-    own = given({"title": args.title, "source": source, "staff": args.staff})
+    own = given(
+        {
+            "title": args.title,
+            "source": source,
+            "staff": args.staff,
+            "links": args.links,
+            "links_page": args.links_page,
+        }
+    )
     return own | spec_of(args) | lifetimes_of(args)
 
 

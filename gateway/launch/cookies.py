@@ -12,6 +12,8 @@ The header is written by hand: Python's cookies know Partitioned only from 3.14 
 
 from __future__ import annotations
 
+import re
+
 # A browser takes a `__Host-` cookie only from this very host, over TLS (RFC 6265bis, 4.1.3.2).
 _HTTPS_NAME = "__Host-nbgate"
 _HTTP_NAME = "nbgate-session"
@@ -22,6 +24,7 @@ _HTTPS_ATTRIBUTES = "Path=/; Secure; HttpOnly; SameSite=None; Partitioned"
 _HTTP_ATTRIBUTES = "Path=/; HttpOnly; SameSite=Lax"
 
 _MOST_TOKENS = 12
+_COURSE = re.compile(rb"[a-z0-9-]{1,63}")
 OF_COURSE = "~"
 """What parts a course from the name of its session cookie."""
 
@@ -59,7 +62,7 @@ def courses_from(cookie_header: bytes, https: bool) -> list[str]:
     prefix = f"{cookie_name(https)}{OF_COURSE}".encode()
     names = (pair.partition(b"=")[0].strip(b" \t") for pair in cookie_header.split(b";"))
     found = [name[len(prefix) :] for name in names if name.startswith(prefix)]
-    return [course.decode("ascii") for course in found if course.isascii()][:_MOST_TOKENS]
+    return [course.decode() for course in found if _COURSE.fullmatch(course)][:_MOST_TOKENS]
 
 
 def tokens_from(cookie_header: bytes, https: bool) -> list[bytes]:
@@ -76,12 +79,12 @@ def tokens_from(cookie_header: bytes, https: bool) -> list[bytes]:
     return found[:_MOST_TOKENS]
 
 
-def token_from(cookie_header: bytes, https: bool) -> bytes | None:
-    """Return the session's token in a Cookie header, or None.
+def token_from(cookie_header: bytes, https: bool, course: str = "") -> bytes | None:
+    """Return the session's token in a Cookie header, or None; `course` as in `cookie_name`.
 
     The other scheme's cookie does not count: a page of plain HTTP could have set that one.
     """
-    return _value_of(cookie_header, cookie_name(https).encode())
+    return _value_of(cookie_header, cookie_name(https, course).encode())
 
 
 def state_cookie(state: str, https: bool) -> str:

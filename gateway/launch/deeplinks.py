@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import enum
 import re
+import secrets
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -20,6 +21,8 @@ ANYBODY = "student"
 
 FORCE_COPY = "forcecopy"
 
+# In no id that a plain link may have.
+_NAMELESS = "~"
 _WORD = re.compile(r"\w[\w.-]{0,127}")
 _DOUBLED = re.compile(r"(\.ipynb){0,2}$")
 _KNOWN_ENDINGS = (".ipynb", ".py", ".md")
@@ -103,6 +106,39 @@ def _read(kind: Kind, rest: Sequence[str], *, ours: bool) -> DeepLink | None:
 def is_plain_id(student: str) -> bool:
     """Whether a plain link may name a student so."""
     return _WORD.fullmatch(student) is not None
+
+
+def plain_subject(course: str, student: str) -> str:
+    """Return whom a plain link means: nobody that any other way in knows."""
+    return f"plain/{course}:{student}"
+
+
+def passer_by(course: str) -> str:
+    """Return a new somebody who has no name: an ephemeral space, which is theirs alone."""
+    return plain_subject(course, f"{ANYBODY}{_NAMELESS}{secrets.token_hex(8)}")
+
+
+def is_passer_by(subject: str) -> bool:
+    """Whether it is one of `passer_by`."""
+    return subject.startswith("plain/") and f":{ANYBODY}{_NAMELESS}" in subject
+
+
+def means(student: str, subject: str, course: str) -> bool:
+    """Whether a link that names `student` may mean the person of a session.
+
+    Args:
+        student: as the link has it.
+        subject: the session's.
+        course: the link's; people of plain links exist in their own course alone.
+    """
+    if (
+        subject.startswith(("plain/", "course/"))
+        and subject.partition(":")[0].partition("/")[2] != course
+    ):
+        return False
+    if is_passer_by(subject):
+        return student == ANYBODY
+    return student in (subject, subject.partition(":")[2])
 
 
 def page_of(link: DeepLink, file: str | None, page: LinkPage) -> str:

@@ -27,6 +27,7 @@ from gateway.launch.signatures import (
     signed_text,
 )
 from gateway.launch.targets import BadLink, Target, read_target
+from gateway.notebooks.names import ADMINISTRATOR, check_person
 from gateway.notebooks.projects import utc_now
 
 LEEWAY = 60.0
@@ -102,12 +103,15 @@ class SignedLinks:
         left = claim.expires - self._now().timestamp()
         if left > LONGEST_LIFE + LEEWAY:
             raise LinkRefused(Wrong.FORGED)
+        subject = key.subject(person)
+        if not _is_person(subject):
+            raise LinkRefused(Wrong.FORGED)
         if left <= -LEEWAY:
             raise LinkRefused(Wrong.EXPIRED)
         until = datetime.fromtimestamp(claim.expires, UTC) + timedelta(seconds=2 * LEEWAY)
         if claim.nonce is not None and not await self.keys.use(claim.kid, claim.nonce, until):
             raise LinkRefused(Wrong.USED)
-        return Visitor(key.subject(person), claim.name)
+        return Visitor(subject, claim.name)
 
     async def sign(
         self,
@@ -167,6 +171,14 @@ class SignedLinks:
             )
         own = [key for key in fitting if key.project is not None]
         return (own or fitting)[-1]
+
+
+def _is_person(subject: str) -> bool:
+    """Whether a link may name somebody so; the administrator comes by no link."""
+    try:
+        return check_person(subject) != ADMINISTRATOR
+    except InvalidInput:
+        return False
 
 
 def unsigned(target: Target) -> Target:

@@ -67,7 +67,7 @@ class ProjectCatalogue:
         except KeyError:
             raise NotFound("project", name) from None
 
-    async def add_project(
+    async def add_project(  # noqa: PLR0913 - what a project has, by names
         self,
         name: str,
         *,

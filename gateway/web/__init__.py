@@ -14,9 +14,11 @@ from aiohttp.typedefs import Handler
 
 from gateway.access import may_use
 from gateway.errors import problem_of
+from gateway.launch.deeplinks import SHAPES
 from gateway.notebooks.model import State
-from gateway.web import notebook, openpage, signin, streams
-from gateway.web.context import PAGES, Pages, pages_of, principal_of, principals_of, title_of
+from gateway.web import deeplinks, notebook, openpage, signin, streams
+from gateway.web.context import PAGES, Pages, pages_of, principals_of, title_of
+from gateway.web.door import DOOR
 from gateway.web.render import message, page, request_id_of, say
 from gateway.web.streams import STREAMS, Streams
 
@@ -25,12 +27,13 @@ logger = logging.getLogger(__name__)
 
 async def index(request: web.Request) -> web.Response:
     """List the notebooks of whoever is signed in."""
-    pages, principal = pages_of(request), principal_of(request)
-    books = pages.catalogue.notebooks() if principal is not None else ()
+    pages, people = pages_of(request), principals_of(request)
+    principal = people[0] if people else None
+    books = pages.catalogue.notebooks() if people else ()
     own = [
         (title_of(request, book), book, pages.namespace.url(book.slug) + "lab")
         for book in books
-        if any(may_use(person, book.owner) for person in principals_of(request))
+        if any(may_use(person, book.owner) for person in people)
     ]
     stoppable = (State.STARTING, State.RUNNING)
     return page(request, "index.html", principal=principal, notebooks=own, stoppable=stoppable)
@@ -53,6 +56,14 @@ async def elsewhere(request: web.Request) -> web.StreamResponse:
     if request.path == "/" and request.method in ("GET", "HEAD"):
         return await index(request)
     return notebook.unknown(request)
+
+
+async def link(request: web.Request) -> web.StreamResponse:
+    """Answer a link of an LMS; at a notebook's own origin it is a path like any other."""
+    of_notebook = request.headers.get("X-Nbgate-Slug", "")
+    if of_notebook or DOOR not in request.app:
+        return await elsewhere(request)
+    return await deeplinks.arrive(request)
 
 
 @web.middleware
@@ -93,6 +104,8 @@ def build_pages(pages: Pages) -> web.Application:
     app.add_routes(notebook.routes)
     app.add_routes(streams.routes)
     app.add_routes(openpage.routes)
+    for prefix in SHAPES:
+        app.router.add_route("*", f"/{'/'.join(prefix)}/{{rest:.*}}", link)
     app.router.add_get("/gateway", to_index)
     app.router.add_get("/gateway/", to_index)
     static = resources.files("gateway.web") / "static"

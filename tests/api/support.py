@@ -12,13 +12,20 @@ from gateway.access import Namespace
 from gateway.activation.routing import RouteService
 from gateway.api import Facts, Services
 from gateway.errors import EngineError, StartFailed
+from gateway.launch.bindings import Bindings
+from gateway.launch.linkkeys import LinkKeys
 from gateway.launch.links import LinkPolicy, LinkService
+from gateway.launch.session_table import SessionTable
+from gateway.launch.sessions import Sessions
+from gateway.launch.signed import SignedLinks
 from gateway.launch.tickets import Tickets
+from gateway.launch.ways import Ways
 from gateway.notebooks.catalogue import Catalogue
 from gateway.notebooks.database import Database
+from gateway.notebooks.identity import Identity
 from gateway.notebooks.model import State
 from gateway.proxy.interface import RouteEntry
-from gateway.spaces import Spaces
+from gateway.spaces import Exercises, Spaces
 from routes.apachedb import ApacheDB
 from routes.keys import Target
 from routes.publisher import Publisher
@@ -125,6 +132,17 @@ class World:
     state_dir: Path
 
 
+def _ways(database: Database, spaces: Spaces, origin: str) -> Ways:
+    keys = LinkKeys(database, Identity("0123abcd", b"k" * 32))
+    return Ways(
+        SignedLinks(keys, origin),
+        Bindings(database),
+        spaces,
+        Exercises(spaces),
+        Sessions(database, SessionTable(), 3600.0),
+    )
+
+
 @asynccontextmanager
 async def world_in(
     state_dir: Path, base_domain: str = "", direct: bool = True, origin: str = ORIGIN
@@ -171,6 +189,7 @@ async def world_in(
         routes=routes,
         spaces=spaces,
         links=links,
+        ways=_ways(database, spaces, origin),
         render_metrics=lambda: b"nbgate_routes 0\n",
     )
     try:

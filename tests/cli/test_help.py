@@ -25,6 +25,8 @@ NOUNS = {
         "url",
     ],
     "project": ["add", "list", "show", "update", "delete"],
+    "link": ["sign", "key"],
+    "student": ["release"],
     "route": ["list", "get", "set", "delete", "check", "rebuild", "reload", "flush"],
     "image": ["build"],
     "network": ["protect"],

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -39,13 +38,17 @@ def exercises(spaces: Spaces) -> Exercises:
     return Exercises(spaces, lambda: datetime(2026, 3, 4, 5, 6, 7, tzinfo=UTC))
 
 
+def names_in(folder: Path) -> list[str]:
+    return sorted(one.name for one in folder.iterdir())
+
+
 async def test_file_that_is_missing_is_brought(
     exercises: Exercises, space: Path, course: Path
 ) -> None:
     found = await exercises.bring(SLUG, Source(folder=course), ["w1/no.ipynb", FILE])
     assert found == FILE
     assert (space / FILE).read_text() == "of the course"
-    assert sorted(os.listdir(space / "w1")) == ["first.ipynb"]
+    assert names_in(space / "w1") == ["first.ipynb"]
 
 
 async def test_persons_own_file_stays(exercises: Exercises, space: Path, course: Path) -> None:
@@ -60,7 +63,7 @@ async def test_what_nobody_has_is_not_found(
 ) -> None:
     assert await exercises.bring(SLUG, Source(folder=course), ["w9/x.ipynb"]) is None
     assert await exercises.bring(SLUG, None, [FILE]) is None
-    assert os.listdir(space) == []
+    assert names_in(space) == []
 
 
 @pytest.mark.parametrize("file", ["../outside", "/etc/passwd", ".git/config", "w1/../../outside"])
@@ -70,7 +73,7 @@ async def test_nothing_outside_is_brought_or_read(
     (course.parent / "outside").write_text("secret")
     assert await exercises.bring(SLUG, Source(folder=course), [file]) is None
     assert await exercises.read(Source(folder=course), [file]) is None
-    assert os.listdir(space) == []
+    assert names_in(space) == []
 
 
 async def test_symlinks_lead_nowhere(

@@ -15,6 +15,7 @@ ip              iproute2         the tests' own Docker Engine
 iptables        iptables         the tests' own Docker Engine
 setpriv         util-linux       running servers without root
 dockerd         docker.io        the tests' own Docker Engine
+docker-registry docker-registry  pulling images
 debootstrap     debootstrap      a base image without a registry
 docker-compose  docker-compose   compose.yaml
 apache2         apache2-bin      the Apache front
@@ -27,6 +28,7 @@ openssl         openssl          certificates of the tests
 gcc             gcc              compiling the data path
 @Python.h       python3-dev      compiling the data path
 @node           nodejs           configurable-http-proxy, to compare with; 20 or newer
+php             php-cli          the signer of links for PHP
 npm             npm              installing configurable-http-proxy
 chromium        chromium         pages, as people see them
 @fonts          fonts-dejavu-core pages, as people see them

@@ -1,0 +1,78 @@
+"""What the links of an LMS need beside the pages, and how one of their visitors is signed in."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from aiohttp import web
+
+from gateway.launch.cookies import session_cookie, token_from
+from gateway.launch.deeplinks import means
+from gateway.launch.session_table import Principal, token_digest
+from gateway.launch.ways import Ways
+from gateway.web.context import cookie_of, host_of, is_https, pages_of, principals_of
+
+
+@dataclass(frozen=True, slots=True)
+class Door:
+    """What the handlers of links use.
+
+    Attributes:
+        ways: what stands behind links.
+        count: told of each link: `signed`, `plain` or `static`, and what became of it.
+    """
+
+    ways: Ways
+    count: Callable[[str, str], None]
+
+
+DOOR: web.AppKey[Door] = web.AppKey("door")
+
+
+@dataclass(frozen=True, slots=True)
+class Arrival:
+    """Somebody who came by a link.
+
+    Attributes:
+        principal: who.
+        cookies: that are to be set; none where the browser has them already.
+    """
+
+    principal: Principal
+    cookies: tuple[str, ...] = ()
+
+
+def known_visitor(request: web.Request, course: str, student: str) -> Principal | None:
+    """Return whom of this browser's sessions a link may mean; who came last by one comes first."""
+    principals = principals_of(request)
+    if (last := _last_visitor(request, course)) is not None:
+        principals.insert(0, last)
+    fitting = (one for one in principals if means(student, one.subject, course))
+    return next(fitting, None)
+
+
+async def sign_in(request: web.Request, course: str, subject: str, display_name: str) -> Arrival:
+    """Begin a session for a course, unless the browser has this very one.
+
+    The browser's token is a new one, so nobody who knew the old one gets in with it. Another
+    person's session for the same course ends: computers are shared.
+    """
+    pages, last = pages_of(request), _last_visitor(request, course)
+    if last is not None and last.subject == subject:
+        return Arrival(last)
+    host = host_of(request)
+    token = await pages.sessions.create(subject, host, display_name=display_name)
+    principal = pages.table.lookup(token.encode(), host)
+    assert principal is not None
+    if last is not None:
+        await pages.sessions.revoke(last.session)
+    cookie = session_cookie(token, is_https(request), pages.session_lifetime, course)
+    return Arrival(principal, (cookie,))
+
+
+def _last_visitor(request: web.Request, course: str) -> Principal | None:
+    token = token_from(cookie_of(request), is_https(request), course)
+    if token is None:
+        return None
+    return pages_of(request).table.first([token_digest(token)], host_of(request))

@@ -1,0 +1,107 @@
+"""A course's notebook as a page to read: no server, no script, nothing that its author can run.
+
+Markdown is rendered without any HTML of its own, outputs as text or as images of two kinds that are
+part of the file; all else is left out. The page's policy allows neither scripts nor foreign images.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import json
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import Any
+
+from aiohttp import web
+from markdown_it import MarkdownIt
+
+from gateway.web.render import page
+
+_MOST_CELLS = 2000
+_IMAGES = ("image/png", "image/jpeg")
+_ESCAPES = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]")
+_MARKDOWN = MarkdownIt("commonmark", {"html": False}).enable("table")
+
+
+@dataclass(frozen=True, slots=True)
+class Output:
+    """One output of a cell: text, or an image as a data URL; the other one is ""."""
+
+    text: str = ""
+    image: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Cell:
+    """One cell as the page shows it: prose, which is safe HTML, or code with its outputs."""
+
+    prose: str | None = None
+    code: str = ""
+    outputs: list[Output] = field(default_factory=list)
+
+
+def static_notebook(request: web.Request, file: str, content: bytes) -> web.Response:
+    """Return the page for a file of a course."""
+    return page(request, "static.html", file=file, cells=cells_of(file, content))
+
+
+def cells_of(file: str, content: bytes) -> list[Cell]:
+    """Return what is in a notebook, or in a file of Markdown or Python."""
+    text = content.decode("utf-8", "replace")
+    if file.endswith(".md"):
+        return [Cell(prose=_prose(text))]
+    if not file.endswith(".ipynb"):
+        return [Cell(code=text)]
+    try:
+        found = json.loads(text)
+    except (ValueError, RecursionError):
+        return []
+    cells = found.get("cells") if isinstance(found, dict) else None
+    return [_cell(one) for one in _dicts(cells)][:_MOST_CELLS]
+
+
+def _dicts(value: object) -> Iterator[dict[str, Any]]:
+    if isinstance(value, list):
+        yield from (one for one in value if isinstance(one, dict))
+
+
+def _cell(cell: dict[str, Any]) -> Cell:
+    source = _text(cell.get("source"))
+    if cell.get("cell_type") == "markdown":
+        return Cell(prose=_prose(source))
+    outputs = [_output(one) for one in _dicts(cell.get("outputs"))]
+    return Cell(code=source, outputs=[one for one in outputs if one.text or one.image])
+
+
+def _output(output: dict[str, Any]) -> Output:
+    data = output.get("data")
+    if isinstance(data, dict):
+        for kind in _IMAGES:
+            if image := _image(data.get(kind)):
+                return Output(image=f"data:{kind};base64,{image}")
+        return Output(text=_text(data.get("text/plain")))
+    text = _text(output.get("text")) or "\n".join(
+        _text(line) for line in output.get("traceback") or () if isinstance(line, str)
+    )
+    return Output(text=_ESCAPES.sub("", text))
+
+
+def _image(value: object) -> str:
+    try:
+        raw = base64.b64decode("".join(_text(value).split()), validate=True)
+    except (binascii.Error, ValueError):
+        return ""
+    return base64.b64encode(raw).decode("ascii")
+
+
+def _text(value: object) -> str:
+    if isinstance(value, list):
+        return "".join(one for one in value if isinstance(one, str))
+    return value if isinstance(value, str) else ""
+
+
+def _prose(text: str) -> str:
+    # The renderer escapes everything but its own tags, and drops links that could run something.
+    return _MARKDOWN.render(text)
