@@ -16,6 +16,7 @@ from routes import extras, publishing
 from routes.apachedb import ApacheDB, read
 from routes.errors import BuildFailed
 from routes.keys import canonical_key, checked_text
+from tests.app.hub import Api
 from tests.chp.harness import Rig, get, rig, url
 from tests.chp.test_process import free_ports, started
 from tests.proxy.wire import until
@@ -96,6 +97,29 @@ async def test_file_follows_by_itself(file: Path) -> None:
         await until(lambda: read(file) == {b"/a": b"127.0.0.1:9"})
         await proxy.api("DELETE", "/api/routes/a")
         await until(lambda: read(file) == {} == read(extras.beside(file)))
+
+
+async def test_file_of_a_process_follows_by_itself(tmp_path: Path, file: Path) -> None:
+    """Nobody asks for a flush; bench/routes shows how long it takes."""
+    port, api_port = free_ports(2)
+    flags = ["--ip=127.0.0.1", f"--port={port}", f"--api-port={api_port}"]
+    with started(tmp_path, *flags, "--persist-routes", f"--route-file={file}") as running:
+        running.await_line("Proxying")
+        api = Api(api_port, "t")
+        for number in range(3):
+            key = f"/user/{number}"
+            await api.add(key, NINE, user=str(number))
+            name = key.encode()
+            await until(lambda name=name: name in read(file) and name in read(extras.beside(file)))
+
+
+async def test_target_with_a_query_is_kept_and_nothing_for_httpd(file: Path) -> None:
+    async with kept_in(file) as proxy:
+        await proxy.add("/a", f"{NINE}?b=c")
+        before = await told(proxy)
+    assert read(file) == {}
+    async with kept_in(file) as proxy:
+        assert await told(proxy) == before == {"/a": {"target": f"{NINE}?b=c"}}
 
 
 async def test_default_target_of_the_command_line_wins_and_is_not_kept(file: Path) -> None:
