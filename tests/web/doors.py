@@ -1,0 +1,132 @@
+"""Fixtures: pages with a door for links, a course with files, and browsers."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import AsyncIterator, Awaitable, Callable
+from dataclasses import dataclass, field
+from datetime import datetime
+from pathlib import Path
+
+import pytest
+from aiohttp import web
+
+from gateway.launch.bindings import Bindings
+from gateway.launch.linkkeys import LinkKey, LinkKeys
+from gateway.launch.sessions import Sessions
+from gateway.launch.signatures import signature, signed_text
+from gateway.launch.signed import SignedLinks
+from gateway.launch.targets import Target, quoted_path, quoted_query
+from gateway.launch.ways import Ways
+from gateway.notebooks.database import Database
+from gateway.notebooks.identity import Identity
+from gateway.notebooks.model import Links
+from gateway.proxy.interface import Local
+from gateway.spaces import Exercises
+from gateway.web import build_pages
+from gateway.web.context import Pages
+from gateway.web.door import DOOR, Door
+from tests.activation.conftest import World
+from tests.launch.clock import Clock
+from tests.proxy.harness import Rig, rig
+from tests.web.browser import Browser
+
+Serve = Callable[..., Awaitable[Rig]]
+FILE = "w1/en-w1-s07-c1-walking.ipynb"
+
+
+@dataclass
+class Entrance:
+    """What a test of links may look at and change."""
+
+    proxy: Rig
+    ways: Ways
+    clock: Clock
+    world: World
+    pages: Pages
+    course: Path
+    counted: Counter[tuple[str, str]] = field(default_factory=Counter)
+
+    def browser(self) -> Browser:
+        """Return a new browser."""
+        return Browser(self.proxy)
+
+    async def key(self, project: str | None = None, issuer: str | None = None) -> LinkKey:
+        """Return a new key; of `flotbioinfo` unless something else is said."""
+        if project is None and issuer is None:
+            project = "flotbioinfo"
+        return await self.ways.signed.keys.add(project=project, issuer=issuer)
+
+    def now(self) -> int:
+        """Return the seconds that the gateway's clock shows."""
+        return int(self.clock().timestamp())
+
+    def link(self, key: LinkKey, *segments: str, **parameters: str) -> str:
+        """Return a path that `key` signs; `exp` is in five minutes unless it is given."""
+        given = {"kid": key.kid, "exp": str(self.now() + 300)} | parameters
+        path = Target(segments).path
+        secret = self.ways.signed.keys.secret(key.kid)
+        given["sig"] = signature(secret, signed_text(path, given))
+        return quoted_path(segments) + quoted_query(tuple(given.items()))
+
+    def open_link(self, key: LinkKey, person: str = "mary", **parameters: str) -> str:
+        """Return a signed link of the shape that courses on FUN have."""
+        segments = ("ipythonExercice", "flotbioinfo", *FILE.split("/"), person)
+        return self.link(key, *segments, **parameters)
+
+
+@pytest.fixture
+def course(tmp_path: Path) -> Path:
+    folder = tmp_path / "course"
+    (folder / "w1").mkdir(parents=True)
+    (folder / FILE).write_text('{"cells": [], "metadata": {}, "nbformat": 4, "nbformat_minor": 5}')
+    (folder / "w1" / "with blank.ipynb").write_text("{}")
+    (folder / "w1" / "script.py").write_text("print(1)")
+    (folder / "w1" / "text.md").write_text("# Title\n\n<script>alert(1)</script>")
+    return folder
+
+
+@pytest.fixture
+async def entrance(
+    tmp_path: Path, world: World, course: Path, pages: Pages
+) -> AsyncIterator[Entrance]:
+    """Pages with links, behind a real data path; the course `flotbioinfo` takes signed ones."""
+    database, clock = Database(f"sqlite+aiosqlite:///{tmp_path}/nbgate.db"), Clock()
+    await database.open()
+    sessions = Sessions(database, pages.table, 3600.0)
+    exercises = Exercises(world.spaces, clock)
+    keys = LinkKeys(database, Identity("0" * 8, b"k" * 32), clock)
+    ways = Ways(
+        SignedLinks(keys, pages.origin, clock),
+        Bindings(database),
+        world.spaces,
+        exercises,
+        sessions,
+    )
+    for name in ("flotbioinfo", "flotpython"):
+        await world.catalogue.add_project(name, source=str(course), links=Links.SIGNED)
+    counted: Counter[tuple[str, str]] = Counter()
+
+    def count(kind: str, result: str) -> None:
+        counted[kind, result] += 1
+
+    made = Pages(**{**_fields(pages), "sessions": sessions})
+    app = build_pages(made)
+    app[DOOR] = Door(ways, count)
+    runner = web.AppRunner(app, access_log=None)
+    await runner.setup()
+    await web.UnixSite(runner, str(tmp_path / "pages.sock")).start()
+    async with rig(tmp_path) as proxy:
+        proxy.gate.rule = lambda head, client: Local()
+        yield Entrance(proxy, ways, clock, world, made, course, counted)
+    await runner.cleanup()
+    await database.close()
+
+
+def _fields(pages: Pages) -> dict[str, object]:
+    return {name: getattr(pages, name) for name in Pages.__slots__}
+
+
+def at(seconds: int) -> datetime:
+    """Return a moment, UTC."""
+    return datetime.fromtimestamp(seconds).astimezone()
