@@ -132,12 +132,12 @@ class ProjectRows:
         row = rows.mappings().one_or_none()
         return None if row is None else _project(row)
 
-    async def change(self, name: str, changes: Mapping[str, Any]) -> Project | None:
-        """Change some fields; return it as it is now, or None when there is none."""
+    async def change(self, name: str, columns: Mapping[str, Any]) -> Project | None:
+        """Change some columns; return it as it is now, or None when there is none."""
         statement = (
             sa.update(schema.projects)
             .where(schema.projects.c.name == name)
-            .values(columns_of(changes))
+            .values(dict(columns))
             .returning(schema.projects)
         )
         row = (await self._connection.execute(statement)).mappings().one_or_none()

@@ -52,6 +52,36 @@ async def test_a_change_leaves_the_other_fields_and_null_means_the_default(clien
     assert (changed["memory"], changed["cpus"], changed["title"]) == (None, 2.0, "New")
 
 
+async def test_lifetimes_are_seconds_or_words_and_null_is_the_default(client: Client) -> None:
+    added = await add(client, idle_timeout="30m", max_age=7200, still_busy="pgrep train")
+    assert (added["idle_timeout"], added["max_age"], added["warning"]) == (1800.0, 7200.0, None)
+    change = {"idle_timeout": None, "pause_after": "90", "remove_after": 0}
+    changed = await (await client.patch(f"{URL}/demo", json=change)).json()
+    assert (changed["idle_timeout"], changed["max_age"]) == (None, 7200.0)
+    assert (changed["pause_after"], changed["remove_after"]) == (90.0, 0.0)
+    assert changed["still_busy"] == "pgrep train"
+    assert await (await client.get(f"{URL}/demo")).json() == changed
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [
+        ("idle_timeout", "soon"),
+        ("idle_timeout", -1),
+        ("max_age", "11000d"),
+        ("warning", True),
+        ("still_busy", "ftp://example.org/"),
+        ("still_busy", "sh -c 'unfinished"),
+    ],
+)
+async def test_a_lifetime_that_is_none_names_its_field(
+    client: Client, field: str, value: Any
+) -> None:
+    response = await client.post(URL, json={"name": "demo", field: value})
+    assert response.status == 422
+    assert (await response.json())["detail"].startswith(f"{field}: ")
+
+
 async def test_a_project_with_notebooks_is_not_removed(client: Client) -> None:
     await add(client)
     await client.post("/gateway/api/notebooks", json={"slug": "first", "project": "demo"})

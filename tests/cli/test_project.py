@@ -22,13 +22,30 @@ def test_a_project_is_added_changed_shown_and_deleted(
     changed = nbgate.ok("project", "update", "demo", "--cpus", "3", "--json").json
     assert (changed["memory"], changed["cpus"]) == (2 * 2**30, 3.0)
     assert changed["source"] == str((tmp_path / "course").resolve())
-    shown = nbgate.ok("project", "show", "demo").out.splitlines()
-    assert "memory   2G" in shown
-    assert "staff    ann bob" in shown
+    shown = [line.split() for line in nbgate.ok("project", "show", "demo").out.splitlines()]
+    assert ["memory", "2G"] in shown
+    assert ["staff", "ann", "bob"] in shown
     assert nbgate.ok("project", "list", "--json").json == [changed]
     assert nbgate.ok("project", "list").out.splitlines()[1].startswith("demo  Demo")
     assert nbgate.ok("project", "delete", "demo").out == "demo: deleted\n"
     assert "nbgate project add" in nbgate.ok("project", "list").error
+
+
+def test_lifetimes_are_given_and_shown_as_people_write_them(
+    gateway: Gateway, nbgate: Command
+) -> None:
+    nbgate.ok("project", "add", "demo", "--idle-timeout", "90m", "--pause-after", "600")
+    nbgate.ok("project", "update", "demo", "--max-age", "12h", "--still-busy", "pgrep train")
+    lines = nbgate.ok("project", "show", "demo").out.splitlines()
+    shown = [line.split() for line in lines]
+    for pair in (["idle_timeout", "1h30m"], ["pause_after", "10m"], ["max_age", "12h"]):
+        assert pair in shown
+    changed = nbgate.ok(
+        "project", "update", "demo", "--idle-timeout", "default", "--still-busy", "default",
+        "--json",
+    ).json  # fmt: skip
+    assert (changed["idle_timeout"], changed["still_busy"]) == (None, None)
+    assert changed["max_age"] == 43200.0
 
 
 @pytest.mark.parametrize("url", ["https://git.example.org/a.git", "git@git.example.org:a/b.git"])
@@ -42,6 +59,8 @@ def test_git_urls_are_kept_as_they_are(gateway: Gateway, nbgate: Command, url: s
         (["add", "Demo Course"], 1, "demo-course"),
         (["add", "gateway"], 1, "reserved"),
         (["add", "other", "--memory", "lots"], 1, "memory: 'lots'"),
+        (["add", "other", "--idle-timeout", "soon"], 2, "--idle-timeout: 'soon' is no duration"),
+        (["add", "other", "--still-busy", "ftp://a/"], 1, "still_busy: 'ftp://a/'"),
         (["add", "other", "--source", "/nowhere/at/all"], 1, "/nowhere/at/all"),
         (["add", "demo"], 5, "exists already"),
         (["show", "nothing"], 4, "'nothing'"),
