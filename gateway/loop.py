@@ -1,6 +1,6 @@
 """The event loop of every serving process: uvloop where it is installed, else asyncio's own.
 
-And the signals that it heeds.
+And the signals that it heeds, and a watch over its file descriptors.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ from collections.abc import Callable, Coroutine
 from typing import TypeVar
 
 from gateway.collector import collect_rarely
+from gateway.descriptors import Watch, raise_limit
 
 T = TypeVar("T")
 
@@ -23,12 +24,21 @@ logger = logging.getLogger(__name__)
 def run(main: Coroutine[None, None, T]) -> T:
     """Run `main` to its end, as asyncio.run does."""
     collect_rarely()
+    raise_limit()
     if importlib.util.find_spec("uvloop") is None:
-        return asyncio.run(main)
+        return asyncio.run(_watched(main))
     import uvloop  # noqa: PLC0415 - not on every platform
 
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-        return runner.run(main)
+        return runner.run(_watched(main))
+
+
+async def _watched(main: Coroutine[None, None, T]) -> T:
+    watch = asyncio.create_task(Watch().run(), name="descriptors")
+    try:
+        return await main
+    finally:
+        watch.cancel()
 
 
 def heed_signals(stop: Callable[[], None]) -> None:

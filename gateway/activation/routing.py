@@ -22,6 +22,7 @@ from gateway.proxy.interface import DataPath, RouteEntry
 from routes import extras as companion
 from routes import secretmap
 from routes.apachedb import ApacheDB, check
+from routes.errors import RouteFileError
 from routes.keys import InvalidKey, InvalidTarget, Target, canonical_key, parse_target
 from routes.publisher import Publisher
 from routes.table import Table
@@ -92,6 +93,7 @@ class RouteService:
         self._own_host = own_host
         self._own_sockets = own_sockets
         self._data_path: DataPath | None = None
+        self._missed = False
         self.api = ApiRoutes(table, publisher, extras, self._is_taken, self._allowed)
 
     def attach(self, data_path: DataPath) -> None:
@@ -224,13 +226,32 @@ class RouteService:
         return f"wrote {len(self._published())} routes to {self._database.path}{beside}"
 
     async def put_notebook(self, entry: RouteEntry) -> None:
-        """Put a notebook's entry into the table; if it is hot, the file has it on return."""
+        """Put a notebook's entry into the table; if it is hot, the file has it on return.
+
+        Where the file cannot be written, the gateway serves the notebook itself, and httpd is told
+        with the next one that can be.
+        """
         self._table.put(entry.key, entry)
         if self._secrets is not None and entry.target is not None:
             assert entry.secret is not None
-            await self._secrets.put(entry.key, entry.secret)
-            await self._publisher.put(entry.key, str(entry.target))
+            try:
+                await self._secrets.put(entry.key, entry.secret)
+                await self._publisher.put(entry.key, str(entry.target))
+                await self.publish_missed()
+            except (RouteFileError, OSError) as error:
+                self._missed = True
+                logger.error("httpd is not told of key=%s reason=%s", entry.key, error)
         await self.settled()
+
+    async def publish_missed(self) -> None:
+        """Tell httpd of the notebooks that it could not be told of.
+
+        Raises:
+            RouteFileError, OSError: it still cannot.
+        """
+        if self._missed:
+            await self._publish_notebooks()
+            self._missed = False
 
     async def cool_notebook(self, entry: RouteEntry) -> None:
         """Put a cold entry into the table; on return nobody uses the target it had.

@@ -22,6 +22,7 @@ from gateway.loop import run as run_loop
 from gateway.settings import Settings
 from gateway.spawners.docker import DockerSpawner
 from routes.apachedb import mend
+from routes.errors import RouteFileError
 
 logger = logging.getLogger(__name__)
 
@@ -143,7 +144,8 @@ async def _keep_house(settings: Settings, control: Control) -> None:
             await control.sharing.presence.sweep()
             await control.lifecycle.operations.forget(settings.operations_kept)
             await take_over(control)
-        except GatewayError as error:
+            await control.routes.publish_missed()
+        except (GatewayError, RouteFileError, OSError) as error:
             logger.warning("housekeeping failed reason=%s", error)
 
 

@@ -108,7 +108,12 @@ class LeaseRows:
             name=name, holder=holder, expires=moment(self._connection, seconds)
         )
         table = schema.leases
-        free = sa.or_(table.c.holder == holder, table.c.expires <= moment(self._connection))
+        free = sa.or_(
+            table.c.holder == holder,
+            table.c.expires <= moment(self._connection),
+            # None lasts so long: the database's clock was set back.
+            table.c.expires > moment(self._connection, seconds * 2),
+        )
         taken = await self._connection.execute(
             statement.on_conflict_do_update(
                 index_elements=[table.c.name],
@@ -168,7 +173,9 @@ class GatewayRows:
         table = schema.gateways
         rows = await self._connection.execute(
             sa.select(table.c.id, table.c.name).where(
-                table.c.seen > moment(self._connection, -seconds)
+                table.c.seen > moment(self._connection, -seconds),
+                # One seen in the future was seen before the database's clock was set back.
+                table.c.seen < moment(self._connection, seconds),
             )
         )
         return {row.id: row.name for row in rows}
