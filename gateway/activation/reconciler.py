@@ -120,8 +120,8 @@ class Reconciler:
                 async with asyncio.TaskGroup() as group:
                     group.create_task(self._read(events), name="engine events")
                     group.create_task(self._relist_now_and_then(), name="engine list")
-            except* (GatewayError, RouteFileError, OSError) as found:
-                raise found.exceptions[0] from None
+            except ExceptionGroup as found:
+                raise found.exceptions[0] from found
 
     async def _read(self, events: AsyncIterator[ServerEvent]) -> None:
         async for event in events:

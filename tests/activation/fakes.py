@@ -66,6 +66,7 @@ class FakeSpawner:
         self.exit_code: int | None = 0
         self.doing: dict[str, list[dict[str, str]]] | None = {"kernels": [], "terminals": []}
         self.moment = 0.0
+        self._hanging: set[str] = set()
         self._watchers: set[asyncio.Queue[ServerEvent | EngineError]] = set()
         self._servers: dict[str, Server] = {}
         self._runners: dict[str, web.AppRunner] = {}
@@ -95,6 +96,7 @@ class FakeSpawner:
             return found
         if found is not None and found.state is ServerState.PAUSED:
             return self._put(found, Change.RESUMED, state=ServerState.RUNNING)
+        self._hanging.discard(spec.slug)
         server = await self._serve(spec)
         if found is not None and await self.fits(found, spec):
             server = replace(server, id=found.id)
@@ -160,6 +162,10 @@ class FakeSpawner:
         runner = self._runners.pop(slug, None)
         if runner is not None:
             await runner.cleanup()
+
+    def hang(self, slug: str, *, hangs: bool) -> None:
+        """Have the application give no good answer, or give one again."""
+        (self._hanging.add if hangs else self._hanging.discard)(slug)
 
     async def die(self, slug: str, exit_code: int = 137, reason: str = "") -> None:
         """End the server; the engine knows, and tells."""
@@ -231,6 +237,8 @@ class FakeSpawner:
             )
 
         async def status(request: web.Request) -> web.Response:
+            if spec.slug in self._hanging:
+                return web.Response(status=503)
             good = request.headers.get("Authorization") == f"token {spec.token}"
             return web.json_response({}, status=200 if good else 403)
 
