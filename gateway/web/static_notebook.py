@@ -104,4 +104,5 @@ def _text(value: object) -> str:
 
 def _prose(text: str) -> str:
     # The renderer escapes everything but its own tags, and drops links that could run something.
-    return _MARKDOWN.render(text)
+    html: str = _MARKDOWN.render(text)
+    return html

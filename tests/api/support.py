@@ -61,11 +61,12 @@ class FakeEngine:
     failures: dict[str, StartFailed] = field(default_factory=dict)
     tasks: dict[str, asyncio.Task[RouteEntry]] = field(default_factory=dict)
 
-    async def stop_container(self, slug: str) -> None:
+    async def stop_container(self, slug: str) -> bool:
         self.catalogue.check_unlocked(slug)
         self.stopped.append(slug)
         self.statuses.pop(slug, None)
         await self.catalogue.update_notebook(slug, state=State.COLD, container_id=None)
+        return True
 
     async def sync_container(self, slug: str) -> str:
         return f"{slug}: nothing runs (the record said {self.catalogue.notebook(slug).state})"

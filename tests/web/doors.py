@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import AsyncIterator, Awaitable, Callable
-from dataclasses import dataclass, field
-from datetime import datetime
+from collections.abc import AsyncIterator
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import pytest
@@ -31,7 +30,6 @@ from tests.launch.clock import Clock
 from tests.proxy.harness import Rig, rig
 from tests.web.browser import Browser
 
-Serve = Callable[..., Awaitable[Rig]]
 FILE = "w1/en-w1-s07-c1-walking.ipynb"
 
 
@@ -110,7 +108,7 @@ async def entrance(
     def count(kind: str, result: str) -> None:
         counted[kind, result] += 1
 
-    made = Pages(**{**_fields(pages), "sessions": sessions})
+    made = replace(pages, sessions=sessions)
     app = build_pages(made)
     app[DOOR] = Door(ways, count)
     runner = web.AppRunner(app, access_log=None)
@@ -121,12 +119,3 @@ async def entrance(
         yield Entrance(proxy, ways, clock, world, made, course, counted)
     await runner.cleanup()
     await database.close()
-
-
-def _fields(pages: Pages) -> dict[str, object]:
-    return {name: getattr(pages, name) for name in Pages.__slots__}
-
-
-def at(seconds: int) -> datetime:
-    """Return a moment, UTC."""
-    return datetime.fromtimestamp(seconds).astimezone()

@@ -1,0 +1,370 @@
+"""Plain links, as courses on FUN and Moodle hold them, at the real pages."""
+
+from __future__ import annotations
+
+import asyncio
+from urllib.parse import quote
+
+import pytest
+
+from gateway.launch.deeplinks import is_passer_by
+from gateway.notebooks.model import LinkPage, Links
+from gateway.notebooks.names import notebook_slug
+from tests.proxy.wire import Message
+from tests.web.browser import Browser, location
+from tests.web.doors import FILE, Entrance, course, entrance
+
+__all__ = ["course", "entrance"]
+
+LINK = f"/ipythonExercice/flotbioinfo/{FILE}/mary"
+OWN = {"Origin": "http://h"}
+
+
+def slug_of(student: str, project: str = "flotbioinfo") -> str:
+    return notebook_slug(project, f"plain/{project}:{student}")
+
+
+@pytest.fixture
+async def plain(entrance: Entrance) -> Entrance:
+    """Both courses take plain links."""
+    for name in ("flotbioinfo", "flotpython"):
+        await entrance.world.catalogue.update_project(name, links=Links.PLAIN)
+    return entrance
+
+
+@pytest.fixture
+async def mary(plain: Entrance) -> Browser:
+    """The browser that mary used first."""
+    browser = plain.browser()
+    await browser.open(LINK)
+    return browser
+
+
+def ended(answer: Message) -> str:
+    """Return the path below the notebook where a link ended."""
+    where = location(answer)
+    assert where.startswith("/nb/"), (answer.status, answer.body)
+    return where.split("/", 3)[3]
+
+
+@pytest.mark.parametrize(
+    ("path", "page"),
+    [
+        (LINK, f"notebooks/{FILE}"),
+        (LINK + "/", f"notebooks/{FILE}"),
+        (f"/ipythonExercice/flotbioinfo/{FILE}.ipynb/mary", f"notebooks/{FILE}"),
+        (f"/ipythonExercice/flotbioinfo/{FILE[:-6]}/mary", f"notebooks/{FILE}"),
+        (f"/notebookLazyCopy/flotbioinfo/{FILE}/mary", f"notebooks/{FILE}"),
+        (f"/notebookGitRepo/flotbioinfo/{FILE}/mary", f"notebooks/{FILE}"),
+        (f"/gateway/open/flotbioinfo/{FILE}/mary", f"notebooks/{FILE}"),
+        ("/gateway/open/flotbioinfo/mary", "tree"),
+        (
+            "/ipythonExercice/flotbioinfo/w1/with%20blank.ipynb/mary",
+            "notebooks/w1/with%20blank.ipynb",
+        ),
+        ("/ipythonExercice/flotbioinfo/w1/script.py.ipynb/mary", "edit/w1/script.py"),
+        ("/ipythonExercice/flotbioinfo/w1/script/mary", "edit/w1/script.py"),
+        ("/ipythonExercice/flotbioinfo/w1/text.ipynb/mary", "edit/w1/text.md"),
+        (LINK + "?reset&a=b%20c", f"notebooks/{FILE}?reset=&a=b%20c"),
+        (LINK + "?token=stolen", f"notebooks/{FILE}"),
+        (LINK + "?forcecopy=", f"notebooks/{FILE}"),
+        ("/ipythonForward/flotbioinfo/mary/tree", "tree"),
+        ("/ipythonForward/flotbioinfo/mary/lab/tree/w1?reset=1", "lab/tree/w1?reset=1"),
+        (
+            "/ipythonForward/flotbioinfo/mary/git-pull?repo=https://x.org/r&a=1",
+            "git-pull?repo=https%3A%2F%2Fx.org%2Fr&a=1",
+        ),
+    ],
+)
+async def test_every_shape_ends_on_its_page(plain: Entrance, path: str, page: str) -> None:
+    answer = await plain.browser().open(path)
+    assert ended(answer) == page
+    assert location(answer).split("/")[2] == slug_of("mary")
+    assert plain.counted == {("plain", "opened"): 1}
+
+
+async def test_course_decides_for_lab(plain: Entrance) -> None:
+    await plain.world.catalogue.update_project("flotbioinfo", links_page=LinkPage.LAB)
+    assert ended(await plain.browser().open(LINK)) == f"lab/tree/{FILE}"
+    assert ended(await plain.browser().open("/gateway/open/flotbioinfo/bob")) == "lab"
+
+
+@pytest.mark.parametrize("links", [Links.OFF, Links.SIGNED])
+async def test_course_that_allows_no_plain_links_opens_nothing(
+    entrance: Entrance, links: Links
+) -> None:
+    await entrance.world.catalogue.update_project("flotbioinfo", links=links)
+    answer = await entrance.browser().ask(LINK)
+    assert answer.status == (404 if links is Links.OFF else 401)
+    assert not answer.all(b"set-cookie")
+    assert not entrance.world.catalogue.notebooks()
+
+
+async def test_course_without_links_looks_like_none(entrance: Entrance) -> None:
+    await entrance.world.catalogue.update_project("flotbioinfo", links=Links.OFF)
+    told = {
+        (await entrance.browser().ask(path, X_Request_ID="r")).body
+        for path in (
+            LINK,
+            LINK.replace("flotbioinfo", "no-such"),
+            "/ipythonExercice/x",
+            "/auditor/x",
+        )
+    }
+    assert len(told) == 1
+
+
+async def test_file_that_came_later_is_copied_when_it_is_opened(
+    plain: Entrance, mary: Browser
+) -> None:
+    (plain.course / "w2").mkdir()
+    (plain.course / "w2" / "new.ipynb").write_text("of the course")
+    answer = await mary.open("/ipythonExercice/flotbioinfo/w2/new.ipynb/mary")
+    assert ended(answer) == "notebooks/w2/new.ipynb"
+    copied = plain.world.spaces.path(slug_of("mary")) / "w2" / "new.ipynb"
+    assert copied.read_text() == "of the course"
+
+
+async def test_id_is_the_first_browsers(plain: Entrance, mary: Browser) -> None:
+    other = plain.browser()
+    answer = await other.open(LINK)
+    assert answer.status == 409
+    assert b"another browser" in answer.body
+    assert not [name for name in other.cookies if name != "nbgate-state"]
+    assert ended(await mary.open(LINK)) == f"notebooks/{FILE}"
+    assert plain.counted["plain", "taken"] == 1
+    assert (await other.ask(f"/gateway/status/{slug_of('mary')}")).status == 404
+
+
+async def test_id_that_is_released_is_the_next_browsers(plain: Entrance, mary: Browser) -> None:
+    assert await plain.ways.release("flotbioinfo", "mary")
+    assert (await mary.ask(f"/gateway/status/{slug_of('mary')}")).status == 404
+    other = plain.browser()
+    assert ended(await other.open(LINK)) == f"notebooks/{FILE}"
+    assert (await mary.open(LINK)).status == 409
+
+
+async def test_id_is_free_when_its_browser_has_signed_out(plain: Entrance, mary: Browser) -> None:
+    await mary.ask("/gateway/logout", "POST", **OWN)
+    assert ended(await plain.browser().open(LINK)) == f"notebooks/{FILE}"
+
+
+async def test_several_frames_of_one_page_open_at_once(plain: Entrance) -> None:
+    browser = plain.browser()
+    answers = await asyncio.gather(*(browser.open(LINK) for _ in range(4)))
+    assert {ended(answer) for answer in answers} == {f"notebooks/{FILE}"}
+    assert (await browser.ask(f"/gateway/status/{slug_of('mary')}")).status == 200
+
+
+async def test_two_courses_know_one_browser_by_two_ids(plain: Entrance, mary: Browser) -> None:
+    other = LINK.replace("flotbioinfo", "flotpython").replace("/mary", "/x7")
+    await mary.open(other)
+    for path, slug in ((LINK, slug_of("mary")), (other, slug_of("x7", "flotpython"))):
+        assert location(await mary.open(path)).split("/")[2] == slug
+        assert (await mary.ask(f"/gateway/status/{slug}")).status == 200
+
+
+async def test_id_of_one_course_is_nobody_in_another(plain: Entrance, mary: Browser) -> None:
+    other = LINK.replace("flotbioinfo", "flotpython")
+    owner, thief = plain.browser(), plain.browser()
+    await owner.open(other)
+    await thief.open(LINK.replace("mary", "thief"))
+    assert (await mary.open(other)).status == 409
+    assert (await mary.ask(f"/gateway/status/{slug_of('mary', 'flotpython')}")).status == 404
+
+
+async def test_browser_that_comes_with_another_id_leaves_the_first_one(
+    plain: Entrance, mary: Browser
+) -> None:
+    await mary.open(LINK.replace("mary", "bob"))
+    assert (await mary.ask(f"/gateway/status/{slug_of('mary')}")).status == 404
+    assert ended(await plain.browser().open(LINK)) == f"notebooks/{FILE}"
+
+
+async def test_browser_that_keeps_no_cookies_takes_no_id(plain: Entrance) -> None:
+    framed = plain.browser()
+    framed.keeps_cookies = False
+    answer = await framed.open(LINK + "?a=1")
+    assert answer.status == 403
+    assert f'href="{LINK}?a=1" target="_blank"'.encode() in answer.body
+    assert not plain.world.catalogue.notebooks()
+    assert ended(await plain.browser().open(LINK)) == f"notebooks/{FILE}"
+
+
+async def test_browser_that_loses_its_session_cookie_does_not_go_round(plain: Entrance) -> None:
+    for student in ("mary", "student"):
+        browser = plain.browser()
+        browser.cookies["nbgate-state"] = "x"
+        browser.keeps_cookies = False
+        answer = await browser.open(LINK.replace("mary", student))
+        assert answer.status in (403, 409)
+
+
+async def test_studios_student_gets_a_space_for_the_session(plain: Entrance) -> None:
+    link = LINK.replace("mary", "student")
+    first, second = plain.browser(), plain.browser()
+    slugs = [location(await one.open(link)).split("/")[2] for one in (first, second)]
+    assert slugs[0] != slugs[1]
+    assert location(await first.open(link)).split("/")[2] == slugs[0]
+    owners = [plain.world.catalogue.notebook(slug).owner for slug in slugs]
+    assert all(map(is_passer_by, owners))
+    assert (await first.ask(f"/gateway/status/{slugs[1]}")).status == 404
+
+
+@pytest.mark.parametrize("student", ["student~1", "a:b", "-x", "a b", "x" * 129, "é ", "a@b"])
+async def test_plain_link_names_nobody_else(plain: Entrance, student: str) -> None:
+    answer = await plain.browser().open(LINK.replace("mary", quote(student)))
+    assert answer.status == 404
+    assert not plain.world.catalogue.notebooks()
+
+
+async def test_plain_id_is_never_a_person_of_another_way_in(plain: Entrance) -> None:
+    await plain.world.catalogue.open_for("flotbioinfo", "mary")
+    signed = plain.browser()
+    await signed.open(plain.open_link(await plain.key()))
+    await plain.browser().open(LINK)
+    owners = {book.owner for book in plain.world.catalogue.notebooks("flotbioinfo")}
+    assert owners == {"mary", "course/flotbioinfo:mary", "plain/flotbioinfo:mary"}
+
+
+async def test_signed_link_counts_where_plain_ones_are_allowed(
+    plain: Entrance, mary: Browser
+) -> None:
+    """The plain id is somebody else's: who can sign need not care."""
+    signed = plain.browser()
+    answer = await signed.open(plain.open_link(await plain.key()))
+    assert location(answer).split("/")[2] == notebook_slug("flotbioinfo", "course/flotbioinfo:mary")
+
+
+@pytest.mark.parametrize("value", ["true", "1", "false", "0", "no"])
+async def test_reset_by_a_link_is_a_button(plain: Entrance, mary: Browser, value: str) -> None:
+    path = plain.world.spaces.path(slug_of("mary")) / FILE
+    path.write_text("mine")
+    page = await mary.open(f"{LINK}?forcecopy={value}")
+    assert page.status == 200
+    assert f'<form method="post" action="{LINK}?forcecopy={value}">'.encode() in page.body
+    assert path.read_text() == "mine"
+    done = await mary.ask(f"{LINK}?forcecopy={value}", "POST", **OWN)
+    assert done.status == 200
+    assert f'href="{LINK}"'.encode() in done.body
+    assert path.read_text() != "mine"
+    (kept,) = [one for one in path.parent.iterdir() if ".kept-" in one.name]
+    assert kept.read_text() == "mine"
+    assert kept.name.encode() in done.body
+
+
+@pytest.mark.parametrize(
+    "headers",
+    [{"Origin": "https://evil.example"}, {"Origin": "null"}, {"Sec_Fetch_Site": "cross-site"}],
+)
+async def test_another_sites_page_resets_and_stops_nothing(
+    plain: Entrance, mary: Browser, headers: dict[str, str]
+) -> None:
+    path = plain.world.spaces.path(slug_of("mary")) / FILE
+    path.write_text("mine")
+    for link in (f"{LINK}?forcecopy=true", "/containerKill/flotbioinfo/mary"):
+        assert (await mary.ask(link, "POST", **headers)).status == 403
+    assert path.read_text() == "mine"
+
+
+async def test_nobody_resets_or_stops_without_a_session(plain: Entrance, mary: Browser) -> None:
+    for link in (f"{LINK}?forcecopy=true", "/containerKill/flotbioinfo/mary"):
+        assert (await plain.browser().ask(link, "POST", **OWN)).status == 401
+
+
+async def test_stop_by_a_link_is_a_button(plain: Entrance, mary: Browser) -> None:
+    slug = slug_of("mary")
+    await plain.world.activator.ensure(slug)
+    page = await mary.open("/containerKill/flotbioinfo/mary")
+    assert b'<form method="post" action="/containerKill/flotbioinfo/mary">' in page.body
+    assert plain.world.catalogue.notebook(slug).container_id is not None
+    done = await mary.ask("/containerKill/flotbioinfo/mary", "POST", **OWN)
+    assert done.status == 200
+    assert plain.world.catalogue.notebook(slug).container_id is None
+
+
+async def test_share_is_told_to_be_none(plain: Entrance, mary: Browser) -> None:
+    answer = await mary.open(f"/ipythonShare/flotbioinfo/{FILE}/mary")
+    assert answer.status == 501
+    assert b'"error"' in answer.body
+
+
+@pytest.mark.parametrize("shape", ["ipythonStaticNotebook", "auditor/notebook"])
+async def test_courses_notebook_is_read_without_a_server(plain: Entrance, shape: str) -> None:
+    (plain.course / "w1" / "out.ipynb").write_text(
+        '{"cells": [{"cell_type": "markdown", "source": ["# He", "llo\\n<b onclick=x>b</b>"]},'
+        ' {"cell_type": "code", "source": "1 < 2", "outputs": ['
+        '{"output_type": "stream", "text": "<script>alert(1)</script>"},'
+        '{"output_type": "display_data", "data": {"text/html": "<i>no</i>", "text/plain": "yes"}},'
+        '{"output_type": "display_data", "data": {"image/png": "aGk=\\n"}}]}]}'
+    )
+    answer = await plain.browser().open(f"/{shape}/flotbioinfo/w1/out.ipynb")
+    assert answer.status == 200
+    assert b"<h1>Hello</h1>" in answer.body
+    assert b"1 &lt; 2" in answer.body
+    assert b"&lt;script&gt;alert(1)" in answer.body
+    assert b'src="data:image/png;base64,aGk="' in answer.body
+    for bad in (b"<script", b"<b onclick", b"<i>no"):
+        assert bad not in answer.body.split(b"<main>")[1]
+    assert b"script-src 'self'" in (answer.one(b"content-security-policy") or b"")
+    assert not plain.world.catalogue.notebooks()
+    assert plain.counted == {("static", "opened"): 1}
+
+
+@pytest.mark.parametrize(
+    ("path", "seen"),
+    [
+        ("w1/script.py", b"print(1)"),
+        ("w1/text", b"<h1>Title</h1>"),
+        ("w1/with%20blank", b"<h1>w1/with blank.ipynb</h1>"),
+    ],
+)
+async def test_other_files_of_a_course_are_read(plain: Entrance, path: str, seen: bytes) -> None:
+    answer = await plain.browser().open(f"/ipythonStaticNotebook/flotbioinfo/{path}")
+    assert answer.status == 200
+    assert seen in answer.body
+    assert b"<script>alert" not in answer.body
+
+
+async def test_where_links_are_signed_a_course_is_read_by_its_people(entrance: Entrance) -> None:
+    path = f"/ipythonStaticNotebook/flotbioinfo/{FILE}"
+    stranger, key = entrance.browser(), await entrance.key()
+    assert (await stranger.ask(path)).status == 401
+    assert (await stranger.ask(entrance.link(key, *path[1:].split("/")))).status == 200
+    mary = entrance.browser()
+    await mary.open(entrance.open_link(key))
+    assert (await mary.ask(path)).status == 200
+
+
+@pytest.mark.parametrize(
+    "content",
+    ["", "[]", "{", '{"cells": 3}', '{"cells": [3, {"outputs": [{"data": 3}]}]}', "[" * 9999],
+)
+async def test_damaged_notebook_is_an_empty_page(plain: Entrance, content: str) -> None:
+    (plain.course / "w1" / "bad.ipynb").write_text(content)
+    answer = await plain.browser().open("/ipythonStaticNotebook/flotbioinfo/w1/bad.ipynb")
+    assert answer.status == 200
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        "/ipythonExercice",
+        "/ipythonExercice/",
+        "/ipythonExercice/flotbioinfo",
+        "/ipythonExercice/flotbioinfo/mary",
+        "/ipythonForward/flotbioinfo",
+        "/containerKill/flotbioinfo/mary/x",
+        "/ipythonStaticNotebook/flotbioinfo",
+        "/gateway/open/flotbioinfo",
+        "/auditor/notebook",
+        "/ipythonexercice/flotbioinfo/x/mary",
+    ],
+)
+async def test_what_is_no_link_is_no_page(plain: Entrance, path: str) -> None:
+    assert (await plain.browser().ask(path)).status == 404
+
+
+async def test_other_methods_are_refused(plain: Entrance) -> None:
+    for method in ("PUT", "DELETE", "HEAD", "OPTIONS"):
+        assert (await plain.browser().ask(LINK, method)).status == 405
