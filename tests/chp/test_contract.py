@@ -1,7 +1,7 @@
 """The contract of configurable-http-proxy, line by line, each with the tests that show it.
 
-Modules named `differential…` send the same to the real one. A test that is no longer there under its
-name fails here, so that no line loses its test unnoticed.
+Modules named `differential…` send the same to the real one. A test that is no longer there under
+its name fails here, so that no line loses its test unnoticed.
 """
 
 from __future__ import annotations
@@ -317,6 +317,7 @@ CONTRACT: dict[str, dict[str, list[str]]] = {
             "fleet: activity_and_counts_of_all_workers_are_told",
             "fleet: killed_worker_loses_its_own_connections_only",
             "fleet: killed_control_loses_no_route_and_nothing_that_runs",
+            "hub/workers: person_computes_while_one_process_after_the_other_is_killed",
         ],
     },
     "What its users ask for": {

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 from collections.abc import AsyncIterator
+from functools import partial
 from pathlib import Path
 from urllib.request import Request, urlopen
 
@@ -109,8 +110,11 @@ async def test_file_of_a_process_follows_by_itself(tmp_path: Path, file: Path) -
         for number in range(3):
             key = f"/user/{number}"
             await api.add(key, NINE, user=str(number))
-            name = key.encode()
-            await until(lambda name=name: name in read(file) and name in read(extras.beside(file)))
+            await until(partial(_holds, file, key.encode()))
+
+
+def _holds(file: Path, name: bytes) -> bool:
+    return name in read(file) and name in read(extras.beside(file))
 
 
 async def test_target_with_a_query_is_kept_and_nothing_for_httpd(file: Path) -> None:

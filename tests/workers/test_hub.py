@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
+import os
+import socket
 from collections.abc import AsyncIterator, Callable, Coroutine
 from pathlib import Path
 from random import Random
@@ -116,7 +118,7 @@ async def silent(control: Control, *, fresh: bool) -> AsyncIterator[None]:
 class Worker:
     """A worker's end."""
 
-    def __init__(self, path: Path, fleet: str = "f") -> None:
+    def __init__(self, path: Path | str, fleet: str = "f") -> None:
         self.forgotten: list[Target] = []
         self.replica = Replica(self.forgotten.append)
         self.reporter = Reporter(Traffic(), self.replica.activities)
@@ -286,6 +288,35 @@ async def test_worker_of_another_supervisor_is_sent_away(control: Control, fleet
     worker = Worker(control.path, fleet)
     with pytest.raises(Refused, match="another supervisor"):
         await asyncio.wait_for(worker.task, DEADLINE)
+
+
+async def test_worker_of_another_user_is_sent_away(
+    control: Control, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    own = os.geteuid()
+    monkeypatch.setattr(os, "geteuid", lambda: own + 1)
+    with pytest.raises(Refused, match="another user"):
+        await asyncio.wait_for(Worker(control.path).task, DEADLINE)
+
+
+async def test_socket_that_is_there_already_is_served(tmp_path: Path) -> None:
+    """Its name may be in no directory."""
+    with socket.socket(socket.AF_UNIX) as place:
+        name = f"\0nbgate-test-{os.getpid()}"
+        place.bind(name)
+        place.listen()
+        place.setblocking(False)
+        made = Control(tmp_path)
+        await made.hub.start(place)
+        worker = Worker(name)
+        # Nothing has ever changed, and what comes first is waited for all the same.
+        await asyncio.wait_for(worker.remote.ready.wait(), DEADLINE)
+        await _until(lambda: any(link.applied for link in made.hub._links))
+        made.table.put(KEY, HOT)
+        await made.hub.settled()
+        assert worker.replica.table.get(KEY) is not None
+        await worker.end()
+        await made.hub.close()
 
 
 async def test_new_control_is_followed_and_told_what_goes_on(
