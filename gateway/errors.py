@@ -210,15 +210,22 @@ class EngineUnavailable(EngineError):
 
 @dataclass(eq=False)
 class ImageMissing(EngineError):
-    """The image is not on the engine."""
+    """The image is not on the engine.
+
+    Attributes:
+        image: its name.
+        reason: one line on why it could not be pulled; "" where that was not tried.
+    """
 
     image: str
+    reason: str = ""
     code = "image-missing"
 
     def __str__(self) -> str:
+        tried = f" and could not be pulled: {self.reason}" if self.reason else ""
         return (
-            f"image {self.image!r} is not on the engine; build it with `nbgate image build` "
-            f"or pull it"
+            f"image {self.image!r} is not on the engine{tried}; build it with "
+            f"`nbgate image build` or pull it"
         )
 
 

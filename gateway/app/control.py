@@ -282,6 +282,7 @@ def _spawner(settings: Settings, identity: Identity, metrics: Metrics) -> Spawne
             mode=settings.mode,
             subnet=settings.network_subnet,
             pids=settings.pids,
+            pull=settings.pull,
         ),
         observe=metrics.phase,
     )

@@ -37,6 +37,11 @@ class EngineSettings(BaseSettings):
     image: str = Field(
         default="nbgate/jupyter:latest", description="Notebook image where none is chosen."
     )
+    pull: Literal["missing", "never"] = Field(
+        default="missing",
+        description="missing: an image that is not on the engine is pulled at a notebook's start; "
+        "never: that is an error.",
+    )
     memory: str = Field(
         default="2G", description="Memory limit of a notebook where none is chosen, e.g. 2G."
     )

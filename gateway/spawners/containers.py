@@ -40,7 +40,7 @@ class Containers:
         try:
             return image_from(await self._engine.call(lambda api: api.inspect_image(name)))
         except EngineRefused as error:
-            if error.missing:
+            if error.missing or error.says("invalid reference format"):
                 raise ImageMissing(name) from error
             raise
 

@@ -17,6 +17,7 @@ from typing import Any
 
 from gateway.errors import EngineError, EngineUnavailable, ImageMissing, NameTaken
 from gateway.spawners import docker_events
+from gateway.spawners.attachment import Attachment
 from gateway.spawners.base import (
     Mode,
     Observe,
@@ -46,8 +47,9 @@ from gateway.spawners.docker_spec import (
     container_config,
 )
 from gateway.spawners.engine import Engine, EngineRefused
-from gateway.spawners.network import NotebookNetwork, gateway_address, httpd_address
+from gateway.spawners.network import NotebookNetwork
 from gateway.spawners.placing import DockerOptions, Placing
+from gateway.spawners.pulls import Pulls
 from gateway.spawners.removal import Removal, leftover
 from gateway.spawners.surroundings import Surroundings
 
@@ -82,8 +84,8 @@ class DockerSpawner:
         turn = random.randrange(subnet.num_addresses)  # noqa: S311  spreads, guards nothing
         self.network = NotebookNetwork(self.engine, options.installation, subnet, turn)
         self._placing = Placing(self.engine, options, self.network.name)
-        self._networked = False
-        self._preparing = asyncio.Lock()
+        self._attachment = Attachment(self._containers, self._placing, self.network)
+        self._pulls = Pulls(self.engine, options.pull_silence)
 
     async def open(self) -> None:
         """Find out where the gateway runs and make the network ready; start() does it else.
@@ -91,14 +93,7 @@ class DockerSpawner:
         Raises:
             EngineUnavailable, EngineError.
         """
-        surroundings = await self.surroundings()
-        async with self._preparing:
-            if not self._networked:
-                await self.network.ensure()
-                if surroundings.container is not None:
-                    own, address = surroundings.container, gateway_address(self.network.subnet)
-                    await self.network.connect(own, address)
-                self._networked = True
+        await self._attachment.ready()
 
     async def join_httpd(self) -> None:
         """Put the httpd of the gateway's own compose project on the network, at httpd's address.
@@ -106,13 +101,7 @@ class DockerSpawner:
         Needed where httpd sends hot routes straight to the containers. Idempotent; does nothing
         where the gateway runs in no container, or there is no httpd.
         """
-        await self.open()
-        own = (await self.surroundings()).container
-        data = None if own is None else await self._containers.find(own)
-        if data is None:
-            return
-        for container in await self._containers.httpd_of(data):
-            await self.network.connect(container, httpd_address(self.network.subnet))
+        await self._attachment.join_httpd()
 
     @property
     def mode(self) -> Mode:
@@ -128,7 +117,7 @@ class DockerSpawner:
     async def start(self, spec: ServerSpec, on_pull: OnPull = untold) -> Server:
         """Make `spec`'s server run, or join the one that does; see base.Spawner.start."""
         await self.open()
-        image = await self._containers.image(spec.image)
+        image = await self._image(spec.image, on_pull)
         for attempt in range(_ATTEMPTS):
             server = await self._try_start(spec, image)
             if server is not None:
@@ -233,12 +222,22 @@ class DockerSpawner:
         return await self._containers.logs(server.id, lines)
 
     async def close(self) -> None:
-        """Let go of the engine; servers go on running."""
+        """Let go of the engine; servers go on running, pulls are given up."""
+        await self._pulls.close()
         await self.engine.close()
 
     async def surroundings(self) -> Surroundings:
         """Return what was found out about the gateway itself; asks the engine once."""
         return await self._placing.surroundings()
+
+    async def _image(self, name: str, on_pull: OnPull) -> Image:
+        try:
+            return await self._containers.image(name)
+        except ImageMissing:
+            if self._options.pull == "never":
+                raise
+        await self._pulls.get(name, on_pull)
+        return await self._containers.image(name)
 
     async def _try_start(self, spec: ServerSpec, image: Image) -> Server | None:
         """Go one step from what is there towards a running server; None: look again."""

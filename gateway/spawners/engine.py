@@ -120,7 +120,12 @@ class Engine:
 
     @contextlib.asynccontextmanager
     async def stream(
-        self, method: str, path: str, params: dict[str, str], headers: Headers = no_headers
+        self,
+        method: str,
+        path: str,
+        params: dict[str, str],
+        headers: Headers = no_headers,
+        deadline: float | None = None,
     ) -> AsyncIterator[JsonStream]:
         """Give the JSON lines of an answer that goes on; entered, the engine has begun to answer.
 
@@ -129,17 +134,19 @@ class Engine:
             path: below the version, e.g. `/events`.
             params: of the query.
             headers: returns more headers; called with the client in the stream's thread.
+            deadline: seconds until the answer has to begin; None for the engine's own.
 
         Raises:
             EngineRefused, EngineUnavailable: also from the iterator, when the engine goes away.
         """
         client = self._client or await self._connect()
+        bound = deadline or self._deadline
 
         def ask() -> requests.Response:
             url = f"{client.base_url}/v{client.api_version}{path}"
             more = headers(client)
             answer = client.request(
-                method, url, params=params, headers=more, stream=True, timeout=self._deadline
+                method, url, params=params, headers=more, stream=True, timeout=bound
             )
             return checked(answer)
 
@@ -147,7 +154,7 @@ class Engine:
         self._streams.add(stream)
         try:
             try:
-                await stream.open(self._deadline)
+                await stream.open(bound)
             except docker.errors.APIError as error:
                 raise refusal(error) from error
             yield stream

@@ -8,12 +8,16 @@ from __future__ import annotations
 import asyncio
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 from gateway.errors import EngineError
 from gateway.spawners.base import ServerSpec
 from gateway.spawners.docker_spec import Place
 from gateway.spawners.engine import Engine
+from gateway.spawners.pulls import SILENCE
 from gateway.spawners.surroundings import ModeSetting, Surroundings, look_around
+
+PullPolicy = Literal["missing", "never"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,6 +33,8 @@ class DockerOptions:
         mode: dev: ports published on 127.0.0.1; prod: addresses on the network; auto: found out.
         subnet: of the notebooks' network.
         pids: limit of processes per container.
+        pull: whether an image that is not on the engine is pulled.
+        pull_silence: seconds without any news after which a pull is given up.
     """
 
     installation: str
@@ -38,6 +44,8 @@ class DockerOptions:
     mode: ModeSetting = "auto"
     subnet: str = "10.213.0.0/20"
     pids: int = 512
+    pull: PullPolicy = "missing"
+    pull_silence: float = SILENCE
 
 
 class Placing:

@@ -50,6 +50,7 @@ class Workshop:
             "docker_host": self.engine.url,
             "mode": mode,
             "subnet": self.subnet,
+            "pull": "never",
             **changes,
         }
         self._spawners.append(DockerSpawner(DockerOptions(**options)))
