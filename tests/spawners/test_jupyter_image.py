@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import io
 import json
 import os
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Any
 from urllib.parse import quote
 
 import aiohttp
@@ -26,7 +28,7 @@ from tests.spawners.helpers import (
 )
 from tests.spawners.notebook_client import NOTEBOOK, compute, directives, page_config
 from tests.support.engine import EngineHandle
-from tests.support.waiting import PATIENCE
+from tests.support.waiting import PATIENCE, until
 
 LMS = "https://lms.example.org"
 
@@ -59,8 +61,8 @@ async def own(jupyter: Workshop) -> Running:
     return await run(jupyter)
 
 
-async def run(workshop: Workshop) -> Running:
-    spec = workshop.spec(frame_ancestors=(LMS,))
+async def run(workshop: Workshop, **changes: Any) -> Running:
+    spec = workshop.spec(frame_ancestors=(LMS,), **changes)
     (spec.space / "answer.ipynb").write_text(json.dumps(NOTEBOOK))
     spawner = workshop.spawner()
     server = await spawner.start(spec)
@@ -260,6 +262,81 @@ async def test_settings_of_lab_outlive_the_container(own: Running) -> None:
         session.get(url_of(again, f"{own.spec.base_url}lab/api/settings/{plugin}")) as answer,
     ):
         assert "Dark" in (await answer.json())["raw"]
+
+
+@pytest.mark.parametrize("path", ["lab/tree/answer.ipynb", "notebooks/answer.ipynb", "tree"])
+async def test_pages_can_ask_the_gateway_about_their_notebook(running: Running, path: str) -> None:
+    async with aiohttp.ClientSession(headers=gateway_headers()) as session:
+        async with session.get(running.url(path)) as answer:
+            config = page_config(await answer.text())
+        assert config["nbgateSlug"] == running.spec.slug
+        (ours,) = [one for one in config["federated_extensions"] if one["name"] == "nbgate"]
+        root = running.url("").removesuffix(running.spec.base_url)
+        url = f"{root}{config['fullLabextensionsUrl']}/nbgate/{ours['load']}"
+        async with session.get(url) as answer:
+            assert answer.status == 200
+            assert answer.content_type.endswith("/javascript")
+
+
+async def documents_of(notebook: Running) -> dict[str, Any]:
+    """Return what Lab is told about its documents."""
+    url = notebook.url("lab/api/settings/@jupyterlab/docmanager-extension:plugin")
+    async with (
+        aiohttp.ClientSession(headers=gateway_headers()) as session,
+        session.get(url) as answer,
+    ):
+        assert answer.status == 200
+        properties = (await answer.json())["schema"]["properties"]
+        return {name: properties[name]["default"] for name in ("autosave", "autosaveInterval")}
+
+
+async def test_documents_are_saved_as_often_as_jupyter_does_it(running: Running) -> None:
+    assert await documents_of(running) == {"autosave": True, "autosaveInterval": 120}
+
+
+@pytest.mark.parametrize(
+    ("seconds", "told"),
+    [
+        (15.0, {"autosave": True, "autosaveInterval": 15}),
+        (0.0, {"autosave": False, "autosaveInterval": 120}),
+    ],
+)
+async def test_documents_are_saved_as_often_as_the_project_says(
+    jupyter: Workshop, seconds: float, told: dict[str, Any]
+) -> None:
+    assert await documents_of(await run(jupyter, autosave=seconds)) == told
+
+
+@pytest.mark.parametrize("grace", [30.0, 0.0], ids=["gently", "killed"])
+async def test_stop_in_the_midst_of_saving_leaves_the_file_whole(
+    own: Running, grace: float
+) -> None:
+    """With everything in it that was said to be saved."""
+    answered = 0
+    filling = "x" * (4 << 20)
+    name = "large.txt"
+
+    async def save_for_ever(session: aiohttp.ClientSession) -> None:
+        nonlocal answered
+        with contextlib.suppress(aiohttp.ClientError):
+            while True:
+                text = json.dumps({"number": answered + 1, "filling": filling})
+                model = {"type": "file", "format": "text", "content": text}
+                body = io.BytesIO(json.dumps(model).encode())
+                async with session.put(own.url(f"api/contents/{name}"), data=body) as answer:
+                    if answer.status not in (200, 201):
+                        return
+                    answered += 1
+
+    async with aiohttp.ClientSession(headers=gateway_headers()) as session:
+        saving = asyncio.create_task(save_for_ever(session))
+        await until(lambda: answered >= 3 or saving.done())
+        await own.spawner.stop(own.server, grace)
+        await saving
+
+    saved = json.loads((own.spec.space / name).read_text())
+    assert saved["number"] in (answered, answered + 1)
+    assert saved["filling"] == filling
 
 
 async def test_server_stops_by_itself_when_asked(own: Running) -> None:
