@@ -247,13 +247,13 @@ def _readable(error: ValidationError, model: type[Body]) -> InvalidInput:
             return InvalidInput(f"{field}: {message}")
 
 
-def flag(request: web.Request, name: str) -> bool:
-    """Return a query argument that is true or false; absent is false.
+def flag(request: web.Request, name: str, *, default: bool = False) -> bool:
+    """Return a query argument that is true or false; absent is `default`.
 
     Raises:
         InvalidInput: it is something else.
     """
-    text = request.query.get(name, "false").lower()
+    text = request.query.get(name, str(default)).lower()
     if text not in ("true", "false", "1", "0"):
         raise InvalidInput(f"{name}: {text!r} is neither true nor false")
     return text in ("true", "1")

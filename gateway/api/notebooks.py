@@ -5,12 +5,14 @@ Who holds the management token is an administrator.
 
 from __future__ import annotations
 
+import asyncio
 import dataclasses
 from datetime import UTC, datetime
 from typing import Any
 
 from aiohttp import web
 
+from gateway.activation.operations import Kind, Operation
 from gateway.api.bodies import (
     LockBody,
     NotebookBody,
@@ -20,11 +22,13 @@ from gateway.api.bodies import (
     flag,
     number,
 )
+from gateway.api.operations import location_of
 from gateway.api.records import Record, notebook_record
 from gateway.api.services import Services, services_of
 from gateway.notebooks.model import Limits, Notebook
-from gateway.notebooks.names import ADMINISTRATOR
+from gateway.notebooks.names import ADMINISTRATOR, check_notebook_slug
 
+_REASON_LENGTH = 300
 _ROOT = "/gateway/api/notebooks"
 _ONE = f"{_ROOT}/{{slug}}"
 
@@ -66,7 +70,10 @@ async def _list(request: web.Request) -> web.Response:
 async def _create(request: web.Request) -> web.Response:
     services = services_of(request)
     body = await body_of(request, NotebookBody)
-    notebook = await services.catalogue.add_notebook(_notebook(body))
+    notebook = _notebook(body)
+    check_notebook_slug(notebook.slug, notebook.project, notebook.owner)
+    async with services.operations.running(Kind.CREATE, notebook.slug, ADMINISTRATOR):
+        notebook = await services.catalogue.add_notebook(notebook)
     headers = {"Location": f"{_ROOT}/{notebook.slug}"}
     record = notebook_record(notebook, services)
     return web.json_response(record, status=201, headers=headers)
@@ -84,15 +91,19 @@ async def _change(request: web.Request) -> web.Response:
     changed = await services.catalogue.update_notebook(notebook.slug, **changes)
     if changed.owner != notebook.owner:
         # Whoever had it keeps no open shell in it.
-        await services.lifecycle.stop_container(notebook.slug)
+        await services.lifecycle.stop_container(notebook.slug, reason="its owner has changed")
         changed = services.catalogue.notebook(notebook.slug)
     return web.json_response(notebook_record(changed, services))
 
 
 async def _delete(request: web.Request) -> web.Response:
     services, notebook = _meant(request)
-    await services.lifecycle.delete(notebook.slug, purge_space=flag(request, "purge_space"))
-    return web.Response(status=204)
+    wait, purge_space = flag(request, "wait", default=True), flag(request, "purge_space")
+    operation = services.lifecycle.begin_delete(notebook.slug, purge_space=purge_space)
+    await _promised(services, operation, wait=wait)
+    if wait:
+        return web.Response(status=204, headers=location_of(operation))
+    return _answer({"slug": notebook.slug}, operation, wait=False)
 
 
 async def _start(request: web.Request) -> web.Response:
@@ -100,17 +111,38 @@ async def _start(request: web.Request) -> web.Response:
     wait = flag(request, "wait")
     # Somebody asks on purpose: the back-off after a failure is for requests that just come in.
     services.activator.forgive(notebook.slug)
+    start = services.activator.begin(notebook.slug, by=ADMINISTRATOR)
+    # None where it is hot already.
+    operation = services.operations.latest(notebook.slug, Kind.START)
     if wait:
-        await services.activator.ensure(notebook.slug)
-    else:
-        services.activator.begin(notebook.slug)
-    return web.json_response(_current(services, notebook.slug), status=200 if wait else 202)
+        await asyncio.shield(start)
+    return _answer(_current(services, notebook.slug), operation, wait=wait)
 
 
 async def _stop(request: web.Request) -> web.Response:
     services, notebook = _meant(request)
-    await services.lifecycle.stop_container(notebook.slug)
-    return web.json_response(_current(services, notebook.slug))
+    wait = flag(request, "wait", default=True)
+    reason = " ".join(request.query.get("reason", "").split())[:_REASON_LENGTH]
+    operation = services.lifecycle.begin_stop(notebook.slug, reason=reason)
+    services.activator.withdraw(notebook.slug)
+    await _promised(services, operation, wait=wait)
+    return _answer(_current(services, notebook.slug), operation, wait=wait)
+
+
+async def _promised(services: Services, operation: Operation, *, wait: bool) -> None:
+    """Return when an operation has ended, or else when it is written down."""
+    if wait:
+        await services.operations.wait(operation)
+    else:
+        await services.operations.flush()
+
+
+def _answer(record: Record, operation: Operation | None, *, wait: bool) -> web.Response:
+    return web.json_response(
+        record | {"operation": None if operation is None else operation.id},
+        status=200 if wait else 202,
+        headers={} if operation is None else location_of(operation),
+    )
 
 
 async def _sync(request: web.Request) -> web.Response:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from datetime import datetime
 from typing import Any
 
 from gateway.api.services import RouteRecord, Services
@@ -66,9 +67,18 @@ def notebook_record(notebook: Notebook, services: Services) -> Record:
         "port": notebook.port,
         "internal_url": notebook.internal_url,
         "engine_id": notebook.engine_id,
+        "engine_status": notebook.engine_status,
+        "health": None if notebook.health is None else str(notebook.health),
+        "health_reason": notebook.health_reason,
+        "started": _moment(notebook.started),
+        "last_active": _moment(notebook.last_active),
         "lock": _lock(notebook.lock),
         "created": notebook.created.isoformat(),
     }
+
+
+def _moment(moment: datetime | None) -> str | None:
+    return None if moment is None else moment.isoformat()
 
 
 def _lock(lock: Lock | None) -> Record | None:

@@ -12,6 +12,7 @@ from typing import Protocol
 
 from aiohttp import web
 
+from gateway.activation.operations import Operation, Operations
 from gateway.errors import StartFailed
 from gateway.launch.links import LinkService
 from gateway.launch.ways import Ways
@@ -76,16 +77,20 @@ class StartStatus(Protocol):
 class Lifecycle(Protocol):
     """Stops, syncs and removes the servers of notebooks."""
 
-    async def stop_container(self, slug: str) -> bool:
+    async def stop_container(self, slug: str, *, reason: str = "") -> bool:
         """Stop the server. Raises NotFound, NotebookLocked, EngineError."""
+        ...
+
+    def begin_stop(self, slug: str, *, reason: str = "") -> Operation:
+        """Begin to stop the server. Raises NotFound, NotebookLocked."""
+        ...
+
+    def begin_delete(self, slug: str, *, purge_space: bool = False) -> Operation:
+        """Begin to stop the server and forget the notebook. Raises NotFound, NotebookLocked."""
         ...
 
     async def sync_container(self, slug: str) -> str:
         """Bring the record in line with the engine; return one line of what was found."""
-        ...
-
-    async def delete(self, slug: str, *, purge_space: bool = False) -> None:
-        """Stop the server and forget the notebook. Raises NotFound, NotebookLocked."""
         ...
 
     async def logs(self, slug: str, lines: int) -> str:
@@ -100,8 +105,12 @@ class Activator(Protocol):
         """Return the hot route, after a start if it was cold. Raises StartFailed."""
         ...
 
-    def begin(self, slug: str) -> asyncio.Future[RouteEntry]:
+    def begin(self, slug: str, *, by: str | None = None) -> asyncio.Future[RouteEntry]:
         """Begin a start without waiting for it; the activator owns it."""
+        ...
+
+    def withdraw(self, slug: str) -> bool:
+        """Take a start that waits for its turn out of the queue; return whether it was there."""
         ...
 
     def forgive(self, slug: str) -> None:
@@ -187,6 +196,7 @@ class Services:
     token: str
     catalogue: Catalogue
     lifecycle: Lifecycle
+    operations: Operations
     activator: Activator
     routes: RouteService
     spaces: Spaces

@@ -33,6 +33,7 @@ from gateway.settings import Settings, parse_address
 from gateway.web import build_pages
 from gateway.web.context import Pages
 from gateway.web.door import DOOR, Door
+from gateway.web.openpage import NOTICES
 
 _DRAIN_SECONDS = 10.0
 
@@ -55,6 +56,7 @@ async def serve_pages(
     )
     app = build_pages(pages)
     app[DOOR] = Door(ways_of(settings, control), control.metrics.link)
+    app[NOTICES] = control.culler
     # The data path has bounded the head already; nothing is refused here for its size.
     runner = web.AppRunner(
         app,
@@ -100,6 +102,7 @@ async def serve_management(
         token=load_or_create_token(settings.token_file),
         catalogue=control.catalogue,
         lifecycle=control.lifecycle,
+        operations=control.lifecycle.operations,
         activator=control.activator,
         routes=control.routes,
         spaces=control.spaces,

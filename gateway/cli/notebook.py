@@ -94,6 +94,8 @@ def _add_servers(commands: Commands) -> list[Parser]:
         "nbgate notebook sync demo-x-alice\n  nbgate notebook sync --all",
         actions.sync,
     )
+    stop.add_argument("--no-wait", action="store_true", help="do not wait")
+    stop.add_argument("--reason", metavar="R", default="", help="why, for others to read")
     for parser in (stop, sync):
         parser.add_argument("slugs", metavar="SLUG", nargs="*")
         parser.add_argument("--all", action="store_true", help="all notebooks")

@@ -47,16 +47,19 @@ def show_all(args: argparse.Namespace) -> int:
     if args.json:
         print_json(notebooks)
     elif notebooks:
-        headers = ("SLUG", "NAME", "PROJECT", "OWNER", "STATE", "LOCKED BY")
+        headers = ("SLUG", "NAME", "PROJECT", "OWNER", "STATE", "HEALTH", "LOCKED BY")
         print_table(headers, [_row(notebook) for notebook in notebooks])
     else:
         say("there are none; `nbgate notebook url --project P --person X` makes one")
     return Exit.OK
 
 
+_SHOWN = ("slug", "name", "project", "owner", "state", "health")
+
+
 def _row(notebook: Record) -> list[object]:
     lock = notebook["lock"]
-    names = [notebook[column] for column in ("slug", "name", "project", "owner", "state")]
+    names = [notebook[column] for column in _SHOWN]
     return [*names, lock["by"] if lock else None]
 
 
@@ -106,7 +109,7 @@ def start(args: argparse.Namespace) -> int:
     client = client_of(args)
     notebook = client.post(f"{_path(args.slug)}/start")
     if args.no_wait:
-        print(f"{args.slug}: {notebook['phase']}")
+        print(f"{args.slug}: {notebook['phase']}{_operation_of(notebook)}")
         return Exit.OK
     _wait_until_ready(client, args.slug, notebook)
     print(f"{args.slug}: running")
@@ -141,17 +144,30 @@ def _start_error(slug: str, failure: Record | None) -> CommandError:
 
 def stop(args: argparse.Namespace) -> int:
     """Stop servers, each one whatever happens to the others."""
-    return _for_each(args, _stop_one, lambda notebook: notebook["state"] != "cold")
+
+    def stop_one(client: Client, slug: str) -> str:
+        query = given({"reason": args.reason or None, "wait": "false" if args.no_wait else None})
+        path = f"{_path(slug)}/stop"
+        notebook = client.call("POST", path, query=query, timeout=_STOP_TIMEOUT)
+        told = f"stopping{_operation_of(notebook)}" if args.no_wait else "stopped"
+        return f"{slug}: {told}"
+
+    return _for_each(args, stop_one, _has_server)
+
+
+def _has_server(notebook: Record) -> bool:
+    """Whether something runs, or waits on the engine."""
+    return notebook["state"] != "cold" or notebook["container_id"] is not None
+
+
+def _operation_of(answer: Record) -> str:
+    operation = answer["operation"]
+    return f"; `nbgate operation show {operation}` tells how it goes" if operation else ""
 
 
 def sync(args: argparse.Namespace) -> int:
     """Sync records with the engine, each one whatever happens to the others."""
     return _for_each(args, _sync_one, lambda notebook: True)
-
-
-def _stop_one(client: Client, slug: str) -> str:
-    client.call("POST", f"{_path(slug)}/stop", timeout=_STOP_TIMEOUT)
-    return f"{slug}: stopped"
 
 
 def _sync_one(client: Client, slug: str) -> str:

@@ -21,6 +21,7 @@ _NOUNS = {
     "serve": "run the gateway",
     "proxy": "run the proxy of a JupyterHub",
     "notebook": "make, start, stop, lock and open notebooks",
+    "operation": "look at what was and is done to notebooks",
     "project": "add and change projects and courses",
     "link": "sign links into courses, and keep the keys that sign them",
     "student": "release ids of plain links",
@@ -33,6 +34,7 @@ _EXAMPLES = {
     "": "nbgate project add demo --source ./course\n"
     "  nbgate notebook url --project demo --person alice",
     "notebook": "nbgate notebook list --project demo",
+    "operation": "nbgate operation list --state failed",
     "project": "nbgate project add demo --source https://git.example.org/demo.git",
     "link": "nbgate link sign demo w1/first.ipynb --person student7",
     "student": "nbgate student release demo student7",

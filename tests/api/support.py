@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from gateway.access import Namespace
+from gateway.activation.operations import Kind, Operation, Operations
 from gateway.activation.routing import RouteService
 from gateway.api import Facts, Services
 from gateway.errors import EngineError, StartFailed
@@ -45,15 +46,19 @@ class Status:
 class FakeEngine:
     """Lifecycle and activator in one: it starts nothing, but keeps the records as they do.
 
-    `held` keeps starts from becoming ready; `broken` makes them fail; `down` hides the mode.
+    `held` keeps starts from becoming ready, `stoppable` stops from being done; `broken` makes
+    starts fail; `down` hides the mode.
     """
 
     catalogue: Catalogue
     spaces: Spaces
+    operations: Operations
     broken: StartFailed | None = None
     held: asyncio.Event = field(default_factory=asyncio.Event)
     forgiven: list[str] = field(default_factory=list)
     stopped: list[str] = field(default_factory=list)
+    stoppable: asyncio.Event = field(default_factory=asyncio.Event)
+    withdrawn: list[str] = field(default_factory=list)
     output: str = ""
     mode: str = "dev"
     down: EngineError | None = None
@@ -61,21 +66,44 @@ class FakeEngine:
     failures: dict[str, StartFailed] = field(default_factory=dict)
     tasks: dict[str, asyncio.Task[RouteEntry]] = field(default_factory=dict)
 
-    async def stop_container(self, slug: str) -> bool:
+    async def stop_container(
+        self, slug: str, *, reason: str = "", planned: Operation | None = None
+    ) -> bool:
         self.catalogue.check_unlocked(slug)
+        async with self.operations.running(Kind.STOP, slug, "admin", reason, planned):
+            await self._stop(slug)
+        return True
+
+    def begin_stop(self, slug: str, *, reason: str = "") -> Operation:
+        self.catalogue.check_unlocked(slug)
+        return self.operations.begin(
+            Kind.STOP,
+            slug,
+            "admin",
+            reason,
+            lambda planned: self.stop_container(slug, planned=planned),
+        )
+
+    def begin_delete(self, slug: str, *, purge_space: bool = False) -> Operation:
+        self.catalogue.check_unlocked(slug)
+
+        async def delete(planned: Operation) -> None:
+            async with self.operations.running(Kind.DELETE, slug, "admin", "", planned):
+                await self._stop(slug)
+                await self.catalogue.remove_notebook(slug)
+                if purge_space:
+                    await self.spaces.remove(slug)
+
+        return self.operations.begin(Kind.DELETE, slug, "admin", "", delete)
+
+    async def _stop(self, slug: str) -> None:
+        await self.stoppable.wait()
         self.stopped.append(slug)
         self.statuses.pop(slug, None)
         await self.catalogue.update_notebook(slug, state=State.COLD, container_id=None)
-        return True
 
     async def sync_container(self, slug: str) -> str:
         return f"{slug}: nothing runs (the record said {self.catalogue.notebook(slug).state})"
-
-    async def delete(self, slug: str, *, purge_space: bool = False) -> None:
-        await self.stop_container(slug)
-        await self.catalogue.remove_notebook(slug)
-        if purge_space:
-            await self.spaces.remove(slug)
 
     async def logs(self, slug: str, lines: int) -> str:
         return "\n".join(self.output.splitlines()[-lines:])
@@ -88,15 +116,26 @@ class FakeEngine:
     async def ensure(self, slug: str) -> RouteEntry:
         return await self.begin(slug)
 
-    def begin(self, slug: str) -> asyncio.Future[RouteEntry]:
+    def withdraw(self, slug: str) -> bool:
+        self.withdrawn.append(slug)
+        return False
+
+    def begin(self, slug: str, *, by: str | None = None) -> asyncio.Future[RouteEntry]:
         self.statuses[slug] = Status("queued", 1)
-        task = asyncio.get_running_loop().create_task(self._start(slug), name=f"start {slug}")
+        planned = self.operations.plan(Kind.START, slug, by or "alice")
+        task = asyncio.get_running_loop().create_task(
+            self._start(slug, planned), name=f"start {slug}"
+        )
         self.tasks[slug] = task
         task.add_done_callback(lambda done: done.cancelled() or done.exception())
         return task
 
-    async def _start(self, slug: str) -> RouteEntry:
+    async def _start(self, slug: str, planned: Operation) -> RouteEntry:
         await self.held.wait()
+        async with self.operations.carrying_out(planned):
+            return await self._bring_up(slug)
+
+    async def _bring_up(self, slug: str) -> RouteEntry:
         if self.broken is not None:
             self.statuses[slug], self.failures[slug] = Status("failed"), self.broken
             raise self.broken
@@ -119,6 +158,7 @@ class FakeEngine:
         for task in self.tasks.values():
             task.cancel()
         await asyncio.gather(*self.tasks.values(), return_exceptions=True)
+        await self.operations.close()
 
 
 @dataclass
@@ -155,8 +195,9 @@ async def world_in(
     await catalogue.load()
     tickets = Tickets(database)
     spaces = Spaces(state_dir / "spaces")
-    engine = FakeEngine(catalogue, spaces)
+    engine = FakeEngine(catalogue, spaces, Operations(database, "this"))
     engine.held.set()
+    engine.stoppable.set()
     engine.mode = "dev" if direct else "prod"
     file = ApacheDB(state_dir / "routes.gdbm")
     publisher = Publisher(file)
@@ -186,6 +227,7 @@ async def world_in(
         token=TOKEN,
         catalogue=catalogue,
         lifecycle=engine,
+        operations=engine.operations,
         activator=engine,
         routes=routes,
         spaces=spaces,

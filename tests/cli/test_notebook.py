@@ -37,9 +37,11 @@ def test_a_created_notebook_is_shown_and_listed(nbgate: Command) -> None:
         assert field in shown
     assert nbgate.ok("notebook", "list", "--json").json == [made.json]
     header, row = nbgate.ok("notebook", "list").out.splitlines()
-    assert header.split() == ["SLUG", "NAME", "PROJECT", "OWNER", "STATE", "LOCKED", "BY"]
+    assert header.split() == [
+        *("SLUG", "NAME", "PROJECT", "OWNER", "STATE", "HEALTH", "LOCKED", "BY")
+    ]
     assert header.index("PROJECT") == row.index("demo")
-    assert row.split() == ["first", "First", "one", "demo", "admin", "cold", "-"]
+    assert row.split() == ["first", "First", "one", "demo", "admin", "cold", "-", "-"]
 
 
 def test_an_empty_list_has_a_hint_and_empty_json(nbgate: Command) -> None:
@@ -86,7 +88,8 @@ def test_start_without_waiting_says_how_far_it_is(
     nbgate: Command, gateway: Gateway, first: str
 ) -> None:
     gateway.world.engine.held.clear()
-    assert nbgate.ok("notebook", "start", first, "--no-wait").out == "first: queued\n"
+    told = nbgate.ok("notebook", "start", first, "--no-wait").out
+    assert told.startswith("first: queued; `nbgate operation show ")
 
 
 def test_a_slow_start_shows_its_progress(
