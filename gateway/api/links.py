@@ -12,15 +12,25 @@ from gateway.errors import Conflict, InvalidInput, NotFound
 from gateway.launch.linkkeys import LinkKey
 from gateway.launch.links import check_file
 from gateway.launch.targets import Target
-from gateway.notebooks.model import Links, Notebook
+from gateway.launch.ways import Ways
+from gateway.notebooks.model import Links, Notebook, Project
+from gateway.spaces import Source
+
+STUDENT = "%%USER_ID%%"
+"""What an Open edX page holds in place of the student's id."""
 
 _KEYS = "/gateway/api/link-keys"
+_TRYING = 600.0
+_OFF = (
+    "course {name!r} takes no links; allow them with `nbgate project update {name} --links signed`"
+)
 
 
 def add_to(app: web.Application) -> None:
     """Register the handlers."""
     app.router.add_post("/gateway/api/links", _create)
     app.router.add_post("/gateway/api/links/signed", _sign)
+    app.router.add_get("/gateway/api/projects/{name}/links", _list_links)
     app.router.add_get(_KEYS, _list_keys)
     app.router.add_post(_KEYS, _add_key)
     app.router.add_delete(f"{_KEYS}/{{kid}}", _remove_key)
@@ -56,16 +66,40 @@ async def _sign(request: web.Request) -> web.Response:
     body = await body_of(request, SignBody)
     project = services_of(request).catalogue.project(body.project)
     if project.links is Links.OFF:
-        raise Conflict(
-            f"course {project.name!r} takes no links; allow them with "
-            f"`nbgate project update {project.name} --links signed`"
-        )
+        raise Conflict(_OFF.format(name=project.name))
     file = check_file(body.notebook).split("/") if body.notebook else []
     target = Target(("gateway", "open", project.name, *file, body.person))
     url, expires = await services_of(request).ways.signed.sign(
         target, project.name, body.lifetime, kid=body.kid, name=body.name, once=body.once
     )
     return web.json_response({"url": url, "expires": expires.isoformat()}, status=201)
+
+
+async def _list_links(request: web.Request) -> web.Response:
+    """List a course's notebooks, with what an LMS shows them by, and a URL that tries each."""
+    project = services_of(request).catalogue.project(request.match_info["name"])
+    if project.links is Links.OFF:
+        raise Conflict(_OFF.format(name=project.name))
+    source = Source.parse(project.source)
+    ways = services_of(request).ways
+    files = [] if source is None else await ways.exercises.notebooks(source)
+    links = [await _lms_link(ways, project, file) for file in files]
+    return web.json_response({"links": links})
+
+
+async def _lms_link(ways: Ways, project: Project, file: str) -> dict[str, str]:
+    parts = tuple(file.split("/"))
+    reading = Target(("ipythonStaticNotebook", project.name, *parts))
+    trying = f"{ways.signed.origin}{reading}"
+    if project.links is Links.SIGNED:
+        trying, _ = await ways.signed.sign(reading, project.name, _TRYING)
+    opening = Target(("ipythonExercice", project.name, *parts))
+    return {
+        "file": file,
+        "url": f"{ways.signed.origin}{opening}/{STUDENT}",
+        "static": f"{ways.signed.origin}{reading}",
+        "try": trying,
+    }
 
 
 async def _list_keys(request: web.Request) -> web.Response:

@@ -6,6 +6,7 @@ import argparse
 from pathlib import Path
 from typing import Any
 
+from gateway.cli import project_links
 from gateway.cli.client import part
 from gateway.cli.connection import add_gateway_flags, add_json_flag, client_of
 from gateway.cli.failures import Exit, UsageError
@@ -53,9 +54,10 @@ def add_to(noun: Parser) -> None:
         _delete,
     )
     delete.add_argument("name", metavar="NAME")
-    for parser in (add, show_all, show, update):
+    links = project_links.add_to(commands)
+    for parser in (add, show_all, show, update, links):
         add_json_flag(parser)
-    for parser in (add, show_all, show, update, delete):
+    for parser in (add, show_all, show, update, delete, links):
         add_gateway_flags(parser)
 
 

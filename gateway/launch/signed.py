@@ -77,7 +77,7 @@ class SignedLinks:
 
     def __init__(self, keys: LinkKeys, origin: str, now: Callable[[], datetime] = utc_now) -> None:
         self.keys = keys
-        self._origin = origin
+        self.origin = origin
         self._now = now
 
     async def visitor(self, target: Target, course: str, person: str) -> Visitor:
@@ -155,7 +155,7 @@ class SignedLinks:
             claim_of(read_target(str(signed)))
         except BadLink as error:
             raise InvalidInput(f"this link cannot be signed: {error}") from error
-        return f"{self._origin}{signed}", expires
+        return f"{self.origin}{signed}", expires
 
     async def _signer(self, course: str, kid: str | None) -> LinkKey:
         if kid is not None:

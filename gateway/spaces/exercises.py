@@ -7,6 +7,7 @@ beside it. By descriptors, beneath space and source, following no symlink.
 from __future__ import annotations
 
 import contextlib
+import itertools
 import os
 import posixpath
 import secrets
@@ -23,6 +24,10 @@ from gateway.spaces.spaces import Spaces
 LARGEST = 20 * 2**20
 """Bytes of a course's file that is read for a page."""
 
+MOST_LISTED = 5000
+"""Notebooks of a course that are listed."""
+
+_DEEPEST = 20
 _COPYING = ".nbgate-copy-"
 _NEVER = frozenset(("", ".", "..", ".git"))
 
@@ -118,6 +123,19 @@ class Exercises:
 
         return await self._spaces.in_source(source, work)
 
+    async def notebooks(self, source: Source) -> list[str]:
+        """Return the notebooks of a course, relative to its source, sorted; at most MOST_LISTED.
+
+        Raises:
+            SourceUnavailable, SpaceError: see Spaces.ensure.
+        """
+
+        def work(files: int) -> list[str]:
+            found = itertools.islice(_notebooks_in(files), MOST_LISTED)
+            return sorted(found)
+
+        return await self._spaces.in_source(source, work)
+
     def _copy(self, file: str, source: int, space: int) -> None:
         """Copy a file, whole or not at all; one that is there meanwhile stays."""
         name = posixpath.basename(file)
@@ -147,6 +165,19 @@ def _first_in(files: int, candidates: Sequence[str]) -> str | None:
         if not _NEVER & set(parts) and folders.is_file_beneath(files, parts):
             return file
     return None
+
+
+def _notebooks_in(folder: int, parts: tuple[str, ...] = ()) -> Iterator[str]:
+    with os.scandir(folder) as entries:
+        for entry in entries:
+            here = (*parts, entry.name)
+            if entry.name.startswith(".") or len(here) > _DEEPEST:
+                continue
+            if entry.is_dir(follow_symlinks=False):
+                with folders.opened_folder(entry.name, folder) as below:
+                    yield from _notebooks_in(below, here)
+            elif entry.name.endswith(".ipynb") and entry.is_file(follow_symlinks=False):
+                yield "/".join(here)
 
 
 @contextlib.contextmanager

@@ -90,3 +90,18 @@ def test_log_has_no_secret(gateway: GatewayProcess, tmp_path: Path) -> None:
     log = gateway.log.read_text()
     assert "sig=" not in log
     assert "exp=" not in log
+
+
+@pytest.mark.parametrize("name", ["signed", "plain"])
+def test_every_link_of_a_course_is_printed_and_tried(gateway: GatewayProcess, name: str) -> None:
+    printed = gateway.nbgate("project", "links", name).splitlines()
+    assert f"{origin_of(gateway)}/ipythonExercice/{name}/{FILE}/%%USER_ID%%" in printed
+    checked = gateway.run("project", "links", name, "--check")
+    lines = checked.stdout.splitlines()
+    assert len(lines) == len(printed)
+    if origin_of(gateway) == gateway.url:
+        assert checked.returncode == 0
+        assert f"{FILE}: ok" in lines
+    else:  # the system resolves no *.localhost, as a wrong public URL is not resolved
+        assert checked.returncode == 1
+        assert all(": not reached: " in line for line in lines)
