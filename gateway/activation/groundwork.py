@@ -35,6 +35,7 @@ class ServerDefaults:
         frame_ancestors: origins that may frame notebooks.
         start_timeout: seconds until ready.
         stop_grace: seconds between SIGTERM and SIGKILL.
+        autosave: seconds between two saves of an open document; None for Jupyter's own.
     """
 
     image: str
@@ -42,6 +43,7 @@ class ServerDefaults:
     frame_ancestors: tuple[str, ...]
     start_timeout: float
     stop_grace: float
+    autosave: float | None = None
 
 
 class Timing(NamedTuple):

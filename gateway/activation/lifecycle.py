@@ -133,6 +133,7 @@ class Lifecycle(Resuming):
     ) -> ServerSpec:
         wanted = configuration_of(notebook, project)
         limits = first_limits(wanted.limits, self._defaults.limits)
+        autosave = project.lifetimes.autosave
         return ServerSpec(
             slug=notebook.slug,
             generation=generation,
@@ -146,4 +147,5 @@ class Lifecycle(Resuming):
             environment=wanted.environment,
             labels=wanted.labels,
             frame_ancestors=self._defaults.frame_ancestors,
+            autosave=self._defaults.autosave if autosave is None else autosave,
         )

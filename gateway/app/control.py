@@ -303,6 +303,7 @@ def _defaults(settings: Settings) -> ServerDefaults:
         frame_ancestors=settings.frame_ancestors,
         start_timeout=settings.start_timeout,
         stop_grace=settings.stop_grace,
+        autosave=settings.autosave,
     )
 
 

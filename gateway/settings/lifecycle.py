@@ -45,6 +45,12 @@ class LifecycleSettings(BaseSettings):
     stop_grace: float = Field(
         default=10.0, ge=0, description="Seconds between SIGTERM and SIGKILL."
     )
+    autosave: float = Field(
+        default=120.0,
+        ge=0,
+        description="Seconds between two saves of an open document, the most that a stop loses of "
+        "what was typed; 0: only by hand. In our image.",
+    )
     relist_interval: float = Field(
         default=30.0,
         gt=0,
