@@ -4,6 +4,7 @@
     api.py         the client of their REST API: one kept connection, one call at a time
     operations.py  adding, removing and telling routes, by how many there are
     starting.py    start time and memory
+    following.py   how long the files lag behind where routes are kept
     leaks.py       what stays of many requests and WebSockets; churn.py makes them
     goals.py       what nbgate must and wants to reach
     report.py      ROUTES.md

@@ -19,6 +19,7 @@ from bench.datapath.results import CaseResult
 from bench.routes import report
 from bench.routes.api import Unexpected
 from bench.routes.churn import Mixture, WrongAnswer
+from bench.routes.following import FOLLOWING, measure_following
 from bench.routes.goals import all_goals
 from bench.routes.leaks import LEAKS, measure_leaks
 from bench.routes.operations import measure_operations
@@ -26,7 +27,7 @@ from bench.routes.proxies import KEEPING, Contender, contenders
 from bench.routes.starting import STARTING, measure_starting
 
 _RESULTS = Path(__file__).resolve().parents[1] / "ROUTES.md"
-_PARTS = (STARTING, "operations", LEAKS)
+_PARTS = (STARTING, "operations", FOLLOWING, LEAKS)
 _DISTURBED = 0.05
 _TOLD = ("date", "processor", "memory", "system", "Python", "nbgate", "chp")
 _FAILURES = (ProgramMissing, ProgramFailed, Unexpected, WrongAnswer, OSError, EOFError)
@@ -62,6 +63,7 @@ def run(args: argparse.Namespace, who: Sequence[Contender], remarks: list[str]) 
     proxy_core, load_core = args.cores
     os.sched_setaffinity(0, {load_core})
     results: Results = {}
+    keeping = [one for one in who if one.keeps]
     with tempfile.TemporaryDirectory(prefix="nbgate-bench-") as name:
         folder = Path(name)
 
@@ -72,12 +74,17 @@ def run(args: argparse.Namespace, who: Sequence[Contender], remarks: list[str]) 
         def operations() -> Results:
             return measure_operations(who, args.counts, args.rounds, folder, proxy_core)
 
+        def following() -> Results:
+            if not keeping:
+                return {}
+            return {FOLLOWING: measure_following(keeping[0], args.counts, folder, proxy_core)}
+
         def leaks() -> Results:
             mixture = Mixture(args.requests, args.sockets)
             both = [one for one in who if not one.keeps]  # what is kept plays no part there
             return {LEAKS: measure_leaks(both, mixture, folder, proxy_core, load_core)}
 
-        for part, measure in zip(_PARTS, (starting, operations, leaks), strict=True):
+        for part, measure in zip(_PARTS, (starting, operations, following, leaks), strict=True):
             if part in args.parts:
                 results |= _watched(part, measure, args.cores, remarks)
     return results

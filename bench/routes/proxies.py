@@ -49,6 +49,7 @@ class Running:
         pid: of its process.
         port, api, metrics: where it listens on 127.0.0.1; `metrics` is 0 for nowhere.
         seconds: from its start until both ports answered.
+        route_file: where it keeps its routes; None for nowhere.
     """
 
     name: str
@@ -57,6 +58,7 @@ class Running:
     api: int
     metrics: int
     seconds: float
+    route_file: Path | None = None
 
     def connected(self) -> contextlib.closing[Api]:
         """Return a new connection to its API, for a `with`."""
@@ -92,7 +94,8 @@ def started(
     flags = ["--ip", "127.0.0.1", "--port", str(port), "--log-level", "warn"]
     flags += ["--api-ip", "127.0.0.1", "--api-port", str(api)]
     flags += ["--metrics-ip", "127.0.0.1", "--metrics-port", str(shown)] if metrics else []
-    flags += [KEPT, "--route-file", str(home / "routes.gdbm")] if contender.keeps else []
+    file = home / "routes.gdbm" if contender.keeps else None
+    flags += [] if file is None else [KEPT, "--route-file", str(file)]
     variables = {**contender.environment, "CONFIGPROXY_AUTH_TOKEN": _TOKEN}
     log = home / "log"
     began = time.perf_counter()
@@ -103,7 +106,7 @@ def started(
         _await_answer(process, port, "/_chp_healthz", log)
         _await_answer(process, api, "/api/routes", log)
         seconds = time.perf_counter() - began
-        yield Running(contender.name, process.pid, port, api, shown, seconds)
+        yield Running(contender.name, process.pid, port, api, shown, seconds, file)
 
 
 def _await_answer(process: subprocess.Popen[str], port: int, path: str, log: Path) -> None:

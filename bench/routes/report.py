@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from bench.datapath.goals import Goal
 from bench.datapath.report import case_table, goals_table, markdown
 from bench.datapath.results import CaseResult
+from bench.routes.following import FOLLOWING
 from bench.routes.leaks import LEAKS
 from bench.routes.operations import FILLING, OPERATIONS, case
 from bench.routes.proxies import CHP
@@ -28,6 +29,10 @@ Through the REST API, one call at a time over a kept connection: milliseconds fr
 to the last byte of its answer, each of which is checked. The routes are like a JupyterHub's, one
 for each user. A round has 500 calls of each kind, and of the listings 5 to 50, so that the p99 of
 these is the slowest one. × is the ratio to `chp`.
+"""
+_FOLLOWING = """\
+Routes are added one after another, each when the one before is in the route file and its companion,
+so that the pause after a writing counts too, which is as long as that took. A figure, and no goal.
 """
 _LEAKS = """\
 Connections come and go, a hundred at once: most carry ten requests, one of them with a body; some
@@ -71,6 +76,8 @@ def parts(counts: Sequence[int], results: Mapping[str, CaseResult]) -> list[str]
     if FILLING in results:
         made += ["### Operations", "", _OPERATIONS, operations_table(counts, results), ""]
         made.append(case_table(results[FILLING]))
+    if FOLLOWING in results:
+        made += [case_table(results[FOLLOWING]), _FOLLOWING]
     if LEAKS in results:
         made += [case_table(results[LEAKS]), _LEAKS]
     return made

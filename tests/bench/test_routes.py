@@ -11,10 +11,11 @@ from bench.datapath.results import CaseResult
 from bench.routes import report
 from bench.routes.api import Answer, Incoming
 from bench.routes.churn import PER_CONNECTION, Mixture, kinds
+from bench.routes.following import FOLLOWING, measure_following
 from bench.routes.goals import all_goals
 from bench.routes.leaks import LEAKS, measure_leaks
 from bench.routes.operations import OPERATIONS, case, measure_operations, route
-from bench.routes.proxies import CHP, OURS, Contender
+from bench.routes.proxies import CHP, KEEPING, OURS, Contender
 from bench.routes.starting import STARTING, measure_starting
 from routes.keys import parse_target
 from tests.chp.test_options import PROGRAM
@@ -110,6 +111,16 @@ def test_start_and_memory_are_measured(
     assert result.name == STARTING
     assert numbers["seconds"] > 0
     assert 1 < numbers["idle_pss"] <= numbers["idle"] <= numbers["filled"]
+
+
+def test_how_long_the_files_lag_behind_is_measured(cores: tuple[int, int], tmp_path: Path) -> None:
+    keeping = Contender(KEEPING, PROGRAM, keeps=True)
+    result = measure_following(keeping, [3, 20], tmp_path, cores[0])
+    assert result.name == FOLLOWING
+    for numbers in result.samples[KEEPING]:
+        assert numbers["3"] > 0
+        assert numbers["20"] > 0
+    assert "20 routes: s" in report.parts([3, 20], {FOLLOWING: result})[0]
 
 
 def test_of_what_comes_and_goes_no_descriptor_and_no_task_stays(
