@@ -210,10 +210,12 @@ class Culler:
         if isinstance(verdict, Warn):
             self._warn(case, verdict)
             return verdict.at
-        if self._leads():
-            await self._act(case, verdict)
+        if not self._leads():
+            return NEVER
+        if await self._act(case, verdict):
             self._call_off(slug)
-        return NEVER
+            return NEVER
+        return self._weigher.clock()
 
     def _warn(self, case: Case, warning: Warn) -> None:
         slug, now = case.notebook.slug, self._weigher.clock()
@@ -228,7 +230,7 @@ class Culler:
         if watched is not None:
             watched.warned = None
 
-    async def _act(self, case: Case, verdict: Pause | Stop | Remove) -> None:
+    async def _act(self, case: Case, verdict: Pause | Stop | Remove) -> bool:
         slug, lifecycle = case.notebook.slug, self._lifecycle
         match verdict:
             case Pause():
@@ -245,20 +247,23 @@ class Culler:
                 done = await lifecycle.remove_container(slug)
                 word = "removed"
         self._count(word if done else "spared")
+        return done
 
     def _still(self, case: Case, wanted: type[Verdict]) -> Callable[[], Awaitable[bool]]:
         """Return what is asked under the notebook's lock, just before."""
 
         async def still() -> bool:
             traffic = traffic_in(await self._weigher.traffic(), case.notebook)
+            if traffic.requests:
+                return False
             verdict = await self._weigher.weigh(case, traffic)
             await self._weigher.record(case, at_once=True)
-            # What came while the record was written: from here on nothing is awaited until
-            # the route is cold.
+            # What has come meanwhile; from here on nothing is awaited until the route is cold.
             self._weigher.hear(case)
             if isinstance(verdict, wanted):
                 verdict = judge(case.watched.use, case.terms, self._weigher.clock())
-            return isinstance(verdict, wanted)
+            activity = self._weigher.activity(case.notebook.slug)
+            return isinstance(verdict, wanted) and not (activity and activity.requests)
 
         return still
 

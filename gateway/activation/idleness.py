@@ -90,7 +90,7 @@ class Use:
         person: moment of the last sign of a person; its start is one.
         work: moment of the last known work without one.
         started: moment of its start.
-        requests: in flight now; each is work, e.g. a download.
+        requests: in flight for longer than a moment; each is work, e.g. a download.
         warned: moment since when its pages are warned; None if they are not.
     """
 

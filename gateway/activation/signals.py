@@ -37,7 +37,9 @@ class Watched:
         person: the last sign of a person; a start is one.
         work: the last known work without one.
         started: its start.
-        requests: in flight.
+        requests: in flight at this look and at the one before: a download, and not the moment of
+            a poll.
+        in_flight: at the last look.
         warned: since when its pages are warned.
         hot: whether it ran at the last look; None before the first.
         busy: what the server last told; None if it has not.
@@ -49,6 +51,7 @@ class Watched:
     work: float = LONG_AGO
     started: float = LONG_AGO
     requests: int = 0
+    in_flight: int = 0
     warned: float | None = None
     hot: bool | None = None
     busy: bool | None = None
@@ -92,7 +95,7 @@ class Watched:
     def seen(self, last: datetime | None, requests: int, now: float, wall: datetime) -> None:
         """Take up what the traffic was."""
         self.person = max(self.person, self.moments.of("traffic", last, now, wall))
-        self.requests = requests
+        self.requests, self.in_flight = min(self.in_flight, requests), requests
 
 
 class Signals:

@@ -110,7 +110,6 @@ class Weigher:
     def judge_resting(self, case: Case, state: ServerState) -> Verdict:
         """Return the verdict about one that is paused, or stopped and kept."""
         judged = judge_paused if state is ServerState.PAUSED else judge_stopped
-        case.watched.requests = 0
         self.hear(case)
         return judged(case.watched.use, case.terms, self.clock())
 
@@ -143,11 +142,10 @@ class Weigher:
         await self._signals.ask_check(case.notebook.slug, check, case.watched)
 
     def hear(self, case: Case) -> None:
-        """Take up what came through this gateway since it was asked."""
+        """Take up the last sign of a person at this gateway, since that was asked."""
         activity = self.activity(case.notebook.slug)
         if activity is not None:
             case.watched.person = max(case.watched.person, activity.last or -math.inf)
-            case.watched.requests = max(case.watched.requests, activity.requests)
 
     async def record(self, case: Case, *, at_once: bool = False) -> None:
         """Write when it was last of use into the record, now and then."""

@@ -238,6 +238,17 @@ async def test_a_download_keeps_it(watch: Watch) -> None:
     assert watch.state(slug) is State.COLD
 
 
+async def test_a_poll_that_is_in_flight_at_a_look_does_not_keep_it(watch: Watch) -> None:
+    slug = await watch.started()
+    await watch.after(3540)
+    watch.activity(slug).requests = 1
+    await watch.after(60)
+    assert (watch.state(slug), watch.did) == (State.RUNNING, ["spared"])
+    watch.activity(slug).requests = 0
+    await watch.after(1)
+    assert (watch.state(slug), watch.did) == (State.COLD, ["spared", "stopped-idle"])
+
+
 async def test_people_at_another_gateway_keep_it(watch: Watch) -> None:
     slug = await watch.started()
     for _ in range(10):

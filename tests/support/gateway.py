@@ -186,18 +186,19 @@ async def ask_at_once(client: aiohttp.ClientSession, base: str) -> list[int]:
     return await asyncio.gather(*(call() for _ in range(20)), *(handshake() for _ in range(5)))
 
 
-async def execute(client: aiohttp.ClientSession, base: str, code: str) -> str:
-    """Run `code` in a new kernel through its WebSocket; return the text of its result.
+async def execute(
+    client: aiohttp.ClientSession, base: str, code: str, kernel: str | None = None
+) -> str:
+    """Run `code` in a kernel through its WebSocket; return the text of its result.
 
     Args:
         client: carries the session.
         base: URL of the notebook server, ending with `/`.
         code: Python, whose last expression is the result.
+        kernel: the id of one that runs; None for a new one.
     """
     async with asyncio.timeout(PATIENCE * 2):
-        async with client.post(f"{base}api/kernels", json={}) as answer:
-            assert answer.status == 201, await answer.text()
-            kernel = (await answer.json())["id"]
+        kernel = kernel or await _new_kernel(client, base)
         async with client.ws_connect(f"{base}api/kernels/{kernel}/channels") as channels:
             await channels.send_json(_execute_request(code))
             async for frame in channels:
@@ -207,6 +208,25 @@ async def execute(client: aiohttp.ClientSession, base: str, code: str) -> str:
                     return text
                 assert message["msg_type"] != "error", message["content"]
     raise AssertionError("the kernel's socket ended without a result")
+
+
+async def begin(client: aiohttp.ClientSession, base: str, code: str) -> str:
+    """Run `code` in a new kernel and leave it to itself once it runs; return the kernel's id."""
+    async with asyncio.timeout(PATIENCE * 2):
+        kernel = await _new_kernel(client, base)
+        async with client.ws_connect(f"{base}api/kernels/{kernel}/channels") as channels:
+            await channels.send_json(_execute_request(code))
+            async for frame in channels:
+                if frame.json()["msg_type"] == "execute_input":
+                    return kernel
+    raise AssertionError("the kernel's socket ended before it began")
+
+
+async def _new_kernel(client: aiohttp.ClientSession, base: str) -> str:
+    async with client.post(f"{base}api/kernels", json={}) as answer:
+        assert answer.status == 201, await answer.text()
+        kernel: str = (await answer.json())["id"]
+        return kernel
 
 
 def _execute_request(code: str) -> dict[str, Any]:
