@@ -28,7 +28,7 @@ with WholeFileManager(root_dir=sys.argv[1]).atomic_writing(sys.argv[1] + "/a.txt
 async def save(folder: Path, name: str, text: str) -> None:
     """Save as Lab does it."""
     model = {"type": "file", "format": "text", "content": text}
-    await WholeFileManager(root_dir=str(folder)).save(model, name)
+    await WholeFileManager(root_dir=str(folder)).save(model, name)  # type: ignore[no-untyped-call]
 
 
 def left_over(folder: Path) -> list[str]:
