@@ -24,6 +24,8 @@ _SERVER = """
 import http.server, os
 class Handler(http.server.BaseHTTPRequestHandler):
     protocol_version = 'HTTP/1.1'
+    wbufsize = -1
+    disable_nagle_algorithm = True
     def do_GET(self):
         known = self.headers.get('Authorization') == 'token ' + os.environ['NBGATE_HOP_SECRET']
         body = b'{"started": "' + os.environ['NBGATE_SLUG'].encode() + b'"}'

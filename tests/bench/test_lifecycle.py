@@ -1,0 +1,31 @@
+from __future__ import annotations
+
+from dataclasses import replace
+
+from bench.lifecycle.report import Measured, document, percentile, table
+
+QUIET = [0.001] * 98 + [0.002] * 2
+RUN = Measured(200, QUIET, [0.001] * 90 + [0.003] * 10, 80.0, in_order=True, complete=True)
+
+
+def test_percentile_is_the_nearest_rank() -> None:
+    assert percentile([3.0, 1.0, 2.0], 0.5) == 2.0
+    assert percentile(QUIET, 0.98) == 0.001
+    assert percentile(QUIET, 0.99) == 0.002
+    assert percentile([7.0], 0.99) == 7.0
+
+
+def test_goal_is_twice_the_quiet_value_and_nobody_lost_or_overtaken() -> None:
+    assert RUN.ratio == 1.5
+    assert RUN.good
+    assert not replace(RUN, busy=[0.005] * 100).good
+    assert not replace(RUN, in_order=False).good
+    assert not replace(RUN, complete=False).good
+
+
+def test_results_say_what_was_found() -> None:
+    text = document(replace(RUN, in_order=False), {"date": "today"})
+    assert "- date: today" in text
+    assert "1.50 × the quiet one" in text
+    assert "NOT in order" in text
+    assert "| quiet | 100 | 1.0 | 2.0 | 2.0 |" in table(RUN)
