@@ -108,11 +108,13 @@ def ask(port: int, method: str, path: str, body: object = None) -> tuple[int, by
         return answer.status, answer.read()
 
 
+@pytest.mark.parametrize("workers", [1, 3])
 def test_proxy_runs_read_only_and_without_root_and_takes_routes(
-    client: docker.DockerClient, proxy_image: str
+    client: docker.DockerClient, proxy_image: str, workers: int
 ) -> None:
     port, api = free_ports()
     flags = ("--ip", "127.0.0.1", "--port", str(port), "--api-port", str(api))
+    flags += ("--workers", str(workers))
     with started(client, proxy_image, *flags) as container, behind() as target:
         await_healthy(container)
         assert ask(port, "GET", "/lab/x")[0] == 404
@@ -121,6 +123,7 @@ def test_proxy_runs_read_only_and_without_root_and_takes_routes(
         assert list(json.loads(ask(api, "GET", "/api/routes")[1])) == ["/lab"]
         processes = container.top(ps_args="-eo pid,uid,args")["Processes"]
         assert {process[1] for process in processes} == {"1000"}
+        assert len(processes) == (1 if workers == 1 else workers + 2)
         stop(container)
 
 
