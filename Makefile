@@ -41,11 +41,12 @@ lint: $(VENV)/.ready-test ## check style, types and the direction of imports
 format: $(VENV)/.ready-test ## reformat the code
 	@$(BIN)/ruff check --fix . && $(BIN)/ruff format .
 
-bench: $(VENV)/.ready-test ## measure the data path and nbgate-proxy against their peers, and the cold start
+bench: $(VENV)/.ready-test ## measure the data path and nbgate-proxy against their peers, a class that starts, and the cold start
 	@bash tests/support/system/install.sh bench
 	@failed=0; \
 	$(BIN)/python -m bench.datapath --write-results || failed=1; \
 	$(BIN)/python -m bench.routes --write-results || failed=1; \
+	$(BIN)/python -m bench.lifecycle --write-results || failed=1; \
 	$(BIN)/python -m bench.coldstart || failed=1; \
 	exit $$failed
 
