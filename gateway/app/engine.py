@@ -13,12 +13,14 @@ from gateway.activation.health import HealthWatch
 from gateway.activation.reconciler import Reconciler, Times
 from gateway.activation.strays import Strays
 from gateway.app.control import Control, adopt
-from gateway.errors import EngineError
+from gateway.errors import EngineError, GatewayError
 from gateway.notebooks.database import DatabaseError
+from gateway.notebooks.logs import logger_of
 from gateway.notebooks.model import Health, Notebook
 from gateway.notebooks.operations import Kind
 from gateway.proxy.interface import RouteEntry
 from gateway.settings import Settings
+from routes.errors import RouteFileError
 
 logger = logging.getLogger(__name__)
 
@@ -51,10 +53,15 @@ async def take_over(control: Control) -> None:
         logger.warning("what was begun before is not known reason=%s", error)
         return
     for operation in left:
-        if operation.kind in (Kind.CREATE, Kind.START):
-            await control.lifecycle.settle(operation.slug, anew=True)
-        else:
+        if operation.kind not in (Kind.CREATE, Kind.START):
             control.lifecycle.carry_on(operation)
+            continue
+        try:
+            await control.lifecycle.settle(operation.slug, anew=True)
+        except (GatewayError, RouteFileError) as error:
+            logger_of(operation.slug).warning(
+                "what became of a start is not known reason=%s", error
+            )
 
 
 def engine_chores(

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import itertools
 import json
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -12,7 +13,8 @@ import pytest
 from tests.support.gateway import ROOT, GatewayProcess, running
 
 SPAWNERS = ("process", pytest.param("docker", marks=pytest.mark.engine))
-_SUBNETS = itertools.count()
+# Runs of the tests that overlap share the engine: each begins somewhere else.
+_SUBNETS = itertools.count(os.getpid())
 
 
 @contextmanager
@@ -24,7 +26,7 @@ def gateway_with(
     if spawner == "docker":
         settings["docker_host"] = request.getfixturevalue("engine").url
         settings["image"] = request.getfixturevalue("notebook_image")
-        settings["network_subnet"] = f"10.214.{next(_SUBNETS)}.0/24"
+        settings["network_subnet"] = f"10.214.{next(_SUBNETS) % 256}.0/24"
     try:
         with running(state, **settings) as process:
             process.nbgate("project", "add", "demo", "--source", str(ROOT / "examples" / "demo"))
