@@ -50,7 +50,7 @@ from gateway.spawners.engine import Engine, EngineRefused
 from gateway.spawners.network import NotebookNetwork
 from gateway.spawners.placing import DockerOptions, Placing
 from gateway.spawners.pulls import Pulls
-from gateway.spawners.removal import Removal, leftover
+from gateway.spawners.removal import Removal
 from gateway.spawners.surroundings import Surroundings
 
 __all__ = ["DockerOptions", "DockerSpawner"]
@@ -194,6 +194,8 @@ class DockerSpawner:
 
     async def _events(self, lines: AsyncIterator[Json]) -> AsyncGenerator[ServerEvent, None]:
         async for line in lines:
+            if slug := docker_events.out_of_memory(line):
+                log.warning("a process was killed: out of memory slug=%s", slug)
             event = docker_events.event_of(line)
             if event is not None:
                 yield event
@@ -205,17 +207,12 @@ class DockerSpawner:
 
     async def sweep(self, grace: float) -> Sequence[str]:
         """Remove what no start will use; see base.Spawner.sweep."""
-        swept = []
+        lines = []
         now = await self.engine.now()
-        for item in await self._containers.of(self._options.installation):
-            runs = state_of(item["State"]) in (ServerState.RUNNING, ServerState.PAUSED)
-            data = None if runs else await self._containers.find(item["Id"])
-            why = "" if data is None else leftover(data, now, grace)
-            if data is not None and why and await self._removal.tried(data["Id"]):
-                self.network.release(assigned_address(data, self.network.name))
-                slug = data["Config"]["Labels"][SLUG]
-                swept.append(f"{slug}: container {data['Id'][:12]} ({why})")
-        return swept
+        async for data, why in self._removal.swept(self._options.installation, now, grace):
+            self.network.release(assigned_address(data, self.network.name))
+            lines.append(f"{data['Config']['Labels'][SLUG]}: container {data['Id'][:12]} ({why})")
+        return lines
 
     async def logs(self, server: Server, lines: int) -> str:
         """Return the last `lines` lines of its output; "" when there is none any more."""

@@ -21,6 +21,7 @@ _CHANGES = {
     "destroy": Change.REMOVED,
 }
 _RENAMED = "rename"
+_OUT_OF_MEMORY = "oom"
 
 
 def query(installation: str, since: float) -> dict[str, str]:
@@ -33,10 +34,19 @@ def query(installation: str, since: float) -> dict[str, str]:
     filters = {
         "type": ["container"],
         "label": [f"{INSTALLATION}={installation}"],
-        "event": [*_CHANGES, _RENAMED],
+        "event": [*_CHANGES, _RENAMED, _OUT_OF_MEMORY],
     }
     # A float holds microseconds for some centuries to come; `moment` has no more.
     return {"filters": json.dumps(filters), "since": f"{since:.6f}"}
+
+
+def out_of_memory(item: Json) -> str:
+    """Return the slug of a server in which a process was killed for want of memory; else "".
+
+    The server itself may go on: it was a kernel perhaps. If it ends, an event of its own says so.
+    """
+    attributes = (item.get("Actor") or {}).get("Attributes") or {}
+    return str(attributes.get(SLUG, "")) if item.get("Action") == _OUT_OF_MEMORY else ""
 
 
 def event_of(item: Json) -> ServerEvent | None:

@@ -116,7 +116,7 @@ class Engine:
         """
         pool = self._slow if slow else self._pool
         client = self._client or await self._connect()
-        return await self._run(pool, lambda: ask(client), deadline or self._deadline)
+        return await self._run(pool, lambda: ask(self._there(client)), deadline or self._deadline)
 
     @contextlib.asynccontextmanager
     async def stream(
@@ -144,7 +144,7 @@ class Engine:
 
         def ask() -> requests.Response:
             url = f"{client.base_url}/v{client.api_version}{path}"
-            more = headers(client)
+            more = headers(self._there(client))
             answer = client.request(
                 method, url, params=params, headers=more, stream=True, timeout=bound
             )
@@ -180,6 +180,11 @@ class Engine:
         if self._client is not None:
             self._client.close()
             self._client = None
+
+    def _there(self, client: APIClient) -> APIClient:
+        """Return the client of an engine that listens; see knock."""
+        knock(self.address, self._deadline)
+        return client
 
     async def _connect(self) -> APIClient:
         async with self._connecting:

@@ -9,12 +9,13 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
+from gateway.spawners.base import ServerState
 from gateway.spawners.containers import Containers
-from gateway.spawners.docker_facts import moment
+from gateway.spawners.docker_facts import moment, state_of
 from gateway.spawners.docker_spec import SLUG
 from gateway.spawners.engine import EngineRefused
 
@@ -78,6 +79,20 @@ class Removal:
             return True
         log.warning("set aside, to be removed later slug=%s container=%s", slug, container[:12])
         return False
+
+    async def swept(
+        self, installation: str, now: datetime, grace: float
+    ) -> AsyncIterator[tuple[Json, str]]:
+        """Remove an installation's leftovers; give each that is gone, and why it was one.
+
+        Arguments as for leftover.
+        """
+        for item in await self._containers.of(installation):
+            runs = state_of(item["State"]) in (ServerState.RUNNING, ServerState.PAUSED)
+            data = None if runs else await self._containers.find(item["Id"])
+            why = "" if data is None else leftover(data, now, grace)
+            if data is not None and why and await self.tried(data["Id"]):
+                yield data, why
 
 
 def aside_name(container: str, slug: str) -> str:

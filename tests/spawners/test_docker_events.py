@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from gateway.spawners.base import Change, ServerEvent
-from gateway.spawners.docker_events import event_of, query
+from gateway.spawners.docker_events import event_of, out_of_memory, query
 
 NANO = 1_790_000_000_123_456_789
 
@@ -38,6 +38,12 @@ def test_actions_of_the_engine_are_changes(action: str, change: Change) -> None:
 @pytest.mark.parametrize("action", ["create", "oom", "exec_start: true", "attach", "resize"])
 def test_what_changes_nothing_is_left_out(action: str) -> None:
     assert event_of(item(action)) is None
+
+
+def test_lack_of_memory_is_told_apart_from_an_end() -> None:
+    assert out_of_memory(item("oom")) == "demo"
+    assert out_of_memory(item("die")) == ""
+    assert out_of_memory({}) == ""
 
 
 def test_container_that_is_set_aside_is_gone_with_its_renaming() -> None:

@@ -171,7 +171,7 @@ async def test_gateway_and_httpd_of_its_project_join_the_network(
         async def look(*_: object) -> Surroundings:
             return Surroundings(prod=True, host_root=workshop.root, container=own.id)
 
-        monkeypatch.setattr("gateway.spawners.docker.look_around", look)
+        monkeypatch.setattr("gateway.spawners.placing.look_around", look)
         spawner = workshop.spawner()
         for _ in range(2):
             await spawner.join_httpd()

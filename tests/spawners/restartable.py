@@ -1,0 +1,85 @@
+"""A Docker Engine that a test may stop and start, apart from the one that tests share.
+
+It has a network namespace of its own, so that its firewall rules are nobody else's, and a mount
+namespace, so that nothing of it stays mounted.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import shutil
+import subprocess
+import tempfile
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+from tests.support.engine import EngineHandle, answers
+from tests.support.registry import layer
+from tests.support.waiting import PATIENCE
+
+_START = 'ip link set lo up && exec dockerd "$@"'
+
+
+class RestartableEngine:
+    """One engine; it is down until `start`."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self._process: subprocess.Popen[bytes] | None = None
+        self.handle = EngineHandle(f"unix://{folder}/docker.sock")
+
+    def start(self) -> None:
+        """Start dockerd and wait until it answers."""
+        data, run = self._folder / "data", self._folder / "run"
+        options = ["--data-root", data, "--exec-root", run, "-p", self._folder / "pid"]
+        path = f"{os.environ.get('PATH', '')}:/usr/sbin:/sbin"
+        with (self._folder / "log").open("ab") as log:
+            self._process = subprocess.Popen(
+                [
+                    *("unshare", "--net", "--mount", "sh", "-c", _START, "dockerd"),
+                    *map(str, options),
+                    *("-H", self.handle.url),
+                ],
+                stdout=log,
+                stderr=log,
+                stdin=subprocess.DEVNULL,
+                env={**os.environ, "PATH": path},
+            )
+        end = time.monotonic() + PATIENCE
+        while not answers(self.handle):
+            up = self._process.poll() is None and time.monotonic() < end
+            assert up, (self._folder / "log").read_text()[-3000:]
+            time.sleep(0.1)
+
+    def stop(self) -> None:
+        """Stop dockerd and what runs on it, and wait."""
+        if self._process is not None:
+            self._process.terminate()
+            self._process.wait(PATIENCE)
+            self._process = None
+
+    def has(self, tag: str) -> str:
+        """Put an image on it whose program does nothing."""
+        with contextlib.closing(self.handle.client()) as client:
+            client.api.import_image_from_data(
+                layer(0, self._folder),
+                repository=tag,
+                tag="1",
+                changes=['ENTRYPOINT ["/stay"]', "LABEL org.nbgate.image=1"],
+            )
+        return f"{tag}:1"
+
+
+@contextlib.contextmanager
+def restartable_engine() -> Iterator[RestartableEngine]:
+    """Give an engine that runs; its folder has a short name, for sockets' names must be short."""
+    folder = Path(tempfile.mkdtemp(prefix="nbg-"))
+    made = RestartableEngine(folder)
+    try:
+        made.start()
+        yield made
+    finally:
+        made.stop()
+        shutil.rmtree(folder, ignore_errors=True)
