@@ -39,6 +39,9 @@ class Presence:
         activities: the traffic of this gateway's notebooks, by slug.
         clock: monotonic seconds, the clock of `Activity.last`.
         now: the time in UTC.
+
+    Attributes:
+        lost: set when another gateway is gone; whoever goes on with its work clears it.
     """
 
     def __init__(
@@ -51,6 +54,7 @@ class Presence:
         now: Callable[[], datetime] = utc_now,
     ) -> None:
         self.gateway = gateway
+        self.lost = asyncio.Event()
         self._database = database
         self._name = name
         self._activities = activities
@@ -149,6 +153,7 @@ class Presence:
             logger.info("another gateway shares the database name=%s id=%s", others[key], key)
         for key in self._others.keys() - others.keys():
             logger.info("another gateway is gone name=%s id=%s", self._others[key], key)
+            self.lost.set()
         self._others = others
 
 

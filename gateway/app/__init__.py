@@ -126,6 +126,7 @@ def _chores(
     """Begin what goes on until the gateway ends; see engine_chores."""
     yield asyncio.create_task(_keep_house(settings, control), name="housekeeping")
     yield from control.sharing.chores()
+    yield asyncio.create_task(_inherit(control), name="inheritance")
     yield asyncio.create_task(control.culler.run(), name="culler")
     yield from engine_chores(settings, control, reason, then)
     if settings.httpd_direct and isinstance(control.spawner, DockerSpawner):
@@ -147,6 +148,15 @@ async def _keep_house(settings: Settings, control: Control) -> None:
             await control.routes.publish_missed()
         except (GatewayError, RouteFileError, OSError) as error:
             logger.warning("housekeeping failed reason=%s", error)
+
+
+async def _inherit(control: Control) -> None:
+    """Go on with what another gateway had begun, as soon as it is gone."""
+    lost = control.sharing.presence.lost
+    while True:
+        await lost.wait()
+        lost.clear()
+        await take_over(control)
 
 
 async def _keep_httpd_joined(spawner: DockerSpawner) -> None:

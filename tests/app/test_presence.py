@@ -70,9 +70,11 @@ async def test_gateways_know_of_each_other(one: Gateway, two: Gateway) -> None:
     await one.presence.beat()
     assert list(one.presence.others.values()) == ["b"]
     assert list(two.presence.others.values()) == ["a"]
+    assert not one.presence.lost.is_set()
     await two.presence.close()
     await one.presence.beat()
     assert one.presence.others == {}
+    assert one.presence.lost.is_set()
 
 
 async def test_run_that_was_killed_is_dead_once_the_next_one_begins(

@@ -15,6 +15,10 @@ import pytest
 import sqlalchemy as sa
 from sqlalchemy.ext.asyncio import create_async_engine
 
+from gateway.notebooks import schema
+from gateway.notebooks.database import Database
+from gateway.notebooks.shared import moment
+from tests.faults import breakpoints
 from tests.spawners.helpers import eventually
 from tests.support.engine import EngineHandle
 from tests.support.faults import PROJECT, StubGateway, make_misbehaving_image, stub_gateway
@@ -149,6 +153,89 @@ async def test_started_at_both_at_once_runs_once(pair: Pair) -> None:
             for gateway in pair:
                 await becomes(gateway, slug, "ready")
                 assert (await gateway.record(slug))["container_id"] == container.id
+
+
+async def test_killed_in_mid_start_the_other_goes_on_with_it(pair: Pair, tmp_path: Path) -> None:
+    slug = f"{PROJECT}-x-heir"
+    async with at_both(pair, "heir") as ask:
+        await session_is_known(ask, pair.two)
+        await pair.two.stop_notebook(slug)
+        await becomes(pair.one, slug, "cold")
+        pair.one.stop()
+        reached = arm(pair.one, tmp_path, "POST /containers/start sent 1")
+        pair.one.start()
+        with pytest.raises(aiohttp.ClientError):
+            await status(ask(pair.one))
+        assert reached.read_text() == "POST /containers/start sent 1"
+        assert await status(ask(pair.two)) == 200
+        (container,) = await asyncio.to_thread(containers_of, pair, slug)
+        disarm(pair.one, tmp_path)
+        for gateway in pair:
+            await becomes(gateway, slug, "ready")
+            assert (await gateway.record(slug))["container_id"] == container.id
+        assert await status(ask(pair.one)) == 200
+
+
+async def test_killed_in_mid_stop_the_other_carries_it_on(pair: Pair, tmp_path: Path) -> None:
+    slug = f"{PROJECT}-x-remains"
+    async with at_both(pair, "remains") as ask:
+        assert await status(ask(pair.one)) == 200
+        await becomes(pair.two, slug, "ready")
+        pair.one.stop()
+        reached = arm(pair.one, tmp_path, "POST /containers/stop 1")
+        pair.one.start()
+        with pytest.raises(aiohttp.ClientError):
+            await pair.one.stop_notebook(slug)
+        assert reached.read_text() == "POST /containers/stop 1"
+        await silent_for_a_minute(pair.one)
+
+        async def stopped() -> bool:
+            return not await asyncio.to_thread(containers_of, pair, slug)
+
+        await eventually(stopped, "the other has stopped it")
+        await becomes(pair.two, slug, "cold")
+        disarm(pair.one, tmp_path)
+        assert await status(ask(pair.one)) == 200
+
+
+async def silent_for_a_minute(gateway: StubGateway) -> None:
+    """Have a gateway not been heard of for a minute; it is dead already."""
+    database = Database(gateway.environment["NBGATE_DATABASE_URL"])
+    await database.open()
+    async with database.writing() as connection:
+        mine = schema.gateways.c.name.endswith(f":{gateway.state}")
+        seen = moment(connection, -60.0)
+        await connection.execute(sa.update(schema.gateways).where(mine).values(seen=seen))
+    await database.close()
+
+
+STEPS = (
+    "space 1",
+    "POST /containers/create 1",
+    "POST /containers/create sent 1",
+    "POST /containers/start 1",
+    "POST /containers/start sent 1",
+    "POST /containers/stop 1",
+)
+
+
+def arm(gateway: StubGateway, folder: Path, step: str) -> Path:
+    """Have a gateway die at a step once it is started; return the file that will name it."""
+    before = [f"commit {number}" for number in range(1, 200)]
+    before += [one for one in STEPS if one != step]
+    (folder / "tried").write_text("\n".join(before))
+    gateway.environment[breakpoints.TRIED] = str(folder / "tried")
+    gateway.environment[breakpoints.REACHED] = str(folder / "reached")
+    gateway.program = "tests.faults.breakpoints"
+    return folder / "reached"
+
+
+def disarm(gateway: StubGateway, folder: Path) -> None:
+    """Start a gateway again that has died."""
+    gateway.kill()
+    gateway.program = "gateway"
+    (folder / "tried").unlink()
+    gateway.start()
 
 
 async def test_what_one_starts_stops_and_deletes_is_so_at_the_other(pair: Pair) -> None:
