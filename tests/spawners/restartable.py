@@ -19,14 +19,26 @@ from tests.support.engine import EngineHandle, answers
 from tests.support.registry import layer
 from tests.support.waiting import PATIENCE
 
-_START = 'ip link set lo up && exec dockerd "$@"'
+_APART = 'ip link set lo up && exec dockerd "$@"'
+# In the network of the host, so that it reaches a registry there, and without any of its own.
+_CRAMPED = (
+    'mount -t tmpfs -o size={size} tmpfs "$2" && '
+    'exec dockerd --bridge=none --iptables=false --ip-forward=false "$@"'
+)
 
 
 class RestartableEngine:
-    """One engine; it is down until `start`."""
+    """One engine; it is down until `start`.
 
-    def __init__(self, folder: Path) -> None:
+    Args:
+        folder: for all it writes.
+        size: bytes that it has for images; None for no limit. With one it has no networks, and
+            forgets everything when it stops.
+    """
+
+    def __init__(self, folder: Path, size: int | None = None) -> None:
         self._folder = folder
+        self._size = size
         self._process: subprocess.Popen[bytes] | None = None
         self.handle = EngineHandle(f"unix://{folder}/docker.sock")
 
@@ -34,11 +46,14 @@ class RestartableEngine:
         """Start dockerd and wait until it answers."""
         data, run = self._folder / "data", self._folder / "run"
         options = ["--data-root", data, "--exec-root", run, "-p", self._folder / "pid"]
+        data.mkdir(exist_ok=True)
+        apart = ["--net", "--mount"] if self._size is None else ["--mount"]
+        script = _APART if self._size is None else _CRAMPED.format(size=self._size)
         path = f"{os.environ.get('PATH', '')}:/usr/sbin:/sbin"
         with (self._folder / "log").open("ab") as log:
             self._process = subprocess.Popen(
                 [
-                    *("unshare", "--net", "--mount", "sh", "-c", _START, "dockerd"),
+                    *("unshare", *apart, "sh", "-c", script, "dockerd"),
                     *map(str, options),
                     *("-H", self.handle.url),
                 ],
@@ -73,10 +88,10 @@ class RestartableEngine:
 
 
 @contextlib.contextmanager
-def restartable_engine() -> Iterator[RestartableEngine]:
+def restartable_engine(size: int | None = None) -> Iterator[RestartableEngine]:
     """Give an engine that runs; its folder has a short name, for sockets' names must be short."""
     folder = Path(tempfile.mkdtemp(prefix="nbg-"))
-    made = RestartableEngine(folder)
+    made = RestartableEngine(folder, size)
     try:
         made.start()
         yield made

@@ -11,10 +11,12 @@ from pathlib import Path
 
 import pytest
 
-from gateway.errors import ImageMissing
-from gateway.spawners.base import Pull, ServerState
-from gateway.spawners.pulls import Progress, failure
+from gateway.errors import EngineError, ImageMissing
+from gateway.spawners.base import Pull, ServerState, untold
+from gateway.spawners.engine import Engine
+from gateway.spawners.pulls import Progress, Pulls, failure
 from tests.spawners.helpers import Workshop, eventually
+from tests.spawners.restartable import RestartableEngine, restartable_engine
 from tests.support.engine import EngineHandle
 from tests.support.registry import Registry, registry
 from tests.support.waiting import until
@@ -38,6 +40,15 @@ async def image(engine: EngineHandle, shop: Registry, tmp_path: Path) -> AsyncIt
     yield name
     with contextlib.closing(engine.client()) as client, contextlib.suppress(Exception):
         client.images.remove(name, force=True)
+
+
+@pytest.fixture
+async def small_engine() -> AsyncIterator[RestartableEngine]:
+    """An engine with room for half of the image."""
+    manager = restartable_engine(SIZE // 2)
+    made = await asyncio.to_thread(manager.__enter__)
+    yield made
+    await asyncio.to_thread(manager.__exit__, None, None, None)
 
 
 async def test_missing_image_is_pulled_with_progress(workshop: Workshop, image: str) -> None:
@@ -163,6 +174,22 @@ async def test_closing_gives_up_what_is_being_pulled(
 
     assert start.cancelled() or start.exception() is not None
     await no_threads_of_pulls()
+
+
+async def test_image_that_the_engines_disk_cannot_hold_is_told_so(
+    shop: Registry, image: str, small_engine: RestartableEngine
+) -> None:
+    engine = Engine(small_engine.handle.url)
+    pulls = Pulls(engine)
+    try:
+        with pytest.raises(EngineError, match=f"{image}.*the engine's disk is full") as raised:
+            await pulls.get(image, untold)
+    finally:
+        await pulls.close()
+        await engine.close()
+
+    assert not isinstance(raised.value, ImageMissing)
+    assert "\n" not in str(raised.value)
 
 
 def test_progress_sums_layers_whose_size_is_known() -> None:
