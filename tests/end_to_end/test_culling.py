@@ -22,6 +22,16 @@ from tests.support.waiting import PATIENCE
 POLLING = {"Sec-Fetch-Site": "same-origin", "Sec-Fetch-Mode": "cors", "Sec-Fetch-Dest": "empty"}
 NAVIGATION = {"Sec-Fetch-Site": "none", "Sec-Fetch-Mode": "navigate", "Accept": "text/html"}
 WAIT_FOR_A_FILE = "import os, time\nwhile not os.path.exists('over'): time.sleep(0.05)\n"
+WRITE_IN_THE_BACKGROUND = """
+import threading, time
+def write():
+    while True:
+        with open("log.txt", "a") as file:
+            file.write("still at it")
+        time.sleep(0.2)
+threading.Thread(target=write, daemon=True).start()
+True
+"""
 LARGE = 64 * 2**20
 
 
@@ -135,6 +145,42 @@ async def assert_only_a_person_wakes(
     async with client.get(f"{base}lab", headers=NAVIGATION) as answer:
         assert answer.status == 503
     await until_it_is(gateway, "demo-x-tab", state="running", generation=generation + 1)
+
+
+async def type_into_a_terminal(client: aiohttp.ClientSession, base: str, line: str) -> None:
+    """Type a line into a new terminal, wait until `begun` was printed, and leave it alone."""
+    async with client.post(f"{base}api/terminals") as answer:
+        name = (await answer.json())["name"]
+    async with (
+        client.ws_connect(f"{base}terminals/websocket/{name}") as terminal,
+        asyncio.timeout(PATIENCE),
+    ):
+        await terminal.send_json(["stdin", f"{line}\r"])
+        printed = ""
+        async for frame in terminal:
+            kind, text = frame.json()[:2]
+            printed += text if kind == "stdout" else ""
+            if "begun" in printed:
+                return
+    raise AssertionError("the terminal's socket ended")
+
+
+async def test_a_script_that_writes_and_a_terminals_program_keep_their_servers(
+    gateway: GatewayProcess,
+) -> None:
+    async with contextlib.AsyncExitStack() as stack:
+        enter = stack.enter_async_context
+        writer, writer_base = await enter(opened(gateway, "writer"))
+        assert await execute(writer, writer_base, WRITE_IN_THE_BACKGROUND) == "True"
+        shell, shell_base = await enter(opened(gateway, "shell"))
+        # The echo of what is typed is not yet what is printed.
+        await type_into_a_terminal(shell, shell_base, "echo be''gun; cat")
+        prompt, prompt_base = await enter(opened(gateway, "prompt"))
+        await type_into_a_terminal(prompt, prompt_base, "echo be''gun")
+        await forgotten_until_it_is_cold(prompt, prompt_base)
+        for person in ("writer", "shell"):
+            assert (await show(gateway, f"demo-x-{person}"))["state"] == "running", person
+            gateway.nbgate("notebook", "stop", f"demo-x-{person}")
 
 
 async def test_a_projects_check_may_veto(gateway: GatewayProcess) -> None:
