@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+from dataclasses import replace
 
 import pytest
 
-from gateway.errors import EngineError, NotebookLocked, StartFailed
-from gateway.notebooks.model import State
+from gateway.errors import EngineError, NotebookLocked, NotFound, StartFailed
+from gateway.notebooks.model import Health, State
 from routes.apachedb import read as read_file
+from routes.keys import Target
 from tests.activation.conftest import World
 from tests.support.waiting import until
 
@@ -254,3 +256,70 @@ async def test_locked_notebook_is_neither_paused_nor_is_what_was_kept_removed(
         with pytest.raises(NotebookLocked):
             await refused(slug)
     assert world.catalogue.notebook(slug).state is State.RUNNING
+
+
+async def told(world: World, slug: str) -> str:
+    """Return what sync says, without the slug."""
+    return (await world.lifecycle.sync_container(slug)).removeprefix(f"{slug}: ")
+
+
+async def test_sync_tells_generation_target_and_health(world: World) -> None:
+    slug = await world.notebook()
+    entry = await world.activator.ensure(slug)
+    assert await told(world, slug) == f"runs as {slug}, generation 1 at {entry.target}, healthy"
+    assert world.routes.entry(entry.key) is entry, "nothing was done"
+
+
+async def test_sync_tells_how_a_server_ended(world: World) -> None:
+    slug = await world.notebook()
+    await world.activator.ensure(slug)
+    await world.spawner.die(slug, exit_code=137, reason="out of memory")
+    assert await told(world, slug) == (
+        f"nothing runs: {slug}, generation 1 is exited, out of memory (the record said running)"
+    )
+    assert world.catalogue.notebook(slug).health_reason == "out of memory"
+    await world.activator.ensure(slug)
+    await world.spawner.die(slug, exit_code=3)
+    assert "it ended with exit code 3" in await told(world, slug)
+
+
+async def test_sync_tells_of_what_is_paused_or_kept(world: World) -> None:
+    slug = await world.notebook()
+    await world.activator.ensure(slug)
+    world.spawner.freeze(slug)
+    assert await told(world, slug) == (
+        f"is paused as {slug}, generation 1; the next visit lets it go on (the record said running)"
+    )
+    await world.lifecycle.stop_container(slug, keep=True)
+    assert await told(world, slug) == (
+        f"is stopped, and {slug}, generation 1 is kept for its next start"
+    )
+
+
+async def test_sync_leaves_a_server_that_does_not_answer_once_to_the_health_probes(
+    world: World,
+) -> None:
+    slug = await world.notebook()
+    entry = await world.activator.ensure(slug)
+    world.spawner.hang(slug, hangs=True)
+    assert "does not answer; stop and start it if that lasts" in await told(world, slug)
+    assert world.routes.entry(entry.key) is entry
+    assert world.spawner.stopped == []
+
+
+async def test_sync_makes_cold_what_runs_somewhere_else_and_does_not_answer(world: World) -> None:
+    slug = await world.notebook()
+    entry = await world.activator.ensure(slug)
+    server = await world.spawner.inspect(slug)
+    assert server is not None
+    world.spawner.put(replace(server, target=Target("127.0.0.1", 9), port=9))
+    assert "does not answer" in await told(world, slug)
+    assert not world.routes.get(entry.key).hot
+    assert world.catalogue.notebook(slug).health is Health.UNHEALTHY
+
+
+async def test_sync_leaves_what_is_in_line_alone(world: World) -> None:
+    slug = await world.notebook()
+    assert await told(world, slug) == "nothing runs; it is cold"
+    with pytest.raises(NotFound):
+        await world.lifecycle.sync_container("nothing")
