@@ -14,11 +14,11 @@ Written by `python -m bench.datapath --write-results` (`make bench`). The proxy 
 load generator and the upstream (nginx with a 200-byte answer and a Jupyter server's headers, and a
 server that swallows uploads and echoes WebSocket messages) share another. Each round measures
 every peer once, in rotating order; the tables show medians and the least and the most, and a
-ratio is the median of the rounds' ratios. Before each measurement the answers are checked, and that nbgate refuses who has no session. `direct` is the
-upstream without any proxy: what the load generator can see at most. `chp` is
-configurable-http-proxy, `httpd` Apache httpd with a GDBM rewrite map, `aiohttp` a plain proxy of
-aiohttp's server and client. Only the value of the `Server` header is not a Jupyter server's:
-nginx sends its own.
+ratio is the median of the rounds' ratios. Before each measurement the answers are checked, and
+that nbgate refuses who has no session. `direct` is the upstream without any proxy: what the load
+generator can see at most. `chp` is configurable-http-proxy, `httpd` Apache httpd with a GDBM
+rewrite map, `aiohttp` a plain proxy of aiohttp's server and client. Only the value of the `Server`
+header is not a Jupyter server's: nginx sends its own.
 
 In the full cases, requests have ten browser headers and cookies, and go to a notebook's route:
 nbgate looks the route up, checks the session, applies its header rules, counts, notes activity, and

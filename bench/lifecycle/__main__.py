@@ -16,6 +16,7 @@ import aiohttp
 
 from bench.coldstart import remove_network
 from bench.datapath.machine import facts
+from bench.lifecycle.noticed import measure_noticed
 from bench.lifecycle.report import Measured, document, table
 from tests.support.engine import EngineHandle, EngineMissing, opened, say
 from tests.support.gateway import GatewayProcess, running, signed_in
@@ -32,6 +33,7 @@ from tests.support.students import (
 _RESULTS = Path(__file__).resolve().parents[1] / "LIFECYCLE.md"
 _TOLD = ("date", "processor", "memory", "system", "Python", "nbgate")
 _PAUSE = 0.005
+_ENDED = 20
 _WARM_UP = 200
 
 
@@ -119,14 +121,17 @@ def main() -> int:
         with opened() as engine, gateway_for(engine, args) as gateway:
             say(f"{args.students} students")
             measured = asyncio.run(measure(gateway, args.students, args.quiet))
+            say("servers that are ended by hand")
+            ended = min(_ENDED, args.students // 2)
+            noticed = asyncio.run(measure_noticed(gateway, engine, ended))
     except EngineMissing as error:
         print(error, file=sys.stderr)
         return 1
-    print(table(measured))
+    print(table(measured, noticed))
     if args.write_results:
         machine = facts(1, args.quiet, "shared")
         told = {name: machine[name] for name in _TOLD if name in machine}
-        _RESULTS.write_text(document(measured, told), encoding="utf-8")
+        _RESULTS.write_text(document(measured, noticed, told), encoding="utf-8")
     return 0 if measured.good else 1
 
 

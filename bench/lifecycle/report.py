@@ -6,6 +6,8 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+from bench.lifecycle.noticed import Noticed
+
 GOAL = 2.0
 
 
@@ -46,8 +48,8 @@ class Measured:
         return self.ratio <= GOAL and self.in_order and self.complete
 
 
-def table(measured: Measured) -> str:
-    """Return a table in Markdown."""
+def table(measured: Measured, noticed: Noticed) -> str:
+    """Return tables in Markdown."""
     head = "| a hot notebook's answers, ms | number | p50 | p99 | longest |\n|---|---|---|---|---|"
     lines = [head, _row("quiet", measured.quiet), _row("while they start", measured.busy)]
     order = "in the order in which they came" if measured.in_order else "NOT in order"
@@ -59,18 +61,23 @@ def table(measured: Measured) -> str:
         f"(goal: at most {GOAL:g} ×, {met}).",
         f"{measured.students} notebooks: {served} within {measured.seconds:.1f} s "
         f"({measured.seconds / measured.students:.2f} s each), {order}.",
+        "",
+        "| a server ended by hand, ms until its route was cold | number | p50 | p99 | longest |",
+        "|---|---|---|---|---|",
+        _row("`docker kill`, since its end", noticed.killed),
+        _row("`docker rm --force`, since it was asked for", noticed.removed),
     ]
     return "\n".join(lines)
 
 
-def document(measured: Measured, facts: Mapping[str, str]) -> str:
+def document(measured: Measured, noticed: Noticed, facts: Mapping[str, str]) -> str:
     """Return the file of results."""
     told = "\n".join(f"- {name}: {value}" for name, value in facts.items())
     return (
         "# A class that starts at once\n\n"
         "Written by `python -m bench.lifecycle --write-results`; the client that asks, the engine "
         "and the gateway share the machine's cores.\n\n"
-        f"{told}\n\n{table(measured)}\n"
+        f"{told}\n\n{table(measured, noticed)}\n"
     )
 
 

@@ -2,10 +2,13 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+from bench.lifecycle.noticed import Noticed
 from bench.lifecycle.report import Measured, document, percentile, table
 
 QUIET = [0.001] * 98 + [0.002] * 2
 RUN = Measured(200, QUIET, [0.001] * 90 + [0.003] * 10, 80.0, in_order=True, complete=True)
+
+NOTICED = Noticed([0.004, 0.002, 0.003], [0.25])
 
 
 def test_percentile_is_the_nearest_rank() -> None:
@@ -24,8 +27,9 @@ def test_goal_is_twice_the_quiet_value_and_nobody_lost_or_overtaken() -> None:
 
 
 def test_results_say_what_was_found() -> None:
-    text = document(replace(RUN, in_order=False), {"date": "today"})
+    text = document(replace(RUN, in_order=False), NOTICED, {"date": "today"})
     assert "- date: today" in text
     assert "1.50 × the quiet one" in text
     assert "NOT in order" in text
-    assert "| quiet | 100 | 1.0 | 2.0 | 2.0 |" in table(RUN)
+    assert "| quiet | 100 | 1.0 | 2.0 | 2.0 |" in table(RUN, NOTICED)
+    assert "| `docker kill`, since its end | 3 | 3.0 | 4.0 | 4.0 |" in text
