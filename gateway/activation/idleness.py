@@ -160,8 +160,13 @@ def judge_paused(use: Use, terms: Terms, now: float) -> Verdict:
 
 
 def judge_stopped(use: Use, terms: Terms, now: float) -> Verdict:
-    """Return what is to happen to one that was stopped and kept."""
-    idle = 0.0 if math.isinf(terms.idle_timeout) else terms.idle_timeout
+    """Return what is to happen to one that was stopped and kept, or has ended by itself.
+
+    The latter is there for its log; where servers are never idle and none is kept, it stays.
+    """
+    idle = terms.idle_timeout
+    if math.isinf(idle) and terms.remove_after:
+        idle = 0.0
     remove_at = max(use.person, use.work) + idle + terms.remove_after
     return Remove() if now >= remove_at else Keep(remove_at)
 

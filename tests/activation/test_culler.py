@@ -278,6 +278,15 @@ async def test_a_project_may_have_no_idle_timeout(watch: Watch) -> None:
     assert watch.state(slug) is State.RUNNING
 
 
+async def test_where_httpd_serves_directly_work_is_a_sign_of_a_person(watch: Watch) -> None:
+    watch.culler._weigher._signals._direct = True
+    slug = await watch.started()
+    for _ in range(40):
+        watch.told(kernels=watch.kernel("idle"))
+        await watch.after(3000, every=3000)
+    assert watch.state(slug) is State.RUNNING
+
+
 # -- a server that does not answer
 
 

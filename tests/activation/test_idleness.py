@@ -121,6 +121,12 @@ def test_a_kept_one_is_removed_in_its_time() -> None:
     assert judge_stopped(STARTED, terms, 1100.0) == Remove()
 
 
+def test_without_an_idle_timeout_a_kept_one_is_removed_and_one_that_ended_by_itself_stays() -> None:
+    never = replace(TERMS, idle_timeout=NEVER)
+    assert judge_stopped(STARTED, replace(never, remove_after=10.0), 10.0) == Remove()
+    assert judge_stopped(STARTED, never, 1e9) == Keep(until=NEVER)
+
+
 def test_nothing_happens_where_every_time_is_never() -> None:
     terms = terms_of(Lifetimes())
     assert terms.endless
