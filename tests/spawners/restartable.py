@@ -1,7 +1,8 @@
 """A Docker Engine that a test may stop and start, apart from the one that tests share.
 
-It has a network namespace of its own, so that its firewall rules are nobody else's, and a mount
-namespace, so that nothing of it stays mounted.
+It has a network namespace of its own: a second engine rewrites the first one's firewall rules, and
+even one that is told to have no networks deletes the host's `docker0`. And a mount namespace, so that
+nothing of it stays mounted.
 """
 
 from __future__ import annotations
@@ -19,12 +20,8 @@ from tests.support.engine import EngineHandle, answers
 from tests.support.registry import layer
 from tests.support.waiting import PATIENCE
 
-_APART = 'ip link set lo up && exec dockerd "$@"'
-# In the network of the host, so that it reaches a registry there, and without any of its own.
-_CRAMPED = (
-    'mount -t tmpfs -o size={size} tmpfs "$2" && '
-    'exec dockerd --bridge=none --iptables=false --ip-forward=false "$@"'
-)
+_START = 'ip link set lo up && exec dockerd "$@"'
+_START_CRAMPED = 'mount -t tmpfs -o size={size} tmpfs "$2" && ' + _START
 
 
 class RestartableEngine:
@@ -32,8 +29,8 @@ class RestartableEngine:
 
     Args:
         folder: for all it writes.
-        size: bytes that it has for images; None for no limit. With one it has no networks, and
-            forgets everything when it stops.
+        size: bytes that it has for images; None for no limit. With one it forgets everything
+            when it stops.
     """
 
     def __init__(self, folder: Path, size: int | None = None) -> None:
@@ -47,13 +44,12 @@ class RestartableEngine:
         data, run = self._folder / "data", self._folder / "run"
         options = ["--data-root", data, "--exec-root", run, "-p", self._folder / "pid"]
         data.mkdir(exist_ok=True)
-        apart = ["--net", "--mount"] if self._size is None else ["--mount"]
-        script = _APART if self._size is None else _CRAMPED.format(size=self._size)
+        script = _START if self._size is None else _START_CRAMPED.format(size=self._size)
         path = f"{os.environ.get('PATH', '')}:/usr/sbin:/sbin"
         with (self._folder / "log").open("ab") as log:
             self._process = subprocess.Popen(
                 [
-                    *("unshare", *apart, "sh", "-c", script, "dockerd"),
+                    *("unshare", "--net", "--mount", "sh", "-c", script, "dockerd"),
                     *map(str, options),
                     *("-H", self.handle.url),
                 ],
@@ -74,6 +70,12 @@ class RestartableEngine:
             self._process.terminate()
             self._process.wait(PATIENCE)
             self._process = None
+
+    @property
+    def inside(self) -> list[str]:
+        """The words before a command that is to run in its network."""
+        assert self._process is not None
+        return ["nsenter", f"--net=/proc/{self._process.pid}/ns/net"]
 
     def has(self, tag: str) -> str:
         """Put an image on it whose program does nothing."""

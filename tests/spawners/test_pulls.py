@@ -18,7 +18,7 @@ from gateway.spawners.pulls import Progress, Pulls, failure
 from tests.spawners.helpers import Workshop, eventually
 from tests.spawners.restartable import RestartableEngine, restartable_engine
 from tests.support.engine import EngineHandle
-from tests.support.registry import Registry, registry
+from tests.support.registry import Registry, listening_registry, registry
 from tests.support.waiting import until
 
 SIZE = 6 << 20
@@ -177,16 +177,18 @@ async def test_closing_gives_up_what_is_being_pulled(
 
 
 async def test_image_that_the_engines_disk_cannot_hold_is_told_so(
-    shop: Registry, image: str, small_engine: RestartableEngine
+    image: str, small_engine: RestartableEngine, tmp_path: Path
 ) -> None:
-    engine = Engine(small_engine.handle.url)
-    pulls = Pulls(engine)
-    try:
-        with pytest.raises(EngineError, match=f"{image}.*the engine's disk is full") as raised:
-            await pulls.get(image, untold)
-    finally:
-        await pulls.close()
-        await engine.close()
+    # The same registry's data, served where the small engine is: in a network of its own.
+    with listening_registry(tmp_path / "registry", *small_engine.inside) as base:
+        name = image.replace(image.split("/", maxsplit=1)[0], base.removeprefix("http://"))
+        engine = Engine(small_engine.handle.url)
+        try:
+            await until_served(Pulls(engine), name)
+            with pytest.raises(EngineError, match=f"{name}.*the engine's disk is full") as raised:
+                await Pulls(engine).get(name, untold)
+        finally:
+            await engine.close()
 
     assert not isinstance(raised.value, ImageMissing)
     assert "\n" not in str(raised.value)
@@ -226,6 +228,17 @@ def test_failure_is_one_clear_line(words: str, told: str) -> None:
     assert "course:1" in text
     assert told in text
     assert "\n" not in text
+
+
+async def until_served(pulls: Pulls, image: str) -> None:
+    """Wait until the registry of `image` says that it does not have something."""
+
+    async def served() -> bool:
+        with pytest.raises(ImageMissing) as raised:
+            await pulls.get(image.replace("/tiny:", "/nowhere:"), untold)
+        return "does not have it" in str(raised.value)
+
+    await eventually(served, "the registry answers")
 
 
 async def no_threads_of_pulls() -> None:

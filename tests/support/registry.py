@@ -100,8 +100,8 @@ async def registry(folder: Path) -> AsyncIterator[Registry]:
 
 
 @contextlib.contextmanager
-def listening_registry(folder: Path) -> Iterator[str]:
-    """Run the registry's own process; give its base URL."""
+def listening_registry(folder: Path, *prefix: str) -> Iterator[str]:
+    """Run the registry's own process, by a command after `prefix`; give its base URL."""
     command = shutil.which("docker-registry")
     assert command is not None, "pulling images needs docker-registry (package docker-registry)"
     with socket.socket() as probe:
@@ -115,7 +115,9 @@ def listening_registry(folder: Path) -> Iterator[str]:
         f"http: {{addr: '127.0.0.1:{port}', relativeurls: true}}\n"
     )
     with (folder / "registry.log").open("w") as output:
-        process = subprocess.Popen([command, "serve", config], stdout=output, stderr=output)
+        process = subprocess.Popen(
+            [*prefix, command, "serve", config], stdout=output, stderr=output
+        )
     try:
         yield f"http://127.0.0.1:{port}"
     finally:
