@@ -10,14 +10,16 @@ import re
 
 from gateway.errors import EngineError, StartFailed
 
+_CODE = re.compile(r"\b(?:exit code|status) (\d+)\b")
+_KILLED = re.compile(r"\bkilled\b|\bsignal 9\b|\bSIGKILL\b")
 _SAID = (
     ("out-of-memory", re.compile(r"out of memory|memory limit", re.IGNORECASE)),
-    ("exited", re.compile(r"\bexit code \d+|\bit ended\b")),
     ("timeout", re.compile(r"was not ready within")),
     ("removed", re.compile(r"was removed while it started")),
     ("impostor", re.compile(r"does not accept its secret")),
+    ("exited", re.compile(rf"{_CODE.pattern}|{_KILLED.pattern}|\bended\b")),
 )
-_CODE = re.compile(r"exit code (\d+)")
+_KILLED_CODE = 137
 
 
 def cause_of(error: Exception) -> str:
@@ -30,6 +32,8 @@ def cause_of(error: Exception) -> str:
 
 
 def exit_code_of(reason: str) -> int | None:
-    """Return the exit code that a reason names, or None."""
+    """Return the exit code that a reason names or means, as a shell tells it; None for none."""
     found = _CODE.search(reason)
-    return int(found[1]) if found else None
+    if found:
+        return int(found[1])
+    return _KILLED_CODE if _KILLED.search(reason) else None

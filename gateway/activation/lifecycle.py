@@ -71,7 +71,6 @@ class Lifecycle(Resuming):
         Raises:
             StartFailed: it ended or is not ready in time; carries the end of its log.
         """
-        assert server.target is not None
 
         async def why_dead() -> str | None:
             now = await self._spawner.inspect(slug)
@@ -84,6 +83,8 @@ class Lifecycle(Resuming):
 
         began = self._clock()
         try:
+            if server.target is None:  # it had ended before its address could be read
+                raise NotReady(await why_dead() or "its server has no address")
             await self._probe.wait(
                 server.target,
                 self._namespace.base_url(slug),

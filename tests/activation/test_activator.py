@@ -255,6 +255,22 @@ async def test_cause_of_an_end_is_told(
     assert world.activator.status(slug).cause == cause
 
 
+async def test_server_that_ended_before_its_address_was_read_is_a_failed_start(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    slug = await world.notebook()
+    world.spawner.dies = True
+    begin = world.spawner.start
+
+    async def ended_at_once(spec: ServerSpec, on_pull: OnPull = untold) -> Server:
+        return replace(await begin(spec, on_pull), target=None)
+
+    monkeypatch.setattr(world.spawner, "start", ended_at_once)
+    with pytest.raises(StartFailed, match="exit code 3") as failed:
+        await world.activator.ensure(slug)
+    assert failed.value.log_tail
+
+
 async def test_cause_of_a_refusal_of_the_engine_is_its_code(world: World) -> None:
     slug = await world.notebook()
     world.spawner.failure = ImageMissing("jupyter:none")

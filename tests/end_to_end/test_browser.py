@@ -55,5 +55,5 @@ async def test_index_lists_the_persons_notebooks(gateway: GatewayProcess) -> Non
         assert "dave" not in text
         await screenshot(page, "index")
         await page.get_by_role("button", name="Sign out").click()
-        await page.wait_for_load_state()
+        await page.get_by_text("by the login link").wait_for()
         assert "carol" not in await page.inner_text("main")

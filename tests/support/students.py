@@ -42,12 +42,16 @@ http.server.ThreadingHTTPServer(('', 8888), Handler).serve_forever()
 
 def make_quick_image(engine: EngineHandle, progress: Say = say) -> str:
     """Return the tag of an image that passes for ours, whose server is up at once."""
-    command = json.dumps(["python3", "-S", "-E", "-c", _SERVER])
+    return image_that_runs(engine, ("python3", "-S", "-E", "-c", _SERVER), progress)
+
+
+def image_that_runs(engine: EngineHandle, command: Sequence[str], progress: Say = say) -> str:
+    """Return the tag of an image that passes for ours and runs `command`."""
     dockerfile = (
         "ARG BASE_IMAGE\n"
         "FROM ${BASE_IMAGE}\n"
         'LABEL org.nbgate.image="1" org.nbgate.read-only-root="true"\n'
-        f"ENTRYPOINT {command}\n"
+        f"ENTRYPOINT {json.dumps(command)}\n"
     )
     base = make_base_image(engine, progress)
     digest = hashlib.sha256((dockerfile + base).encode()).hexdigest()[:12]
