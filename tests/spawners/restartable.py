@@ -1,8 +1,8 @@
 """A Docker Engine that a test may stop and start, apart from the one that tests share.
 
 It has a network namespace of its own: a second engine rewrites the first one's firewall rules, and
-even one that is told to have no networks deletes the host's `docker0`. And a mount namespace, so that
-nothing of it stays mounted.
+even one that is told to have no networks deletes the host's `docker0`. And a mount namespace, so
+that nothing of it stays mounted.
 """
 
 from __future__ import annotations
