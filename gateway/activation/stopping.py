@@ -87,13 +87,22 @@ class Stopping(Groundwork):
     async def _agreed(self, slug: str, still: Still | None) -> bool:
         """Ask `still`; where it says yes the route is cold in the same turn of the loop.
 
-        So no request comes between: what comes from then on starts the notebook anew.
+        So no request comes between here. What came to a worker just before is known once the worker
+        has the change: then the route is hot again, and nothing is done.
         """
-        if still is not None:
-            if not await still():
-                return False
-            await self.disable_proxying(slug)
-        return True
+        if still is None:
+            return True
+        entry = self._routes.entry(self._namespace.key(slug))
+        if not await still():
+            return False
+        activity = None if entry is None else entry.activity
+        last = 0.0 if activity is None else activity.last
+        await self.disable_proxying(slug)
+        if entry is None or activity is None or not (activity.requests or activity.last > last):
+            return True
+        if entry.target is not None:
+            await self._routes.put_notebook(entry)
+        return False
 
     async def remove_container(
         self,

@@ -54,6 +54,11 @@ def to_entry(record: Record, activity_of: Callable[[str], Activity]) -> RouteEnt
     return RouteEntry(**values)
 
 
+def keys_in(changes: list[Record]) -> list[str]:
+    """Return the keys of the routes among changes; not of those that are gone."""
+    return [change[1][_KEY_AT] for change in changes if change[0] == "route"]
+
+
 def of_session(digest: bytes, host: str, expires: datetime, principal: Principal) -> Record:
     """Return a session token's record; the display name stays with control."""
     return [

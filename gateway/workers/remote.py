@@ -18,6 +18,7 @@ from pathlib import Path
 
 from gateway.errors import GatewayError
 from gateway.proxy.interface import RouteEntry
+from gateway.workers import records
 from gateway.workers.channel import Channel
 from gateway.workers.frames import VERSION, BadFrame, Message
 from gateway.workers.replica import OutOfStep, Replica
@@ -227,6 +228,10 @@ class Remote:
             channel.send({"t": "snapshot"})
             return
         if applied:
+            # Before it: who makes a route cold then knows what was sent to its target here.
+            told = self._reporter.report_of(records.keys_in(message["changes"]))
+            if told is not None:
+                channel.send(told)
             self._in_force(channel)
 
     def _in_force(self, channel: Channel) -> None:

@@ -59,6 +59,10 @@ class Reporter:
         for start in range(0, len(keys), _SCANNED_AT_ONCE):
             yield self._of_activity(keys[start : start + _SCANNED_AT_ONCE])
 
+    def report_of(self, keys: list[str]) -> Message | None:
+        """Return what changed of these routes; None for nothing."""
+        return self._of_activity([key for key in keys if key in self._activities])
+
     def _of_traffic(self) -> Message | None:
         traffic = self._traffic
         counts = traffic.outcomes

@@ -448,6 +448,40 @@ async def test_a_kernel_that_begins_to_compute_at_the_last_moment_keeps_it(watch
     assert (watch.state(slug), watch.did) == (State.RUNNING, ["spared"])
 
 
+class LateWorker:
+    """A data path whose worker tells what came to it when it has the change that makes it cold."""
+
+    def __init__(self, watch: Watch, slug: str, *, in_flight: int) -> None:
+        self.watch = watch
+        self.slug = slug
+        self.in_flight = in_flight
+
+    async def settled(self) -> None:
+        """Nothing waits here."""
+
+    async def drained(self, entry: object) -> None:
+        if self.in_flight:
+            self.watch.activity(self.slug).requests = self.in_flight
+        else:
+            self.watch.use(self.slug)
+
+
+@pytest.mark.parametrize("in_flight", [0, 1])
+@pytest.mark.parametrize("tier", [{}, {"pause_after": 3600.0, "idle_timeout": 9000.0}])
+async def test_what_came_to_a_worker_just_before_is_not_cut(
+    watch: Watch, in_flight: int, tier: dict[str, float]
+) -> None:
+    slug = await watch.started()
+    await lifetimes(watch, **tier)
+    await watch.after(3540)
+    before = watch.world.routes.entry(f"/nb/{slug}")
+    watch.world.routes.attach(LateWorker(watch, slug, in_flight=in_flight))
+    await watch.after(60)
+    assert watch.did == ["spared"]
+    assert (watch.state(slug), watch.world.spawner.stopped) == (State.RUNNING, [])
+    assert watch.world.routes.entry(f"/nb/{slug}") == before
+
+
 async def test_the_route_is_cold_in_the_turn_in_which_it_is_decided(watch: Watch) -> None:
     slug = await watch.started()
     hot_when_stopping: list[bool] = []

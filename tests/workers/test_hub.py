@@ -239,6 +239,19 @@ async def test_drained_means_that_the_target_is_forgotten(control: Control, work
     assert control.kept == []
 
 
+async def test_drained_means_that_what_was_sent_to_the_target_is_known(
+    control: Control, worker: Worker
+) -> None:
+    for number in range(1, 20):
+        control.table.put(KEY, HOT)
+        await control.hub.settled()
+        seen = worker.replica.activities[KEY]
+        seen.last, seen.requests = float(number), number % 3
+        control.table.put(KEY, COLD)
+        await control.hub.drained()
+        assert control.activity == Activity(float(number), number % 3, 0)
+
+
 async def test_stop_does_not_wait_for_ever_for_who_is_not_there(tmp_path: Path) -> None:
     async with running(Control(tmp_path, before=(SOMEBODY,))) as control:
         stop = await waiting_for(control.hub.drained())

@@ -79,3 +79,15 @@ def test_notebook_that_was_made_again_begins_at_nothing() -> None:
     assert activities["x"].websockets == 1
     worker.contribution.withdraw()
     assert activities["x"].websockets == 0
+
+
+def test_what_was_seen_of_a_route_is_told_at_once_when_it_changes() -> None:
+    total, activities = Traffic(), {"x": Activity()}
+    worker = Worker(total, activities)
+    worker.activities["x"].requests = 1
+    told = worker.reporter.report_of(["x", "unknown"])
+    assert told is not None
+    worker.contribution.take_activity(told)
+    assert activities["x"] == Activity(0.0, 1, 0)
+    assert worker.reporter.report_of(["x"]) is None, "nothing changed"
+    assert worker.tell() == 0
