@@ -25,8 +25,12 @@ def gateway(
     settings = {"start_timeout": "4", "starts_at_once": "4"}
     with stub_gateway(state, engine, misbehaving_image, **settings) as running:
         for behaviour in BEHAVIOURS:
-            running.nbgate("project", "add", behaviour, "--env", f"STUB={behaviour}")
+            running.nbgate("project", "add", project_of(behaviour), "--env", f"STUB={behaviour}")
         yield running
+
+
+def project_of(behaviour: str) -> str:
+    return f"{PROJECT}-{behaviour}"
 
 
 def container_of(gateway: StubGateway, slug: str) -> list[str]:
@@ -95,9 +99,10 @@ async def test_one_that_is_killed_takes_nobody_with_it(gateway: StubGateway) -> 
 async def test_one_that_never_comes_up_is_told_and_removed(
     gateway: StubGateway, behaviour: str, reason: str
 ) -> None:
-    slug = f"{behaviour}-x-alice"
-    async with gateway.person(project=behaviour) as client, gateway.person("well") as other:
-        url = gateway.page("hello", project=behaviour)
+    project = project_of(behaviour)
+    slug = f"{project}-x-alice"
+    async with gateway.person(project=project) as client, gateway.person("well") as other:
+        url = gateway.page("hello", project=project)
         failing = asyncio.create_task(client.get(url).__aenter__())
         await works(other, gateway.page("hello", "well"))
         answer = await failing
@@ -116,14 +121,16 @@ async def test_one_that_never_comes_up_is_told_and_removed(
 
 
 async def test_one_that_answers_slowly_is_waited_for(gateway: StubGateway) -> None:
-    async with gateway.person(project="slow") as client:
-        await works(client, gateway.page("hello", project="slow"))
+    project = project_of("slow")
+    async with gateway.person(project=project) as client:
+        await works(client, gateway.page("hello", project=project))
 
 
 async def test_one_that_floods_its_log_fills_no_disk(gateway: StubGateway) -> None:
-    slug = "floods-x-alice"
-    async with gateway.person(project="floods") as client:
-        await works(client, gateway.page("hello", project="floods"))
+    project = project_of("floods")
+    slug = f"{project}-x-alice"
+    async with gateway.person(project=project) as client:
+        await works(client, gateway.page("hello", project=project))
         with gateway.client() as engine:
             (container,) = await asyncio.to_thread(container_of, gateway, slug)
             log = Path(engine.api.inspect_container(container)["LogPath"])
@@ -137,6 +144,6 @@ async def test_one_that_floods_its_log_fills_no_disk(gateway: StubGateway) -> No
         assert sum(sizes) < 16 * 2**20
         tail = await asyncio.to_thread(gateway.nbgate, "notebook", "logs", slug, "-n", "3")
         assert tail.splitlines() == ["x" * 200] * 3
-        await works(client, gateway.page("hello", project="floods"))
+        await works(client, gateway.page("hello", project=project))
         await gateway.stop_notebook(slug)
         assert await asyncio.to_thread(container_of, gateway, slug) == []

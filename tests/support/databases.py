@@ -27,7 +27,11 @@ async def database_url(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncI
     if request.param == "sqlite":
         yield f"sqlite+aiosqlite:///{tmp_path / 'nbgate.db'}"
         return
-    server: Cluster = request.getfixturevalue("cluster")
+    yield await new_database(request.getfixturevalue("cluster"))
+
+
+async def new_database(server: Cluster) -> str:
+    """Make an empty database; return its URL."""
     name = f"t{uuid.uuid4().hex}"
     engine = create_async_engine(
         server.url("postgres").replace("postgresql:", "postgresql+asyncpg:"),
@@ -36,7 +40,7 @@ async def database_url(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncI
     async with engine.connect() as connection:
         await connection.execute(sa.text(f"CREATE DATABASE {name}"))
     await engine.dispose()
-    yield server.url(name)
+    return server.url(name)
 
 
 @pytest.fixture

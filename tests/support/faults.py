@@ -20,7 +20,9 @@ from tests.support.engine import ROOT, EngineHandle
 from tests.support.gateway import GatewayProcess, signed_in
 from tests.support.waiting import PATIENCE
 
-PROJECT = "faults"
+PROJECT = f"faults-{secrets.token_hex(3)}"
+"""Containers are called after it: runs that share an engine have each their own."""
+
 INSTALLATION = "org.nbgate.installation"
 
 

@@ -1,0 +1,134 @@
+"""Two gateways of one installation, for tests: both as processes on one engine and one database."""
+
+from __future__ import annotations
+
+import contextlib
+import shutil
+from collections.abc import AsyncIterator, Callable, Iterator
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import sqlalchemy as sa
+
+from gateway.notebooks import schema
+from gateway.notebooks.database import Database
+from gateway.notebooks.shared import moment
+from tests.faults import breakpoints
+from tests.spawners.helpers import eventually
+from tests.support.faults import PROJECT, StubGateway
+from tests.support.gateway import signed_in
+
+
+class Pair(NamedTuple):
+    """Two gateways that share identity, database, spaces and engine."""
+
+    one: StubGateway
+    two: StubGateway
+
+
+@contextlib.contextmanager
+def companion(one: StubGateway, state: Path, image: str, **settings: str) -> Iterator[StubGateway]:
+    """Run another gateway of the same installation."""
+    state.mkdir()
+    shutil.copy(one.state / "identity.json", state)
+    network = {"network_subnet": one.environment["NBGATE_NETWORK_SUBNET"]}
+    two = StubGateway(state, one.engine, image, **(settings | network))
+    try:
+        yield two.start()
+    finally:
+        two.kill()
+
+
+async def phase(gateway: StubGateway, slug: str) -> str:
+    """Return a notebook's phase as a gateway tells it; "" where there is no such notebook."""
+    async with gateway.api() as api, api.get(f"/gateway/api/notebooks/{slug}") as answer:
+        return str((await answer.json())["phase"]) if answer.status == 200 else ""
+
+
+async def becomes(gateway: StubGateway, slug: str, wanted: str) -> None:
+    async def is_so() -> bool:
+        return await phase(gateway, slug) == wanted
+
+    await eventually(is_so, f"{slug} is {wanted} there")
+
+
+@contextlib.asynccontextmanager
+async def at_both(pair: Pair, person: str) -> AsyncIterator[Callable[[StubGateway], Any]]:
+    """Sign a person in at the first; yield what asks either, as through one name in front."""
+    link = pair.one.nbgate("notebook", "url", "--project", PROJECT, "--person", person)
+    host = {"Host": f"127.0.0.1:{pair.one.port}"}
+    async with signed_in(link) as client:
+
+        def ask(gateway: StubGateway) -> Any:
+            return client.get(gateway.page("hello", person), headers=host)
+
+        async def is_known() -> bool:
+            async with client.get(f"{pair.two.url}/gateway", headers=host) as answer:
+                return "login" not in answer.headers.get("X-Nbgate-Reason", "") and (
+                    await phase(pair.two, f"{PROJECT}-x-{person}") != ""
+                )
+
+        await eventually(is_known, "the other gateway knows the notebook")
+        yield ask
+
+
+async def status(asking: Any) -> int:
+    async with asking as answer:
+        await answer.read()
+        return int(answer.status)
+
+
+def containers_of(pair: Pair, slug: str) -> list[Any]:
+    return [item for item in pair.one.containers() if item.labels["org.nbgate.slug"] == slug]
+
+
+async def session_is_known(ask: Callable[[StubGateway], Any], gateway: StubGateway) -> None:
+    async def is_so() -> bool:
+        return await status(ask(gateway)) == 200
+
+    await eventually(is_so, "the session is good at the other gateway")
+
+
+def meetings(gateway: StubGateway) -> int:
+    """Return how often a gateway has said that it found another."""
+    return gateway.log.read_text().count("another gateway shares the database")
+
+
+async def silent_for_a_minute(gateway: StubGateway) -> None:
+    """Have a gateway not been heard of for a minute; it is dead already."""
+    database = Database(gateway.environment["NBGATE_DATABASE_URL"])
+    await database.open()
+    async with database.writing() as connection:
+        mine = schema.gateways.c.name.endswith(f":{gateway.state}")
+        seen = moment(connection, -60.0)
+        await connection.execute(sa.update(schema.gateways).where(mine).values(seen=seen))
+    await database.close()
+
+
+STEPS = (
+    "space 1",
+    "POST /containers/create 1",
+    "POST /containers/create sent 1",
+    "POST /containers/start 1",
+    "POST /containers/start sent 1",
+    "POST /containers/stop 1",
+)
+
+
+def arm(gateway: StubGateway, folder: Path, step: str) -> Path:
+    """Have a gateway die at a step once it is started; return the file that will name it."""
+    before = [f"commit {number}" for number in range(1, 200)]
+    before += [one for one in STEPS if one != step]
+    (folder / "tried").write_text("\n".join(before))
+    gateway.environment[breakpoints.TRIED] = str(folder / "tried")
+    gateway.environment[breakpoints.REACHED] = str(folder / "reached")
+    gateway.program = "tests.faults.breakpoints"
+    return folder / "reached"
+
+
+def disarm(gateway: StubGateway, folder: Path) -> None:
+    """Start a gateway again that has died."""
+    gateway.kill()
+    gateway.program = "gateway"
+    (folder / "tried").unlink()
+    gateway.start()
