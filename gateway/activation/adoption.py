@@ -32,6 +32,8 @@ class Found(enum.StrEnum):
     """Route and record were right."""
     ADOPTED = "adopted"
     """It runs, answers, and is hot now."""
+    STARTING = "starting"
+    """It was set going a moment ago, and does not answer yet."""
     UNANSWERING = "unanswering"
     """It runs and does not answer."""
     PAUSED = "paused"
@@ -147,17 +149,23 @@ class Adoption(Groundwork):
             return Found.ADOPTED
         if self._is_hot(slug):
             await self.disable_proxying(slug)
-        if not self._is_young(server):
-            await self._note(
-                slug,
-                state=State.COLD,
-                container_id=None,
-                engine_status=server.status or str(server.state),
-                health=Health.UNHEALTHY,
-                health_reason="it runs and does not answer",
-                started=server.started,
-            )
+        if self._is_young(server):
+            return Found.STARTING
+        await self._note_unanswering(notebook, server)
         return Found.UNANSWERING
+
+    async def _note_unanswering(self, notebook: Notebook, server: Server) -> None:
+        facts = {
+            "state": State.FAILED if notebook.state is State.FAILED else State.COLD,
+            "container_id": None,
+            "engine_status": server.status or str(server.state),
+            "health": Health.UNHEALTHY,
+            "health_reason": "it runs and does not answer",
+            "started": server.started,
+        }
+        if any(getattr(notebook, name) != value for name, value in facts.items()):
+            await self._note(notebook.slug, **facts)
+            logger_of(notebook.slug).warning("does not answer container=%s", server.id[:12])
 
     async def _settle_paused(self, notebook: Notebook, server: Server) -> Found:
         if self._is_hot(notebook.slug):
@@ -262,8 +270,9 @@ def _told(finding: Finding, notebook: Notebook | None) -> str:
 
 def _state_told(found: Found, server: Server, notebook: Notebook) -> str:
     what = f"{server.id[:12]}, generation {server.generation}"
-    if found is Found.UNANSWERING:
-        return f"runs as {what} but does not answer; stop and start it if that lasts"
+    if found in (Found.STARTING, Found.UNANSWERING):
+        remedy = "stop and start it if that lasts"
+        return f"runs as {what} but does not answer{' yet' * (found is Found.STARTING)}; {remedy}"
     if server.state is ServerState.RUNNING:
         return f"runs as {what} at {server.target}, {notebook.health}"
     if server.state is ServerState.PAUSED:

@@ -244,7 +244,7 @@ class Culler:
                 )
                 word = f"stopped-{verdict.reason}"
             case Remove():
-                done = await lifecycle.remove_container(slug)
+                done = await lifecycle.remove_container(slug, by=CULLER)
                 word = "removed"
         self._count(word if done else "spared")
         return done

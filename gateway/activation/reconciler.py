@@ -36,7 +36,7 @@ class Times:
     Attributes:
         relist: between two lists of all servers.
         retry: before the engine is asked again that was not there.
-        again: between two looks at a server that runs and does not answer yet.
+        again: between two looks at a server that was just started and does not answer yet.
         looks: how often it is looked at in vain before that is left to the next list.
         grace: leftovers of this age are removed.
     """
@@ -174,7 +174,7 @@ class Reconciler:
             self._wanted.discard(slug)
             found = (await self._lifecycle.settle(slug)).found
             self._figures.reconciled(found)
-            if found is Found.UNANSWERING:
+            if found is Found.STARTING:
                 await self._pause(self._times.again)
             elif slug not in self._wanted:
                 return

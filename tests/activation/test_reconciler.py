@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager, suppress
 from dataclasses import replace
+from datetime import UTC, datetime
 
 import pytest
 
@@ -297,17 +298,35 @@ async def test_server_that_runs_and_is_not_ready_yet_is_looked_at_again(
     slug, entry = await hot_one(world)
     server = await world.spawner.inspect(slug)
     assert server is not None
-    moved = replace(server, target=Target("127.0.0.1", 9))
+    moved = replace(server, target=Target("127.0.0.1", 9), started=datetime.now(UTC))
     world.spawner.put(moved)
     world.spawner.tell(moved, Change.STARTED)
-    await until(lambda: is_cold(world, slug))
-    record = world.catalogue.notebook(slug)
-    assert (record.health, record.engine_status) == (Health.UNHEALTHY, "running")
+    await until(lambda: not world.routes.get(f"/nb/{slug}").hot)
     world.spawner.put(server)
     await followed.pauses.over(1.0)
     await until(lambda: world.routes.get(f"/nb/{slug}").hot)
     assert world.routes.get(f"/nb/{slug}").target == str(entry.target)
     assert world.catalogue.notebook(slug).health is Health.HEALTHY
+
+
+async def test_server_that_never_answers_is_said_to_be_unhealthy_once_and_left_alone(
+    followed: Followed,
+) -> None:
+    world = followed.world
+    slug, _ = await hot_one(world)
+    server = await world.spawner.inspect(slug)
+    assert server is not None
+    deaf = replace(server, target=Target("127.0.0.1", 9))
+    world.spawner.put(deaf)
+    world.spawner.tell(deaf, Change.STARTED)
+    await until(lambda: is_cold(world, slug))
+    record = world.catalogue.notebook(slug)
+    assert (record.health, record.engine_status) == (Health.UNHEALTHY, "running")
+    looks = followed.looked(Found.UNANSWERING) or 0
+    await followed.pauses.over(30.0)
+    await until(lambda: (followed.looked(Found.UNANSWERING) or 0) == looks + 1)
+    assert world.catalogue.notebook(slug) is record, "nothing was written"
+    assert (world.spawner.stopped, followed.pauses.begun(1.0)) == ([], 0)
 
 
 async def test_what_ended_by_itself_is_removed_after_a_grace_period_and_what_was_kept_is_not(
