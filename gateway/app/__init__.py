@@ -140,7 +140,7 @@ async def _keep_house(settings: Settings, control: Control) -> None:
             await control.sessions.expire()
             await control.tickets.expire()
             await ways_of(settings, control).expire()
-            await forget_passers_by(control)
+            await forget_passers_by(control.session_table, control.catalogue, control.lifecycle)
             await control.spaces.sweep()
             await control.sharing.presence.sweep()
             await control.lifecycle.operations.forget(settings.operations_kept)
