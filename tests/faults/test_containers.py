@@ -22,7 +22,7 @@ def gateway(
 ) -> Iterator[StubGateway]:
     """With a project of each behaviour; what is not ready after seconds is given up."""
     state = tmp_path_factory.mktemp("containers") / "state"
-    settings = {"start_timeout": "4", "starts_at_once": "4"}
+    settings = {"start_timeout": "10", "starts_at_once": "4"}
     with stub_gateway(state, engine, misbehaving_image, **settings) as running:
         for behaviour in BEHAVIOURS:
             running.nbgate("project", "add", project_of(behaviour), "--env", f"STUB={behaviour}")
@@ -91,8 +91,8 @@ async def test_one_that_is_killed_takes_nobody_with_it(gateway: StubGateway) -> 
 @pytest.mark.parametrize(
     ("behaviour", "reason"),
     [
-        ("silent", "not ready within 4 s"),
-        ("errors", "not ready within 4 s"),
+        ("silent", "not ready within 10 s"),
+        ("errors", "not ready within 10 s"),
         ("exits", "3"),
     ],
 )
