@@ -1,7 +1,8 @@
 """Which traffic is a sign of a person, for the idle culler. Pure.
 
-Pages poll for ever: a GET of theirs is no sign. A navigation, a request that changes something,
-the bytes of an upload and what a client sends through a WebSocket are.
+Pages poll for ever: a GET of theirs is no sign, nor is that Lab writes down its layout, which it
+does every ten seconds as long as a page of it is seen. A navigation, a request that changes
+something, the bytes of an upload and what a client sends through a WebSocket are.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ from typing import Final
 from gateway.proxy.messages import RequestHead
 
 _SAFE: Final = frozenset({b"GET", b"HEAD", b"OPTIONS", b"PROPFIND", b"REPORT", b"SEARCH", b"QUERY"})
+_LAYOUTS: Final = b"/lab/api/workspaces/"
 _CLOSE, _PONG = 0x8, 0xA
 _MASKED_HEAD: Final = 6
 
@@ -27,7 +29,15 @@ def is_navigation(head: RequestHead) -> bool:
 
 def shows_person(head: RequestHead) -> bool:
     """Whether the request by itself is a sign of a person."""
-    return head.method not in _SAFE or is_navigation(head)
+    if head.method in _SAFE:
+        return is_navigation(head)
+    return head.method != b"PUT" or not _is_layout(head.target)
+
+
+def _is_layout(target: bytes) -> bool:
+    """Whether it is one of Lab's workspaces, not a file whose path looks like one."""
+    found = target.find(_LAYOUTS)
+    return found >= 0 and target.find(b"/api/") == found + len(b"/lab")
 
 
 def only_control_frames(data: bytes) -> bool:

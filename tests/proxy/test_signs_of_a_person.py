@@ -1,58 +1,45 @@
-"""Which requests show that a person is there: what the idle culler goes by."""
+"""Which requests are a sign of a person; those of Lab's that come by themselves are none."""
 
 from __future__ import annotations
 
 import pytest
 
-from tests.proxy.harness import Rig, activity_of
-from tests.proxy.upstreams import Upstream
-from tests.proxy.wire import get
+from gateway.proxy.activity import shows_person
+from gateway.proxy.messages import RequestHead
 
 
-async def activity_after(proxy: Rig, request: bytes) -> float:
-    """Return the mark that `request` leaves on a notebook; 0.0 for none."""
-    entry = proxy.notebook()
-    activity_of(entry).last = 0.0
-    await proxy.ask(request, request.split(b" ")[0].decode())
-    assert activity_of(entry).requests == 0
-    return activity_of(entry).last
+def shows(method: bytes, target: bytes, *headers: tuple[bytes, bytes]) -> bool:
+    return shows_person(RequestHead(method, target, 11, [(b"Host", b"h"), *headers]))
 
 
 @pytest.mark.parametrize(
-    "request_bytes",
+    ("method", "target"),
     [
-        get(b"Sec-Fetch-Mode: navigate\r\n"),
-        get(b"Accept: text/html,*/*\r\n"),
-        b"POST /api/sessions HTTP/1.1\r\nHost: h\r\n\r\n",
-        b"PUT /api/contents/x HTTP/1.1\r\nHost: h\r\nContent-Length: 2\r\n\r\nhi",
-        b"DELETE /x HTTP/1.1\r\nHost: h\r\n\r\n",
+        (b"GET", b"/nb/a/api/kernels?1"),
+        (b"GET", b"/nb/a/lab/api/workspaces?1"),
+        (b"PUT", b"/nb/a/lab/api/workspaces/default?1795302396066"),
+        (b"PUT", b"/lab/api/workspaces/auto-X"),
     ],
 )
-async def test_navigations_and_changes_show_a_person(echoing: Rig, request_bytes: bytes) -> None:
-    assert await activity_after(echoing, request_bytes) > 0
+def test_what_an_open_page_does_by_itself_is_none(method: bytes, target: bytes) -> None:
+    assert not shows(method, target)
 
 
 @pytest.mark.parametrize(
-    "request_bytes",
+    ("method", "target"),
     [
-        get(b"", b"/api/kernels"),
-        get(b"Sec-Fetch-Mode: cors\r\nAccept: text/html\r\n"),
-        b"HEAD / HTTP/1.1\r\nHost: h\r\n\r\n",
+        (b"PUT", b"/nb/a/api/contents/a.ipynb?1"),
+        (b"PUT", b"/nb/a/api/contents/lab/api/workspaces/a.ipynb"),
+        (b"POST", b"/nb/a/api/sessions?1"),
+        (b"DELETE", b"/nb/a/lab/api/workspaces/default"),
+        (b"PUT", b"/nb/a/lab/api/settings/x"),
     ],
 )
-async def test_polling_shows_nobody(echoing: Rig, request_bytes: bytes) -> None:
-    assert await activity_after(echoing, request_bytes) == 0.0
+def test_what_changes_something_is_one(method: bytes, target: bytes) -> None:
+    assert shows(method, target)
 
 
-async def test_bytes_of_an_upload_show_a_person(proxy: Rig, upstream: Upstream) -> None:
-    entry = proxy.notebook()
-    async with await proxy.connect() as client:
-        await client.send(b"PUT / HTTP/1.1\r\nHost: h\r\nContent-Length: 4\r\n\r\nab")
-        server = await upstream.take()
-        await server.head()
-        assert await server.read(2) == b"ab"
-        assert activity_of(entry).requests == 1
-        activity_of(entry).last = 0.0
-        await client.send(b"c")
-        assert await server.read(1) == b"c"
-        assert activity_of(entry).last > 0
+def test_navigation_is_one() -> None:
+    assert shows(b"GET", b"/nb/a/lab", (b"Sec-Fetch-Mode", b"navigate"))
+    assert shows(b"GET", b"/nb/a/lab", (b"Accept", b"text/html"))
+    assert not shows(b"GET", b"/nb/a/x", (b"Sec-Fetch-Mode", b"cors"), (b"Accept", b"text/html"))
