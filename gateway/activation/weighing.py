@@ -48,12 +48,6 @@ class Traffic:
     websockets: int = 0
 
 
-def traffic_of(activity: Activity, now: float, wall: datetime) -> Traffic:
-    """Return one gateway's own count of a notebook's traffic."""
-    last = wall - timedelta(seconds=max(0.0, now - activity.last)) if activity.last else None
-    return Traffic(last, activity.requests, activity.websockets)
-
-
 def traffic_in(told: Mapping[str, Traffic], notebook: Notebook) -> Traffic:
     """Return a notebook's traffic; there is none where nothing is told."""
     return told.get(notebook.slug, Traffic())

@@ -13,7 +13,7 @@ from gateway.activation.lifecycle import Lifecycle
 from gateway.activation.routing import RouteService
 from gateway.activation.signals import Signals
 from gateway.activation.usage import UsageProbe
-from gateway.activation.weighing import Weigher, traffic_of
+from gateway.activation.weighing import Weigher
 from gateway.metrics import Metrics
 from gateway.notebooks.catalogue import Catalogue
 from gateway.notebooks.model import Lifetimes
@@ -36,17 +36,12 @@ class CulledParts:
     metrics: Metrics
 
 
-def always() -> bool:
-    """Lead: there is no other gateway."""
-    return True
-
-
 def open_culler(
     settings: Settings,
     parts: CulledParts,
     stack: contextlib.AsyncExitStack,
-    leads: Callable[[], bool] = always,
-    traffic: Callable[[], Awaitable[Mapping[str, Traffic]]] | None = None,
+    leads: Callable[[], bool],
+    traffic: Callable[[], Awaitable[Mapping[str, Traffic]]],
 ) -> Culler:
     """Make the culler; `stack` closes what it asks with.
 
@@ -55,7 +50,7 @@ def open_culler(
         parts: what it is about.
         stack: closes it.
         leads: whether this gateway is the one that acts.
-        traffic: of all gateways together; None: this one's.
+        traffic: of all gateways together.
     """
     probe = UsageProbe()
     stack.push_async_callback(probe.close)
@@ -74,7 +69,7 @@ def open_culler(
         signals,
         lambda slug: parts.routes.entry(parts.namespace.key(slug)),
         lifetimes_of(settings),
-        traffic or _own_traffic(parts),
+        traffic,
         time.monotonic,
         utc_now,
     )
@@ -100,19 +95,3 @@ def lifetimes_of(settings: Settings) -> Lifetimes:
         remove_after=settings.remove_after,
         still_busy=settings.still_busy or None,
     )
-
-
-def _own_traffic(parts: CulledParts) -> Callable[[], Awaitable[Mapping[str, Traffic]]]:
-    async def traffic() -> Mapping[str, Traffic]:
-        now, wall = time.monotonic(), utc_now()
-        entries = (
-            (book.slug, parts.routes.entry(parts.namespace.key(book.slug)))
-            for book in parts.catalogue.notebooks()
-        )
-        return {
-            slug: traffic_of(entry.activity, now, wall)
-            for slug, entry in entries
-            if entry is not None and entry.activity is not None
-        }
-
-    return traffic

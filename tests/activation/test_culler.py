@@ -14,7 +14,7 @@ from gateway.access import Namespace
 from gateway.activation.culler import Culler, Traffic
 from gateway.activation.signals import Signals
 from gateway.activation.usage import UsageProbe
-from gateway.activation.weighing import Weigher, traffic_of
+from gateway.activation.weighing import Weigher
 from gateway.errors import EngineError
 from gateway.notebooks.database import DatabaseError
 from gateway.notebooks.model import Lifetimes, State
@@ -60,11 +60,14 @@ class Watch:
     async def traffic(self) -> Mapping[str, Traffic]:
         if self.blind:
             raise DatabaseError("the database is away")
-        own = {
-            book.slug: traffic_of(self.activity(book.slug), self.world.clock(), self.wall())
-            for book in self.world.catalogue.notebooks()
-        }
-        return own | self.elsewhere
+        books = self.world.catalogue.notebooks()
+        return {book.slug: self.own_traffic(book.slug) for book in books} | self.elsewhere
+
+    def own_traffic(self, slug: str) -> Traffic:
+        activity, now = self.activity(slug), self.world.clock()
+        ago = timedelta(seconds=now - activity.last)
+        last = self.wall() - ago if activity.last else None
+        return Traffic(last, activity.requests, activity.websockets)
 
     def activity(self, slug: str) -> Activity:
         entry = self.world.routes.entry(f"/nb/{slug}")
