@@ -63,6 +63,7 @@ class Hub:
         self._moved = asyncio.Event()
         roll.on_change(self._moved.set)
         self._server: asyncio.Server | None = None
+        self._closed = False
 
     async def start(self, place: Path | socket.socket) -> None:
         """Listen on a Unix socket; nobody but this user is let in.
@@ -85,6 +86,7 @@ class Hub:
 
     async def close(self) -> None:
         """End all connections."""
+        self._closed = True
         if self._server is not None:
             self._server.close()
         for channel in self._serving.values():
@@ -138,17 +140,22 @@ class Hub:
         self._moved.clear()
         await self._moved.wait()
 
-    async def _accepted(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        task = asyncio.current_task()
-        assert task is not None
-        channel = self._serving[task] = Channel(reader, writer)
+    def _accepted(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        channel = Channel(reader, writer)
+        if self._closed:
+            channel.close()
+            return
+        task = asyncio.create_task(self._attend(channel), name="worker's connection")
+        self._serving[task] = channel
+        task.add_done_callback(self._serving.pop)
+
+    async def _attend(self, channel: Channel) -> None:
         try:
             await self._serve(channel)
         except (OSError, BadFrame, TimeoutError) as error:
             logger.warning("a worker did not introduce itself reason=%r", error)
         finally:
             channel.close()
-            del self._serving[task]
 
     async def _serve(self, channel: Channel) -> None:
         messages = channel.messages()

@@ -313,7 +313,9 @@ def test_a_used_port_is_one_line_and_1(tmp_path: Path, which: str) -> None:
         with started(tmp_path, "--workers=2", *flags, "--api-ip=127.0.0.1") as running:
             assert running.ended() == 1
             told = [line for line in running.lines if "[ConfigProxy]" not in line]
-            assert told == [f"nbgate: cannot listen on 127.0.0.1:{used}: Address already in use"]
+            assert told == [f"nbgate: cannot listen on 127.0.0.1:{used}: Address already in use"], (
+                "\n".join(running.lines)
+            )
 
 
 @pytest.mark.parametrize(
