@@ -68,6 +68,7 @@ class Culler:
         leads: whether this gateway is the one that acts.
         count: counts what was done, by a word for the metrics.
         interval: seconds between two looks, if nothing is due before.
+        sleep: waits so many seconds.
     """
 
     def __init__(
@@ -79,6 +80,7 @@ class Culler:
         leads: Callable[[], bool],
         count: Callable[[str], None],
         interval: float,
+        sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
     ) -> None:
         self._catalogue = catalogue
         self._lifecycle = lifecycle
@@ -87,6 +89,7 @@ class Culler:
         self._leads = leads
         self._count = count
         self._interval = interval
+        self._sleep = sleep
         self._watched: dict[str, Watched] = {}
         self._warnings: dict[str, Warn] = {}
         self._slots = asyncio.Semaphore(_AT_ONCE)
@@ -118,15 +121,19 @@ class Culler:
 
     async def run(self) -> None:
         """Look for ever."""
+        told = ""
         while True:
             due = self._weigher.clock() + self._interval
             try:
                 due = min(due, await self.look())
+                told = ""
             except GatewayError as error:
-                logger.warning("nothing is culled for now reason=%s", error)
+                if told != str(error):
+                    told = str(error)
+                    logger.warning("nothing is culled for now reason=%s", told)
             except Exception:
                 logger.exception("the culler failed; it looks again")
-            await asyncio.sleep(max(_SHORTEST, due - self._weigher.clock()))
+            await self._sleep(max(_SHORTEST, due - self._weigher.clock()))
 
     async def look(self) -> float:
         """Look at every notebook once, and do what is to be done.

@@ -418,6 +418,26 @@ async def test_after_a_restart_the_record_tells_when_it_was_used(watch: Watch) -
     assert watch.state(slug) is State.COLD
 
 
+async def test_it_goes_on_looking_and_is_there_when_something_is_due(watch: Watch) -> None:
+    slug = await watch.started()
+    waits: list[float] = []
+
+    async def sleep(seconds: float) -> None:
+        waits.append(seconds)
+        watch.world.clock.now += seconds
+        watch.blind = len(waits) % 2 == 0
+        if watch.state(slug) is State.COLD:
+            raise asyncio.CancelledError
+
+    watch.culler._sleep = sleep
+    watch.culler._interval = 47.0
+    with pytest.raises(asyncio.CancelledError):
+        await watch.culler.run()
+    assert set(waits) >= {47.0}
+    assert all(1.0 <= wait <= 47.0 for wait in waits)
+    assert watch.world.clock.now - 4600.0 <= 4 * 47.0, "every second look is blind"
+
+
 # -- the last moment
 
 
