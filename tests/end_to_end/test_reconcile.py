@@ -214,3 +214,35 @@ async def test_hung_server_is_said_to_be_unhealthy_and_goes_on(
 
 async def has_health(gateway: GatewayProcess, health: str) -> None:
     await until(lambda: gateway.show("first")["health"] == health)
+
+
+@pytest.mark.engine
+async def test_container_that_was_kept_comes_back_with_its_generation(
+    request: pytest.FixtureRequest, tmp_path: Path
+) -> None:
+    with gateway_with(
+        request,
+        tmp_path / "state",
+        "docker",
+        idle_timeout="5",
+        warning_time="0",
+        cull_interval="0.5",
+        remove_after="86400",
+    ) as gateway:
+        gateway.nbgate("notebook", "create", "first", "--project", "demo")
+        gateway.nbgate("notebook", "start", "first")
+        await until(lambda: gateway.show("first")["state"] == "cold")
+        kept = gateway.show("first")
+        assert kept["engine_status"] == "exited"
+        assert "is kept for its next start" in gateway.nbgate("notebook", "sync", "first")
+        gateway.kill()
+        gateway.start()
+        assert gateway.show("first")["container_id"] == kept["container_id"]
+        gateway.nbgate("notebook", "start", "first")
+        after = gateway.show("first")
+        assert (after["container_id"], after["generation"]) == (kept["container_id"], 1)
+        # What it is made with has changed: a new one, of a new generation.
+        await until(lambda: gateway.show("first")["state"] == "cold")
+        gateway.nbgate("project", "update", "demo", "--env", "COURSE=2")
+        gateway.nbgate("notebook", "start", "first")
+        assert gateway.show("first")["generation"] == 2
