@@ -58,6 +58,7 @@ class Exchange:
         "_request_id",
         "_status",
         "_task",
+        "_uploads",
         "_upstream",
         "request_complete",
         "settled",
@@ -85,6 +86,7 @@ class Exchange:
         self._replayable = self.request_complete and head.method in _REPLAYABLE
         self._relaying: Relay | Local | None = None
         self._activity: Activity | None = None
+        self._uploads = True  # whether bytes of the body are a sign of a person
         self._upstream: Upstream | None = None
         self._task: asyncio.Task[None] | None = None
         self._held: list[bytes] = []
@@ -120,7 +122,7 @@ class Exchange:
 
     def send(self, data: bytes) -> None:
         """Send bytes of the request's body, or hold them until there is an upstream."""
-        if self._activity is not None:
+        if self._activity is not None and self._uploads:
             self._mark(self._activity)
         if self._upstream is not None:
             self._upstream.write(data)
@@ -240,8 +242,8 @@ class Exchange:
         activity.requests += 1
         head = self._head
         standing = head.standing
-        if standing is None:
-            person = shows_person(head)
+        if standing is None or head.method == b"PUT":  # which depends on its target
+            person = self._uploads = shows_person(head)
         else:
             if standing.person is None or standing.person[0] != head.method:
                 standing.person = (head.method, shows_person(head))
