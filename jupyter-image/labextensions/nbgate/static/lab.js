@@ -62,7 +62,10 @@ export class Lab {
       if (kernel.connectionStatus !== "connected") await kernel.reconnect();
       return false;
     }
-    await context.changeKernel({ name });
+    // Another page may have been here first.
+    const { sessions } = this.app.serviceManager;
+    const other = [...sessions.running()].find((one) => one.path === context.path);
+    await context.changeKernel(other?.kernel ? { id: other.kernel.id } : { name });
     return true;
   }
 

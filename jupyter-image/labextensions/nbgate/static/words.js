@@ -16,6 +16,7 @@ const ENGLISH = {
   back: "The notebook runs again, where it was.",
   refused: "The notebook could not be started now.",
   silent: "The gateway does not answer; trying again.",
+  moment: "a few seconds",
   seconds: (count) => `${count} seconds`,
   minutes: (count) => `${count} minutes`,
 };
@@ -36,6 +37,7 @@ const FRENCH = {
   back: "Le notebook marche à nouveau, là où il en était.",
   refused: "Le notebook ne peut pas être démarré maintenant.",
   silent: "La passerelle ne répond pas ; nouvel essai.",
+  moment: "quelques secondes",
   seconds: (count) => `${count} secondes`,
   minutes: (count) => `${count} minutes`,
 };
@@ -47,8 +49,8 @@ export function wordsFor(languages) {
   return known[wanted.find((language) => language in known)] ?? ENGLISH;
 }
 
-/** Return a duration in words, never one that is shorter than it sounds. */
+/** Return a duration in words, in steps so large that it is not said all the time; never too long. */
 export function timeIn(words, seconds) {
-  if (seconds < 90) return words.seconds(Math.max(1, Math.floor(seconds / 5) * 5));
-  return words.minutes(Math.floor(seconds / 60));
+  if (seconds >= 120) return words.minutes(Math.floor(seconds / 60));
+  return seconds < 30 ? words.moment : words.seconds(Math.floor(seconds / 30) * 30);
 }
