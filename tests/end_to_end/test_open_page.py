@@ -5,10 +5,12 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Mapping
+from pathlib import Path
 
 import pytest
 from playwright.async_api import Locator, Page, Route, expect
 
+from tests.end_to_end.conftest import gateway_with
 from tests.support.browser import browser_page, screenshot
 from tests.support.gateway import GatewayProcess
 from tests.support.waiting import PATIENCE, until
@@ -117,6 +119,28 @@ async def test_page_comes_back_by_itself_when_the_notebook_is_started_elsewhere(
         await expect(banner_of(page)).to_contain_text("runs again", timeout=_MILLISECONDS)
         await compute(page, RESULT)
         assert await page.evaluate("window.dialogs") == []
+
+
+async def test_idle_notebook_is_warned_kept_and_stopped_and_comes_back(
+    request: pytest.FixtureRequest, tmp_path: Path
+) -> None:
+    settings = {"idle_timeout": "70", "warning_time": "60", "cull_interval": "1"}
+    with gateway_with(request, tmp_path / "state", "process", **settings) as gateway:
+        async with browser_page() as page:
+            slug = await open_notebook(page, gateway, "ivan", "lab")
+            await edit(page)
+            banner = banner_of(page)
+            await expect(banner).to_contain_text("This notebook stops in", timeout=_MILLISECONDS)
+            await banner.get_by_role("button", name="Keep it running").click()
+            await expect(banner).to_be_hidden()
+            assert gateway.show(slug)["state"] == "running"
+
+            await expect(banner).to_contain_text("was stopped", timeout=_MILLISECONDS)
+            assert gateway.show(slug)["state"] == "cold", "an open page alone keeps nothing"
+            await banner.get_by_role("button", name="Start it again").click()
+            await expect(banner).to_contain_text("runs again", timeout=_MILLISECONDS)
+            await compute(page, RESULT)
+            assert await page.evaluate("window.dialogs") == []
 
 
 class Warned:
