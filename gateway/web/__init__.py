@@ -13,9 +13,10 @@ from aiohttp import web
 from aiohttp.typedefs import Handler
 
 from gateway.access import may_use
+from gateway.activation.activator import Phase
 from gateway.errors import problem_of
 from gateway.launch.deeplinks import SHAPES
-from gateway.notebooks.model import State
+from gateway.notebooks.model import Notebook, State
 from gateway.web import deeplinks, notebook, openpage, signin, streams
 from gateway.web.context import PAGES, Pages, pages_of, principals_of, title_of
 from gateway.web.door import DOOR
@@ -31,12 +32,18 @@ async def index(request: web.Request) -> web.Response:
     principal = people[0] if people else None
     books = pages.catalogue.notebooks() if people else ()
     own = [
-        (title_of(request, book), book, pages.namespace.url(book.slug) + "lab")
+        (title_of(request, book), book, pages.namespace.url(book.slug) + "lab", _state(pages, book))
         for book in books
         if any(may_use(person, book.owner) for person in people)
     ]
-    stoppable = (State.STARTING, State.RUNNING)
+    stoppable = (Phase.QUEUED, State.STARTING, State.RUNNING)
     return page(request, "index.html", principal=principal, notebooks=own, stoppable=stoppable)
+
+
+def _state(pages: Pages, book: Notebook) -> str:
+    """Return a notebook's state, or that it waits to be started."""
+    waits = pages.activator.status(book.slug).phase is Phase.QUEUED
+    return Phase.QUEUED.value if waits else book.state.value
 
 
 async def to_index(request: web.Request) -> web.Response:

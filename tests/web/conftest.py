@@ -31,6 +31,7 @@ async def pages(tmp_path: Path, world: World) -> AsyncIterator[Pages]:
     table = SessionTable()
 
     async def stop(slug: str, person: str) -> None:
+        world.activator.withdraw(slug)
         await world.lifecycle.stop_container(slug, by=person)
 
     yield Pages(

@@ -268,6 +268,24 @@ async def test_list_of_notebooks_has_a_button_that_stops_one(
         assert "/gateway/stop/" not in (await alice.get("/")).text
 
 
+async def test_start_that_waits_can_be_stopped_on_the_list(
+    world: World, proxy: Rig, pages: Pages, slug: str
+) -> None:
+    world.spawner.gate.clear()
+    starts = [world.activator.begin(await world.notebook(f"p{n}")) for n in range(2)]
+    await until(lambda: len(world.spawner.starts) == 2)
+    world.activator.begin(slug)
+    async with person(proxy, pages) as alice:
+        index = (await alice.get("/")).text
+        assert "in line" in index
+        assert f'action="/gateway/stop/{slug}"' in index
+        assert (await alice.post(f"/gateway/stop/{slug}")).status == 303
+        assert world.activator.status(slug).cause == "withdrawn"
+        assert "stopped while it waited" in (await alice.get(f"/gateway/status/{slug}")).text
+    world.spawner.gate.set()
+    await asyncio.gather(*starts)
+
+
 async def test_french_readers_get_french(world: World, proxy: Rig, pages: Pages, slug: str) -> None:
     world.spawner.dies = True
     french = {"Accept_Language": "fr-CH, fr;q=0.9, en;q=0.5"}
