@@ -210,6 +210,7 @@ class Operations:
         while self._writing is not None:
             if not await asyncio.shield(self._writing):
                 return False
+            await asyncio.sleep(0)  # awaiting what has ended lets no callback note that it has
         return True
 
     async def close(self) -> None:
