@@ -17,6 +17,11 @@ const encoded = (text) =>
 const sorted = (parameters) =>
   Object.entries(parameters).sort(([one], [other]) => (one < other ? -1 : 1));
 
+const isName = (name) => !["", ".", ".."].includes(name) && !/[/\\]|\p{Cc}/u.test(name);
+
+const isParameter = ([name, value]) =>
+  !["kid", "exp", "sig"].includes(name) && /^[A-Za-z0-9._~-]{1,64}$/.test(name) && !/\p{Cc}/u.test(value);
+
 /**
  * Returns a link that opens a notebook for a student.
  *
@@ -29,9 +34,16 @@ const sorted = (parameters) =>
  * @param {object} given.more `name` (what pages call the student), `nonce` (for one use), or anything
  *     that Jupyter is to get.
  * @param {number} given.now seconds since the epoch; the clock's if it is left out.
+ * @throws {RangeError} with such a name another link would have the same signature.
  */
 export function signedLink({ origin, kid, secret, names, lifetime = 600, more = {},
                              now = Math.floor(Date.now() / 1000) }) {
+  if (names.length < 2 || !names.every(isName)) {
+    throw new RangeError("names: a slash, a control character, or nothing");
+  }
+  if (!Object.entries(more).every(isParameter)) {
+    throw new RangeError("more: a parameter's name, or a control character");
+  }
   const segments = ["gateway", "open", ...names];
   const parameters = { ...more, kid, exp: String(now + lifetime) };
   const lines = sorted(parameters).map(([name, value]) => `${name}=${value}`);

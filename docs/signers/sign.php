@@ -18,12 +18,27 @@
  * @param string[] $more     `name` (what pages call the student), `nonce` (for one use), or
  *                           anything that Jupyter is to get.
  * @param int|null $now      seconds since the epoch; null for the clock's.
+ * @throws InvalidArgumentException with such a name another link would have the same signature.
  */
 function nbgate_signed_link(string $origin, string $kid, string $secret, array $names,
                             int $lifetime = 600, array $more = [], ?int $now = null): string
 {
+    foreach ($names as $name) {
+        if (in_array($name, ['', '.', '..'], true) || preg_match('~[/\\\\]|\p{Cc}~u', $name) !== 0) {
+            throw new InvalidArgumentException('names: a slash, a control character, or nothing');
+        }
+    }
+    foreach ($more as $name => $value) {
+        if (in_array($name, ['kid', 'exp', 'sig'], true) || preg_match('/\p{Cc}/u', $value) !== 0
+            || !preg_match('/^[A-Za-z0-9._~-]{1,64}$/D', (string) $name)) {
+            throw new InvalidArgumentException("more: a parameter's name, or a control character");
+        }
+    }
+    if (count($names) < 2) {
+        throw new InvalidArgumentException('names: a course and a student, at least');
+    }
     $segments = array_merge(['gateway', 'open'], $names);
-    $parameters = array_merge($more, ['kid' => $kid, 'exp' => (string) (($now ?? time()) + $lifetime)]);
+    $parameters = ['kid' => $kid, 'exp' => (string) (($now ?? time()) + $lifetime)] + $more;
     ksort($parameters, SORT_STRING);
     $lines = ['nbgate-link-1', '/' . implode('/', $segments)];
     foreach ($parameters as $name => $value) {

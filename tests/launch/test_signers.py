@@ -25,19 +25,49 @@ COMMANDS = {
 }
 
 
-@pytest.mark.parametrize("vector", VECTORS, ids=lambda vector: vector["given"]["kid"])
-@pytest.mark.parametrize("signer", COMMANDS)
-def test_signer_makes_the_link(signer: str, vector: dict[str, Any]) -> None:
-    done = subprocess.run(
+def run(signer: str, given: dict[str, Any]) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
         [*COMMANDS[signer], str(SIGNERS / signer)],
-        input=json.dumps(vector["given"]),
+        input=json.dumps(given),
         capture_output=True,
         encoding="utf-8",
         timeout=PATIENCE,
         check=False,
     )
+
+
+@pytest.mark.parametrize("vector", VECTORS, ids=lambda vector: vector["given"]["kid"])
+@pytest.mark.parametrize("signer", COMMANDS)
+def test_signer_makes_the_link(signer: str, vector: dict[str, Any]) -> None:
+    done = run(signer, vector["given"])
     assert done.returncode == 0, done.stderr
     assert done.stdout == vector["link"] + "\n"
+
+
+@pytest.mark.parametrize("signer", COMMANDS)
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"names": ["demo", "first.ipynb", "x/mary"]},  # would be mary, with another notebook
+        {"names": ["demo", "first.ipynb", "mary\na="]},  # would be mary, with a parameter
+        {"names": ["demo", "first.ipynb", "mary", ""]},
+        {"names": ["demo", "first.ipynb", ".."]},
+        {"names": ["demo", "first.ipynb", "x\\mary"]},
+        {"names": ["demo"]},
+        {"more": {"name": "Mary\nnonce=0123456789abcdef"}},
+        {"more": {"name\nnonce": "x"}},
+        {"more": {"a=b": "x"}},
+        {"more": {"sig": "x"}},
+        {"more": {"kid": "x"}},
+    ],
+    ids=str,
+)
+def test_signer_signs_nothing_that_could_be_another_link(
+    signer: str, wrong: dict[str, Any]
+) -> None:
+    done = run(signer, VECTORS[0]["given"] | wrong)
+    assert done.returncode != 0
+    assert "sig=" not in done.stdout
 
 
 @pytest.mark.parametrize("vector", VECTORS, ids=lambda vector: vector["given"]["kid"])
