@@ -123,6 +123,11 @@ def is_passer_by(subject: str) -> bool:
     return subject.startswith("plain/") and f":{ANYBODY}{_NAMELESS}" in subject
 
 
+def has_plain_id(subject: str) -> bool:
+    """Whether it is somebody whom an id of a plain link names."""
+    return subject.startswith("plain/") and not is_passer_by(subject)
+
+
 def means(student: str, subject: str, course: str) -> bool:
     """Whether a link that names `student` may mean the person of a session.
 

@@ -8,13 +8,11 @@ something (putting a file back, stopping a server) is a button: following a link
 from __future__ import annotations
 
 import logging
-from urllib.parse import urlsplit
 
 from aiohttp import web
 
 from gateway.errors import NotFound
 from gateway.launch import deeplinks as links
-from gateway.launch.cookies import state_cookie, state_from
 from gateway.launch.deeplinks import DeepLink, Kind
 from gateway.launch.session_table import Principal
 from gateway.launch.signatures import is_signed
@@ -23,24 +21,22 @@ from gateway.launch.targets import BadLink, Target, read_target
 from gateway.notebooks.model import Links, Notebook, Project
 from gateway.spaces import Source
 from gateway.web import notebook as notebook_pages
+from gateway.web import plainlinks as plainly
 from gateway.web.context import (
     at_own_origin,
-    cookie_of,
     from_own_page,
-    is_https,
     pages_of,
     principals_of,
 )
-from gateway.web.door import DOOR, Arrival, Door, known_visitor, sign_in
-from gateway.web.render import page, say, words_of
+from gateway.web.door import DOOR, known_visitor, sign_in
+from gateway.web.plainlinks import unasked
+from gateway.web.question import question
+from gateway.web.render import say, words_of
 from gateway.web.signin import see_other
 from gateway.web.static_notebook import static_notebook
 
 logger = logging.getLogger(__name__)
 
-_ASKED = "nbgate-cookie"
-_MOST_TIMES = 4
-_TIMES = ("", "1", "2", "3")
 _REFUSED = {Wrong.FORGED: 403, Wrong.EXPIRED: 410, Wrong.USED: 410}
 
 
@@ -104,80 +100,25 @@ async def _unsigned(request: web.Request, target: Target, link: DeepLink) -> web
         return await _static(request, project, link, allowed=project.links is Links.PLAIN)
     principal = known_visitor(request, project.name, link.student)
     if request.method == "POST":
-        return await _act(request, project, target, link, principal)
+        return await _posted(request, project, target, link, principal)
     if principal is not None:
         return await _show(request, project, target, link, principal)
     if project.links is Links.PLAIN:
-        return await _plain(request, project, target, link)
+        return await plainly.admit(request, project, target, link)
     return say(request, 401, "link.needed", "login-required")
-
-
-def _asked(target: Target, times: int) -> str:
-    """Return a link that says how often a cookie was set: then it is known when to give up."""
-    return str(Target(target.segments, (*_unasked(target).parameters, (_ASKED, str(times)))))
-
-
-def _times_asked(target: Target) -> int:
-    given = "".join(target.values(_ASKED)[:1])
-    return _MOST_TIMES if given not in _TIMES else int(given or 0)
-
-
-def _unasked(target: Target) -> Target:
-    return target.without(frozenset((_ASKED,)))
-
-
-async def _plain(
-    request: web.Request, project: Project, target: Target, link: DeepLink
-) -> web.Response:
-    """Let somebody in who names themselves.
-
-    A browser that keeps no cookie must not take an id: nobody could use it then. So it is given
-    one first, and sent back. Several frames of one page may come with one id at once: one takes
-    it, and the others are sent back until they have its cookie too.
-    """
-    door, https, times = request.config_dict[DOOR], is_https(request), _times_asked(target)
-    if not links.is_plain_id(link.student):
-        return _unknown(request)
-    keeps_cookies = state_from(cookie_of(request), https) is not None
-    if not keeps_cookies or (link.student == links.ANYBODY and times == _MOST_TIMES):
-        if times:
-            return _question(request, 403, "link.cookies", tab=str(_unasked(target)))
-        return see_other(_asked(target, 1), state_cookie("link", https))
-    arrival = await _admitted(request, door, project.name, link.student)
-    if arrival is not None:
-        door.count("plain", "opened")
-        return see_other(_asked(target, times + 1), *arrival.cookies)
-    if times < _MOST_TIMES:
-        return see_other(_asked(target, times + 1))
-    door.count("plain", "taken")
-    return say(request, 409, "link.taken", "link-taken")
-
-
-async def _admitted(request: web.Request, door: Door, course: str, student: str) -> Arrival | None:
-    """Return the arrival of who came with a plain link, or None: the id is another session's."""
-    if student == links.ANYBODY:
-        return await sign_in(request, course, links.passer_by(course), student)
-    if await door.ways.bindings.holder(course, student) is not None:
-        return None
-    arrival = await sign_in(request, course, links.plain_subject(course, student), student)
-    if await door.ways.bindings.claim(course, student, arrival.principal.session):
-        logger.info("an id of a plain link is taken course=%s", course)
-        return arrival
-    await pages_of(request).sessions.revoke(arrival.principal.session)
-    return None
 
 
 async def _show(
     request: web.Request, project: Project, target: Target, link: DeepLink, principal: Principal
 ) -> web.Response:
     """Open what the link asks for, or the page with the button that does it."""
-    here = str(_unasked(target))
+    here = str(unasked(target))
     if link.kind is Kind.SHARE:
         return web.json_response({"error": words_of(request)("link.share.detail")}, status=501)
     if link.kind is Kind.STOP:
-        return _question(request, 200, "link.stop", action=here)
+        return question(request, 200, "link.stop", action=here)
     if link.kind is Kind.OPEN and link.candidates and any(target.values(links.FORCE_COPY)):
-        return _question(request, 200, "link.reset", action=here, file=link.candidates[0])
+        return question(request, 200, "link.reset", action=here, file=link.candidates[0])
     return await _opened(request, project, target, link, principal)
 
 
@@ -193,7 +134,7 @@ async def _opened(
         if file is None:
             return _missing(request)
     place = links.page_of(link, file, project.links_page)
-    query = links.query_of(_unasked(target))
+    query = links.query_of(unasked(target))
     return see_other(f"{pages_of(request).namespace.url(book.slug)}{place}{query}")
 
 
@@ -201,6 +142,18 @@ async def _book(request: web.Request, project: Project, principal: Principal) ->
     book = await pages_of(request).catalogue.open_for(project.name, principal.subject)
     await request.config_dict[DOOR].ways.spaces.ensure(book.slug, Source.parse(project.source))
     return book
+
+
+async def _posted(
+    request: web.Request,
+    project: Project,
+    target: Target,
+    link: DeepLink,
+    principal: Principal | None,
+) -> web.Response:
+    if plainly.is_instead(target):
+        return await plainly.instead(request, project, target, link)
+    return await _act(request, project, target, link, principal)
 
 
 def _missing(request: web.Request) -> web.Response:
@@ -222,7 +175,7 @@ async def _act(
     if link.kind is Kind.STOP:
         book = await _book(request, project, principal)
         await pages_of(request).stop(book.slug, principal.subject)
-        return _question(request, 200, "link.stopped")
+        return question(request, 200, "link.stopped")
     if link.kind is not Kind.OPEN or not link.candidates:
         return _unknown(request)
     book = await _book(request, project, principal)
@@ -230,36 +183,9 @@ async def _act(
     done = await exercises.put_back(book.slug, Source.parse(project.source), link.candidates)
     if done is None:
         return _missing(request)
-    onward = str(_unasked(target).without(frozenset((links.FORCE_COPY,))))
+    onward = str(unasked(target).without(frozenset((links.FORCE_COPY,))))
     key = "link.put" if done.kept is None else "link.kept"
-    return _question(request, 200, key, onward=onward, file=done.kept or done.file)
-
-
-def _question(
-    request: web.Request,
-    status: int,
-    key: str,
-    *,
-    action: str = "",
-    onward: str = "",
-    tab: str = "",
-    file: str = "",
-) -> web.Response:
-    """Return a page of links: a text, and one thing to do.
-
-    Args:
-        request: of the page.
-        status: HTTP status code.
-        key: of its words.
-        action: what its button posts to; "" for no button.
-        onward: what its link leads to; "" for no link.
-        tab: likewise, in a tab of its own.
-        file: that the text names.
-    """
-    for place in (action, onward, tab):
-        assert not urlsplit(place).netloc
-    values = {"key": key, "action": action, "onward": onward, "tab": tab, "file": file}
-    return page(request, "link.html", status=status, **values)
+    return question(request, 200, key, onward=onward, file=done.kept or done.file)
 
 
 async def _static(

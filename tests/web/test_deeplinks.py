@@ -173,12 +173,62 @@ async def test_id_of_one_course_is_nobody_in_another(plain: Entrance, mary: Brow
     assert (await mary.ask(f"/gateway/status/{slug_of('mary', 'flotpython')}")).status == 404
 
 
-async def test_browser_that_comes_with_another_id_leaves_the_first_one(
+@pytest.mark.parametrize("student", ["bob", "student"])
+async def test_link_that_somebody_is_made_to_follow_gives_their_id_to_nobody(
+    plain: Entrance, mary: Browser, student: str
+) -> None:
+    page = await mary.open(LINK.replace("mary", student) + "?forcecopy=1")
+    assert (page.status, page.one(b"location")) == (200, None)
+    assert b"this browser belongs to mary" in page.body
+    assert (await plain.browser().open(LINK)).status == 409
+    assert ended(await mary.open(LINK)) == f"notebooks/{FILE}"
+
+
+async def test_signed_link_that_somebody_is_made_to_follow_gives_their_id_to_nobody(
     plain: Entrance, mary: Browser
 ) -> None:
-    await mary.open(LINK.replace("mary", "bob"))
+    await mary.open(plain.open_link(await plain.key(), "thief"))
+    assert (await plain.browser().open(LINK)).status == 409
+
+
+async def test_browser_takes_another_id_by_a_button(plain: Entrance, mary: Browser) -> None:
+    bob = LINK.replace("mary", "bob")
+    page = await mary.open(bob + "?a=1")
+    assert f'action="{bob}?a=1&amp;nbgate-instead=1"'.encode() in page.body
+    for headers in ({"Origin": "https://evil.example"}, {"Sec_Fetch_Site": "cross-site"}):
+        refused = await mary.ask(f"{bob}?nbgate-instead=1", "POST", **headers)
+        assert refused.status == 403
+    assert (await mary.ask(f"/gateway/status/{slug_of('mary')}")).status == 200
+    done = await mary.ask(f"{bob}?a=1&nbgate-instead=1", "POST", **OWN)
+    assert (done.status, location(done)) == (303, f"{bob}?a=1")
+    assert location(await mary.open(bob)).split("/")[2] == slug_of("bob")
     assert (await mary.ask(f"/gateway/status/{slug_of('mary')}")).status == 404
     assert ended(await plain.browser().open(LINK)) == f"notebooks/{FILE}"
+
+
+async def test_same_button_of_another_frame_resets_and_stops_nothing(
+    plain: Entrance, mary: Browser
+) -> None:
+    path = plain.world.spaces.path(slug_of("mary")) / FILE
+    path.write_text("mine")
+    await plain.world.activator.ensure(slug_of("mary"))
+    for link in (LINK, "/containerKill/flotbioinfo/mary"):
+        answer = await mary.ask(f"{link}?forcecopy=1&nbgate-instead=1", "POST", **OWN)
+        assert answer.status == 303
+    assert path.read_text() == "mine"
+    assert plain.world.catalogue.notebook(slug_of("mary")).container_id is not None
+
+
+async def test_nobody_takes_an_id_by_the_button_that_they_could_not_by_the_link(
+    plain: Entrance, mary: Browser
+) -> None:
+    other, button = plain.browser(), f"{LINK}?nbgate-instead=1"
+    assert (await other.ask(button, "POST", **OWN)).status == 401
+    await other.open(LINK.replace("mary", "bob"))
+    assert (await other.open(LINK)).status == 409
+    assert (await other.ask(button, "POST", **OWN)).status == 409
+    await plain.world.catalogue.update_project("flotbioinfo", links=Links.SIGNED)
+    assert (await other.ask(button.replace("mary", "x"), "POST", **OWN)).status == 401
 
 
 async def test_browser_that_keeps_no_cookies_takes_no_id(plain: Entrance) -> None:
