@@ -18,6 +18,12 @@ HOP_BY_HOP: Final = frozenset(
     b"connection proxy-connection keep-alive te transfer-encoding upgrade "
     b"proxy-authenticate proxy-authorization http2-settings".split()
 )
+# What a browser takes as said for the whole origin, often for good. In path routing that is not a
+# notebook's: a service worker of one would rewrite all pages, of the gateway too.
+FOR_ORIGIN: Final = frozenset(
+    b"service-worker-allowed clear-site-data nel report-to "
+    b"strict-transport-security alt-svc".split()
+)
 # Connection may not name these away: the message would mean something else without them.
 _UNTOUCHABLE: Final = frozenset(b"host content-length content-type cookie authorization".split())
 _PORTS: Final = {"http": 80, "https": 443}

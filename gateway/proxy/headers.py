@@ -13,6 +13,7 @@ from typing import Final, cast
 from urllib.parse import quote, unquote_to_bytes
 
 from gateway.proxy.fields import (
+    FOR_ORIGIN,
     HOP_BY_HOP,
     Field,
     authority,
@@ -195,7 +196,7 @@ class HeaderRules:
             request_id: told to the client in place of what the upstream may say.
             relay: how it was asked for; None for the gateway's own pages. Cookies with the
                 gateway's names do not pass; of a notebook, neither do login cookies, cookies for
-                a domain and CORS permissions.
+                a domain, CORS permissions and what is said for a whole origin.
             keep_alive: whether the client's connection lives on.
         """
         if head.plain is not None:
@@ -262,7 +263,7 @@ class HeaderRules:
         if low == b"set-cookie":
             pair, foreign = _pair(value), _DOMAIN.search(value) is not None
             return not (foreign or pair.lower().startswith(_LOGIN_COOKIE) or self._is_ours(pair))
-        return not low.startswith(b"access-control-")
+        return low not in FOR_ORIGIN and not low.startswith(b"access-control-")
 
 
 class _KnownLines:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import re
 from typing import Final
 
-from gateway.proxy.fields import HOP_BY_HOP
+from gateway.proxy.fields import FOR_ORIGIN, HOP_BY_HOP
 from gateway.proxy.head import BODYLESS_STATUS, METHODS, parse_request, parse_response
 from gateway.proxy.messages import Framing, RequestHead, ResponseHead, Standing
 
@@ -25,7 +25,7 @@ _LINE: Final = re.compile(rb"([!#$%&'*+\-.^_`|~0-9A-Za-z]++):[ \t]*+([\t\x20-\x7
 _LENGTH: Final = re.compile(rb"[0-9]{1,18}")
 # What is to be done about a header line; for a Content-Length it is the value itself.
 _PASSES, _DROPPED, _SPECIAL = b"passes", b"dropped", b"special"
-_TOUCHED: Final = HOP_BY_HOP | {b"x-request-id", b"set-cookie"}
+_TOUCHED: Final = HOP_BY_HOP | FOR_ORIGIN | {b"x-request-id", b"set-cookie"}
 _MOST_LINES: Final = 2048
 _LONGEST_LINE: Final = 512
 _MOST_FIELDS: Final = 100

@@ -193,6 +193,7 @@ async def test_notebook_grants_no_foreign_origin_and_sets_no_login_cookie(
     answer = await direct.ask(f"{PAGE}?status={status}", headers=basic("alice"))
     assert answer.status == status
     assert not [name for name, _ in answer.headers if name.lower().startswith("access-control-")]
+    assert not answer.all("Service-Worker-Allowed") + answer.all("Clear-Site-Data")
     assert [value for value in answer.all("Set-Cookie") if value] == ["_xsrf=fresh; Path=/"]
 
 

@@ -105,6 +105,8 @@ async def running_upstream(name: str, port: int | None = None) -> AsyncIterator[
         response = web.json_response(body, status=status)
         response.headers["Access-Control-Allow-Origin"] = "*"
         response.headers["Access-Control-Allow-Credentials"] = "true"
+        response.headers["Service-Worker-Allowed"] = "/"
+        response.headers["Clear-Site-Data"] = '"cookies"'
         response.headers.add("Set-Cookie", "username-127-0-0-1-8888=someone; Path=/")
         response.headers.add("Set-Cookie", "_xsrf=fresh; Path=/")
         return response

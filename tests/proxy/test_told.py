@@ -102,6 +102,14 @@ NOTEBOOK_ANSWER = (
     b"Set-Cookie: kept=2\r\nSet-Cookie: =nbgate-session=nameless\r\n"
     b"Set-Cookie: wide=1; Path=/lab; Domain=nb.example.org\r\nX-A: 1\r\nContent-Length: 0\r\n\r\n"
 )
+FOR_ORIGIN = {
+    b"service-worker-allowed": b"/",
+    b"clear-site-data": b'"cookies"',
+    b"nel": b'{"report_to": "evil", "max_age": 9999, "success_fraction": 1}',
+    b"report-to": b'{"group": "evil", "endpoints": [{"url": "https://evil.example/"}]}',
+    b"strict-transport-security": b"max-age=9999; includeSubDomains",
+    b"alt-svc": b'h2=":8443"',
+}
 
 
 async def test_notebooks_login_cookies_and_cors_do_not_reach_the_client(
@@ -113,6 +121,18 @@ async def test_notebooks_login_cookies_and_cors_do_not_reach_the_client(
     answer = await client.response()
     assert answer.all(b"set-cookie") == [b"_xsrf=1; Path=/", b"kept=2"]
     assert answer.names() == {b"set-cookie", b"x-a", b"content-length", b"x-request-id"}
+
+
+@pytest.mark.parametrize("name", FOR_ORIGIN)
+async def test_notebook_tells_browsers_nothing_about_the_whole_origin(
+    proxy: Rig, upstream: Upstream, name: bytes
+) -> None:
+    """In path routing the origin is the gateway's, and every notebook's."""
+    proxy.notebook()
+    client, server = await forwarded(proxy, upstream)
+    line = b"%b: %b\r\n" % (name.title(), FOR_ORIGIN[name])
+    await server.send(b"HTTP/1.1 200 OK\r\nX-A: 1\r\n%bContent-Length: 0\r\n\r\n" % line)
+    assert (await client.response()).names() == {b"x-a", b"content-length", b"x-request-id"}
 
 
 async def test_plain_routes_cookies_but_the_gateways_and_cors_reach_the_client(
