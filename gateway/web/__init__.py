@@ -90,7 +90,9 @@ async def errors(request: web.Request, handler: Handler) -> web.StreamResponse:
                 request.method,
                 request.rel_url.raw_path,
             )
-        answer = say(request, problem.status, "failure", problem.code, problem.detail)
+        # What only an operator can mend names folders, addresses and sources: it is in the log.
+        detail = None if problem.status == 500 else problem.detail
+        answer = say(request, problem.status, "failure", problem.code, detail)
         if problem.retry_after is not None:
             answer.headers["Retry-After"] = str(problem.retry_after)
         return answer

@@ -7,6 +7,7 @@ something (putting a file back, stopping a server) is a button: following a link
 
 from __future__ import annotations
 
+import asyncio
 import logging
 
 from aiohttp import web
@@ -200,7 +201,8 @@ async def _static(
     if found is None:
         return _missing(request)
     door.count("static", "opened")
-    return static_notebook(request, *found)
+    async with door.reading:
+        return await asyncio.to_thread(static_notebook, request, *found)
 
 
 def _of_course(request: web.Request, project: Project) -> bool:

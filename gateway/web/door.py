@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from aiohttp import web
 
@@ -13,6 +14,8 @@ from gateway.launch.session_table import Principal, token_digest
 from gateway.launch.ways import Ways
 from gateway.web.context import cookie_of, host_of, is_https, pages_of, principals_of
 
+_READING = 2
+
 
 @dataclass(frozen=True, slots=True)
 class Door:
@@ -21,10 +24,12 @@ class Door:
     Attributes:
         ways: what stands behind links.
         count: told of each link: `signed`, `plain` or `static`, and what became of it.
+        reading: bounds how many pages of courses' notebooks are made at once.
     """
 
     ways: Ways
     count: Callable[[str, str], None]
+    reading: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(_READING))
 
 
 DOOR: web.AppKey[Door] = web.AppKey("door")

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import base64
 import binascii
+import itertools
 import json
 import re
 from collections.abc import Iterator
@@ -59,7 +60,7 @@ def cells_of(file: str, content: bytes) -> list[Cell]:
     except (ValueError, RecursionError):
         return []
     cells = found.get("cells") if isinstance(found, dict) else None
-    return [_cell(one) for one in _dicts(cells)][:_MOST_CELLS]
+    return [_cell(one) for one in itertools.islice(_dicts(cells), _MOST_CELLS)]
 
 
 def _dicts(value: object) -> Iterator[dict[str, Any]]:
@@ -82,9 +83,9 @@ def _output(output: dict[str, Any]) -> Output:
             if image := _image(data.get(kind)):
                 return Output(image=f"data:{kind};base64,{image}")
         return Output(text=_text(data.get("text/plain")))
-    text = _text(output.get("text")) or "\n".join(
-        _text(line) for line in output.get("traceback") or () if isinstance(line, str)
-    )
+    traceback = output.get("traceback")
+    lines = traceback if isinstance(traceback, list) else []
+    text = _text(output.get("text")) or "\n".join(map(_text, lines))
     return Output(text=_ESCAPES.sub("", text))
 
 
@@ -98,8 +99,9 @@ def _image(value: object) -> str:
 
 def _text(value: object) -> str:
     if isinstance(value, list):
-        return "".join(one for one in value if isinstance(one, str))
-    return value if isinstance(value, str) else ""
+        return "".join(_text(one) for one in value if isinstance(one, str))
+    # JSON may hold halves of characters, which no page can.
+    return value.encode("utf-8", "replace").decode() if isinstance(value, str) else ""
 
 
 def _prose(text: str) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import threading
 from urllib.parse import quote
 
 import pytest
@@ -10,6 +11,8 @@ import pytest
 from gateway.launch.deeplinks import is_passer_by
 from gateway.notebooks.model import LinkPage, Links
 from gateway.notebooks.names import notebook_slug
+from gateway.web import static_notebook
+from gateway.web.static_notebook import Cell
 from tests.proxy.wire import Message
 from tests.web.browser import Browser, location
 from tests.web.doors import FILE, Entrance, course, entrance
@@ -386,9 +389,45 @@ async def test_where_links_are_signed_a_course_is_read_by_its_people(entrance: E
     assert (await mary.ask(path)).status == 200
 
 
+async def test_fault_tells_nobody_where_files_are(plain: Entrance, mary: Browser) -> None:
+    await plain.world.catalogue.update_project("flotbioinfo", source="/srv/secret/course")
+    reading, stranger = f"/ipythonStaticNotebook/flotbioinfo/{FILE}", plain.browser()
+    opening = LINK.replace(FILE, "w1/new.ipynb")
+    answers = [await stranger.ask(reading), await stranger.ask(reading, Accept="*/*")]
+    for answer in (*answers, await mary.open(opening)):
+        assert answer.status == 500
+        assert b"/srv" not in answer.body
+        assert b"folder" not in answer.body
+
+
+async def test_reading_a_course_does_not_hold_the_gateway_up(
+    plain: Entrance, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Anybody may have the largest notebook of a plain course rendered, again and again."""
+    threads: list[int] = []
+
+    def cells_of(file: str, content: bytes) -> list[Cell]:
+        threads.append(threading.get_ident())
+        return []
+
+    monkeypatch.setattr(static_notebook, "cells_of", cells_of)
+    answer = await plain.browser().ask(f"/ipythonStaticNotebook/flotbioinfo/{FILE}")
+    assert answer.status == 200
+    assert threads
+    assert threading.get_ident() not in threads
+
+
 @pytest.mark.parametrize(
     "content",
-    ["", "[]", "{", '{"cells": 3}', '{"cells": [3, {"outputs": [{"data": 3}]}]}', "[" * 9999],
+    [
+        "",
+        "[]",
+        "{",
+        '{"cells": [{"source": "\\ud800"}, {"outputs": [{"traceback": 3}]}]}',
+        '{"cells": 3}',
+        '{"cells": [3, {"outputs": [{"data": 3}]}]}',
+        "[" * 9999,
+    ],
 )
 async def test_damaged_notebook_is_an_empty_page(plain: Entrance, content: str) -> None:
     (plain.course / "w1" / "bad.ipynb").write_text(content)
