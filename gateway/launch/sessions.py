@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import secrets
+from collections import deque
 from collections.abc import Callable, Collection, Coroutine
 from datetime import datetime, timedelta
 from typing import Any, TypeVar
@@ -27,6 +28,8 @@ from gateway.proxy.interface import DataPath
 
 T = TypeVar("T")
 
+_MOST_OF_ONE = 500
+
 
 class Sessions:
     """Makes and ends sessions, in the database and in the table.
@@ -36,6 +39,8 @@ class Sessions:
         table: what the data path reads.
         lifetime: seconds a session lives.
         now: the time in UTC.
+        most: sessions that one person gets here; one more ends the oldest. A link that is good for
+            a day can be opened over and over.
     """
 
     def __init__(
@@ -44,11 +49,14 @@ class Sessions:
         table: SessionTable,
         lifetime: float,
         now: Callable[[], datetime] = utc_now,
+        most: int = _MOST_OF_ONE,
     ) -> None:
         self.table = table
         self._database = database
         self._lifetime = timedelta(seconds=lifetime)
         self._now = now
+        self._most = most
+        self._made: dict[str, deque[str]] = {}  # by subject, since the start; some have ended
         self._turn = asyncio.Lock()
         self._data_path: DataPath | None = None
 
@@ -140,6 +148,10 @@ class Sessions:
             await connection.execute(_token_row(token, principal.session, host, now))
             await note(connection, SESSION, [principal.session])
         self._put(token, host, expires, principal)
+        made = self._made.setdefault(principal.subject, deque())
+        made.append(principal.session)
+        while len(made) > self._most:
+            await self._revoke(made.popleft())
         return token
 
     async def _add_origin(self, session_id: str, host: str) -> str:
@@ -174,6 +186,11 @@ class Sessions:
             )
         for session_id in self.table.expired():
             self.table.drop(session_id)
+        alive = {
+            subject: deque(one for one in made if self.table.principal(one) is not None)
+            for subject, made in self._made.items()
+        }
+        self._made = {subject: made for subject, made in alive.items() if made}
         return gone.rowcount
 
     def _put(self, token: str, host: str, expires: datetime, principal: Principal) -> None:

@@ -46,6 +46,28 @@ async def test_token_leads_to_its_principal(sessions: Sessions) -> None:
     assert sessions.table.principal(found.session) == found
 
 
+async def test_links_opened_over_and_over_keep_so_many_sessions_of_a_person(
+    database: Database, clock: Clock
+) -> None:
+    """A signed link without a nonce is good for a day: it must not fill the memory."""
+    sessions = Sessions(database, SessionTable(clock), 3600.0, clock, most=3)
+    other = await sessions.create("bob", _HOST)
+    tokens = [await sessions.create("mary", _HOST) for _ in range(7)]
+    there = [sessions.table.lookup(token.encode(), _HOST) is not None for token in tokens]
+    assert there == [False] * 4 + [True] * 3
+    assert _lookup(sessions, other).subject == "bob"
+    assert await _rows(database, schema.sessions) == 4
+
+
+async def test_sessions_that_have_ended_do_not_count(database: Database, clock: Clock) -> None:
+    sessions = Sessions(database, SessionTable(clock), 3600.0, clock, most=2)
+    first = await sessions.create("mary", _HOST)
+    await sessions.revoke(_lookup(sessions, await sessions.create("mary", _HOST)).session)
+    await sessions.expire()
+    second = await sessions.create("mary", _HOST)
+    assert _lookup(sessions, first) != _lookup(sessions, second)
+
+
 async def test_session_is_no_administrators_unless_said(sessions: Sessions) -> None:
     token = await sessions.create("mary", _HOST)
     assert not _lookup(sessions, token).administrator
