@@ -95,6 +95,10 @@ class SessionTable:
             return entry.principal if entry.expires > self._now() else None
         return None
 
+    def count(self, session: str) -> int:
+        """Return how many tokens a session has."""
+        return len(self._digests.get(session, ()))
+
     def put(self, digest: bytes, host: str, expires: datetime, principal: Principal) -> None:
         """Add a token by its SHA-256."""
         self._entries[digest] = _Entry(host, expires, principal)

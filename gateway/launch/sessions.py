@@ -29,6 +29,7 @@ from gateway.proxy.interface import DataPath
 T = TypeVar("T")
 
 _MOST_OF_ONE = 500
+_MOST_TOKENS = 200
 
 
 class Sessions:
@@ -87,7 +88,7 @@ class Sessions:
         """Return a token of the same session for another host.
 
         Raises:
-            NotFound: the session has ended.
+            NotFound: the session has ended; or ends now, since it has had very many.
         """
         return await self._change(lambda: self._add_origin(session_id, host), "session-origin")
 
@@ -155,6 +156,9 @@ class Sessions:
         return token
 
     async def _add_origin(self, session_id: str, host: str) -> str:
+        if self.table.count(session_id) >= _MOST_TOKENS:
+            await self._revoke(session_id)
+            raise NotFound("session", session_id)
         now = self._now()
         token = secret.fresh()
         try:

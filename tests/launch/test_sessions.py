@@ -59,6 +59,20 @@ async def test_links_opened_over_and_over_keep_so_many_sessions_of_a_person(
     assert await _rows(database, schema.sessions) == 4
 
 
+async def test_session_that_asks_for_tokens_over_and_over_ends(
+    sessions: Sessions, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """In host routing a signed-in browser gets one each time that it enters a notebook's origin."""
+    monkeypatch.setattr("gateway.launch.sessions._MOST_TOKENS", 4)
+    token = await sessions.create("mary", _HOST)
+    session = _lookup(sessions, token).session
+    tokens = [await sessions.add_origin(session, "x") for _ in range(3)]
+    with pytest.raises(NotFound):
+        await sessions.add_origin(session, "x")
+    assert sessions.table.lookup(token.encode(), _HOST) is None
+    assert not [one for one in tokens if sessions.table.lookup(one.encode(), "x")]
+
+
 async def test_sessions_that_have_ended_do_not_count(database: Database, clock: Clock) -> None:
     sessions = Sessions(database, SessionTable(clock), 3600.0, clock, most=2)
     first = await sessions.create("mary", _HOST)
