@@ -10,19 +10,20 @@ import asyncio
 import contextlib
 import logging
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from functools import partial
 
 from gateway import logs
+from gateway.app.chores import Work, each, lasting
 from gateway.app.control import Control, Tables, make_folders, open_control
 from gateway.app.engine import Then, adopt_now, engine_chores, take_over
 from gateway.app.listeners import serve_management, serve_pages, serve_public
 from gateway.app.ways import forget_passers_by, ways_of
-from gateway.errors import EngineError, GatewayError
+from gateway.errors import EngineError
 from gateway.loop import heed_signals
 from gateway.loop import run as run_loop
 from gateway.settings import Settings
 from gateway.spawners.docker import DockerSpawner
 from routes.apachedb import mend
-from routes.errors import RouteFileError
 
 logger = logging.getLogger(__name__)
 
@@ -124,30 +125,33 @@ def _chores(
     settings: Settings, control: Control, reason: str, then: Then | None
 ) -> Iterator[asyncio.Task[None]]:
     """Begin what goes on until the gateway ends; see engine_chores."""
-    yield asyncio.create_task(_keep_house(settings, control), name="housekeeping")
+    yield lasting("housekeeping", partial(_keep_house, settings, control))
     yield from control.sharing.chores()
-    yield asyncio.create_task(_inherit(control), name="inheritance")
-    yield asyncio.create_task(control.culler.run(), name="culler")
+    yield lasting("inheritance", partial(_inherit, control))
+    yield lasting("culler", control.culler.run)
     yield from engine_chores(settings, control, reason, then)
     if settings.httpd_direct and isinstance(control.spawner, DockerSpawner):
-        yield asyncio.create_task(_keep_httpd_joined(control.spawner), name="join httpd")
+        yield lasting("join httpd", partial(_keep_httpd_joined, control.spawner))
 
 
 async def _keep_house(settings: Settings, control: Control) -> None:
     while True:
         await asyncio.sleep(_HOUSEKEEPING_SECONDS)
-        try:
-            await control.sessions.expire()
-            await control.tickets.expire()
-            await ways_of(settings, control).expire()
-            await forget_passers_by(control.session_table, control.catalogue, control.lifecycle)
-            await control.spaces.sweep()
-            await control.sharing.presence.sweep()
-            await control.lifecycle.operations.forget(settings.operations_kept)
-            await take_over(control)
-            await control.routes.publish_missed()
-        except (GatewayError, RouteFileError, OSError) as error:
-            logger.warning("housekeeping failed reason=%s", error)
+        await each(_housework(settings, control))
+
+
+def _housework(settings: Settings, control: Control) -> Iterator[tuple[str, Work]]:
+    lifecycle, operations = control.lifecycle, control.lifecycle.operations
+    passers_by = partial(forget_passers_by, control.session_table, control.catalogue, lifecycle)
+    yield "forgetting sessions", control.sessions.expire
+    yield "forgetting tickets", control.tickets.expire
+    yield "forgetting nonces", ways_of(settings, control).expire
+    yield "forgetting passers-by", passers_by
+    yield "sweeping spaces", control.spaces.sweep
+    yield "forgetting gateways", control.sharing.presence.sweep
+    yield "forgetting operations", partial(operations.forget, settings.operations_kept)
+    yield "taking over", partial(take_over, control)
+    yield "telling httpd", control.routes.publish_missed
 
 
 async def _inherit(control: Control) -> None:

@@ -12,6 +12,7 @@ from gateway.activation.figures import EngineFigures, HealthFigures
 from gateway.activation.health import HealthWatch
 from gateway.activation.reconciler import Reconciler, Times
 from gateway.activation.strays import Strays
+from gateway.app.chores import lasting
 from gateway.app.control import Control, adopt
 from gateway.errors import EngineError, GatewayError
 from gateway.notebooks.database import DatabaseError
@@ -58,10 +59,12 @@ async def take_over(control: Control) -> None:
             continue
         try:
             await control.lifecycle.settle(operation.slug, anew=True)
-        except (GatewayError, RouteFileError) as error:
+        except (GatewayError, RouteFileError, OSError) as error:
             logger_of(operation.slug).warning(
                 "what became of a start is not known reason=%s", error
             )
+        except Exception:  # noqa: BLE001 - those behind it are ours by now, and nobody else's
+            logger_of(operation.slug).exception("what became of a start is not known")
 
 
 def engine_chores(
@@ -75,8 +78,8 @@ def engine_chores(
         reason: why nothing was adopted yet; "" if it was.
         then: done once it is.
     """
-    yield asyncio.create_task(_reconciler(settings, control, reason, then).run(), name="reconciler")
-    yield asyncio.create_task(_health(settings, control).run(), name="health")
+    yield lasting("reconciler", _reconciler(settings, control, reason, then).run)
+    yield lasting("health", _health(settings, control).run)
 
 
 def _reconciler(settings: Settings, control: Control, reason: str, then: Then | None) -> Reconciler:

@@ -14,6 +14,7 @@ from gateway.activation.following import Following, Follows
 from gateway.activation.leadership import Leadership
 from gateway.activation.presence import Presence
 from gateway.activation.routing import RouteService
+from gateway.app.chores import lasting
 from gateway.launch.sessions import Sessions
 from gateway.notebooks.catalogue import Catalogue
 from gateway.notebooks.database import Database
@@ -43,9 +44,9 @@ class Sharing:
 
     def chores(self) -> Iterator[asyncio.Task[None]]:
         """Begin what goes on until the gateway ends."""
-        yield asyncio.create_task(self.leadership.run(), name="leadership")
-        yield asyncio.create_task(self.presence.run(), name="presence")
-        yield asyncio.create_task(self.following.run(), name="following")
+        yield lasting("leadership", self.leadership.run)
+        yield lasting("presence", self.presence.run)
+        yield lasting("following", self.following.run)
 
 
 def fresh_id() -> str:
