@@ -29,7 +29,8 @@ class Facts:
 
     async def note(self, slug: str, **facts: Any) -> None:
         """Put facts into a notebook's record. Raises NotFound."""
-        facts = self._owed.get(slug, {}) | facts
+        owed = self._owed.get(slug)
+        facts = (owed or {}) | facts
         try:
             async with asyncio.timeout(_AGAIN_SECONDS if self._owed else _WRITE_SECONDS):
                 await self._catalogue.update_notebook(slug, **facts)
@@ -38,8 +39,13 @@ class Facts:
                 logger.error("records cannot be written, notebooks go on reason=%s", error)
             self._catalogue.presume(slug, **facts)
             self._owed[slug] = facts
-        else:
+            return
+        newer = self._owed.get(slug)
+        if newer is owed:
             self._owed.pop(slug, None)
+        elif newer is not None:
+            # Noted meanwhile, and not written: that stands, and is owed still.
+            self._catalogue.presume(slug, **newer)
 
     async def settle(self) -> None:
         """Write what is owed, as far as that is possible again."""

@@ -188,9 +188,14 @@ class Groundwork:
         await self._note(slug, state=State.STARTING)
 
     async def ask(self, entry: RouteEntry) -> Answer | None:
-        """Probe the server behind a hot entry; None where the entry is not in force any more."""
+        """Probe the server behind a hot entry; None where the entry is not in force any more.
+
+        Then nothing is sent: what is at its address now may be somebody else's.
+        """
         assert entry.target is not None
         assert entry.slug is not None
+        if not self._stands(entry):
+            return None
         base_url = self._namespace.base_url(entry.slug)
         answer = await self._probe.ask(entry.target, base_url, entry.secret or "")
         return answer if self._stands(entry) else None

@@ -10,8 +10,10 @@ import pytest
 
 from gateway.activation.figures import HealthFigures
 from gateway.activation.health import HealthWatch
+from gateway.activation.readiness import Answer, ReadinessProbe
 from gateway.notebooks.model import Health, State
 from gateway.proxy.interface import RouteEntry
+from routes.keys import Target
 from tests.activation.conftest import World
 from tests.activation.test_reconciler import Pauses
 from tests.support.waiting import until
@@ -133,3 +135,20 @@ async def test_probes_are_spread_over_the_interval(watched: Watched) -> None:
     for _ in range(3):
         await watched.pauses.over(INTERVAL / 3)
     await until(lambda: watched.probes("answered") >= 3)
+
+
+async def test_secret_is_not_sent_to_who_has_the_address_now(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    slug = await world.notebook()
+    entry = await world.activator.ensure(slug)
+    await world.lifecycle.stop_container(slug)
+    asked: list[str] = []
+
+    async def ask(self: ReadinessProbe, target: Target, base_url: str, secret: str) -> Answer:
+        asked.append(secret)
+        return Answer.REFUSED
+
+    monkeypatch.setattr(ReadinessProbe, "ask", ask)
+    assert await world.lifecycle.ask(entry) is None
+    assert asked == []
