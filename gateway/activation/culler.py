@@ -40,6 +40,7 @@ logger = logging.getLogger(__name__)
 CULLER = "culler"
 _AT_ONCE = 8
 _SHORTEST = 1.0
+_AGAIN = 5.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -184,6 +185,8 @@ class Culler:
     async def _look_at_resting(self, notebook: Notebook, server: Server) -> float:
         async with self._slots:
             case = self._case(notebook, hot=False)
+            if self._lifecycle.lock(notebook.slug).locked():
+                return NEVER  # who is at it may take long, e.g. pull an image
             return await self._carry_out(case, self._weigher.judge_resting(case, server.state))
 
     def _case(self, notebook: Notebook, *, hot: bool) -> Case:
@@ -222,7 +225,7 @@ class Culler:
         if await self._act(case, verdict):
             self._call_off(slug)
             return NEVER
-        return self._weigher.clock()
+        return self._weigher.clock() + _AGAIN
 
     def _warn(self, case: Case, warning: Warn) -> None:
         slug, now = case.notebook.slug, self._weigher.clock()
@@ -261,7 +264,8 @@ class Culler:
 
         async def still() -> bool:
             traffic = traffic_in(await self._weigher.traffic(), case.notebook)
-            if traffic.requests:
+            # What goes on for longer is weighed as work, up to its cap: an open stream is no veto.
+            if traffic.requests > case.watched.requests:
                 return False
             verdict = await self._weigher.weigh(case, traffic)
             await self._weigher.record(case, at_once=True)
@@ -270,7 +274,8 @@ class Culler:
             if isinstance(verdict, wanted):
                 verdict = judge(case.watched.use, case.terms, self._weigher.clock())
             activity = self._weigher.activity(case.notebook.slug)
-            return isinstance(verdict, wanted) and not (activity and activity.requests)
+            fresh = activity is not None and activity.requests > case.watched.requests
+            return isinstance(verdict, wanted) and not fresh
 
         return still
 

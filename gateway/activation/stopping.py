@@ -96,9 +96,11 @@ class Stopping(Groundwork):
         if not await still():
             return False
         activity = None if entry is None else entry.activity
-        last = 0.0 if activity is None else activity.last
+        before = None if activity is None else (activity.requests, activity.last)
         await self.disable_proxying(slug)
-        if entry is None or activity is None or not (activity.requests or activity.last > last):
+        if entry is None or activity is None or before is None:
+            return True
+        if activity.requests <= before[0] and activity.last <= before[1]:
             return True
         if entry.target is not None:
             await self._routes.put_notebook(entry)
@@ -222,9 +224,18 @@ class Stopping(Groundwork):
         server = await self._spawner.inspect(slug)
         kept = None
         if server is not None:
-            await self._note(slug, state=State.STOPPING)
-            await self._spawner.stop(server, self._defaults.stop_grace, keep=keep)
-            logger_of(slug).info("ended container=%s kept=%s", server.id[:12], keep)
+            await self._end(server, keep=keep)
             kept = await self._spawner.inspect(slug) if keep else None
         await self.disable_proxying(slug)
         await self._record_stopped(slug, State.COLD, kept=kept)
+
+    async def _end(self, server: Server, *, keep: bool) -> None:
+        slug = server.slug
+        await self._note(slug, state=State.STOPPING)
+        try:
+            await self._spawner.stop(server, self._defaults.stop_grace, keep=keep)
+        except Exception:
+            # Nobody stops it any more, and its route is cold; what became of it the engine tells.
+            await self._note(slug, state=State.COLD)
+            raise
+        logger_of(slug).info("ended container=%s kept=%s", server.id[:12], keep)

@@ -70,7 +70,10 @@ class Strays:
         return ended and (notebook is None or not is_kept(notebook, server))
 
     async def _remove(self, server: Server) -> str:
-        async with self._lifecycle.lock(server.slug):
+        lock = self._lifecycle.lock(server.slug)
+        if lock.locked():
+            return ""  # who is at it may take long, and the next list finds what it leaves
+        async with lock:
             now = await self._spawner.inspect(server.slug)
             if now is None or now.id != server.id or not self._is_over(now):
                 return ""

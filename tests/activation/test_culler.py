@@ -21,7 +21,7 @@ from gateway.notebooks.model import Lifetimes, State
 from gateway.proxy.interface import Activity
 from gateway.spawners.base import ServerState
 from tests.activation.conftest import World
-from tests.support.waiting import until
+from tests.support.waiting import PATIENCE, until
 
 DEFAULTS = Lifetimes(
     idle_timeout=3600.0,
@@ -250,6 +250,21 @@ async def test_a_poll_that_is_in_flight_at_a_look_does_not_keep_it(watch: Watch)
     watch.activity(slug).requests = 0
     await watch.after(1)
     assert (watch.state(slug), watch.did) == (State.COLD, ["spared", "stopped-idle"])
+
+
+async def test_an_open_stream_keeps_it_up_to_the_cap_and_the_greatest_age(watch: Watch) -> None:
+    slug = await watch.started()
+    await lifetimes(watch, busy_cap=7200.0)
+    watch.activity(slug).requests = 1
+    await watch.after(7140)
+    assert watch.state(slug) is State.RUNNING
+    await watch.after(660)
+    assert (watch.state(slug), watch.did) == (State.COLD, ["stopped-idle"])
+    await lifetimes(watch, max_age=1800.0)
+    await watch.world.activator.ensure(slug)
+    watch.use(slug)
+    await watch.after(2400)
+    assert watch.did == ["stopped-idle", "stopped-age"]
 
 
 async def test_people_at_another_gateway_keep_it(watch: Watch) -> None:
@@ -652,3 +667,15 @@ async def test_a_kept_one_that_comes_back_is_not_removed(watch: Watch) -> None:
     await watch.after(3000)
     assert watch.state(slug) is State.RUNNING
     assert "removed" not in watch.did
+
+
+async def test_one_whose_start_takes_long_does_not_hold_up_the_others(watch: Watch) -> None:
+    crashed, idle = await watch.started("alice"), await watch.started("bob")
+    await watch.world.spawner.die(crashed)
+    await watch.world.lifecycle.settle(crashed)
+    async with watch.world.lifecycle.lock(crashed), asyncio.timeout(PATIENCE):
+        await watch.after(7200)
+    assert watch.state(idle) is State.COLD
+    assert f"{crashed}-1" not in watch.world.spawner.stopped
+    await watch.after(60)
+    assert f"{crashed}-1" in watch.world.spawner.stopped

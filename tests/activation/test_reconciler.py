@@ -322,9 +322,9 @@ async def test_server_that_never_answers_is_said_to_be_unhealthy_once_and_left_a
     await until(lambda: is_cold(world, slug))
     record = world.catalogue.notebook(slug)
     assert (record.health, record.engine_status) == (Health.UNHEALTHY, "running")
-    looks = followed.looked(Found.UNANSWERING) or 0
+    await until(lambda: followed.looked(Found.UNANSWERING) == 1)
     await followed.pauses.over(30.0)
-    await until(lambda: (followed.looked(Found.UNANSWERING) or 0) == looks + 1)
+    await until(lambda: followed.looked(Found.UNANSWERING) == 2)
     assert world.catalogue.notebook(slug) is record, "nothing was written"
     assert (world.spawner.stopped, followed.pauses.begun(1.0)) == ([], 0)
 
@@ -350,6 +350,28 @@ async def test_what_ended_by_itself_is_removed_after_a_grace_period_and_what_was
     assert set(world.spawner.stopped) == {f"{crashed}-1", "stray"}
     assert world.spawner.swept[-1] == GRACE
     assert (await world.activator.ensure(kept)).generation == 1
+
+
+async def test_leftover_of_a_notebook_that_is_being_started_does_not_hold_the_lists_up(
+    followed: Followed,
+) -> None:
+    world = followed.world
+    slug, _ = await hot_one(world, "alice")
+    await world.spawner.die(slug)
+    await until(lambda: is_cold(world, slug))
+
+    async def listed() -> None:
+        before = len(world.spawner.swept)
+        await followed.pauses.over(30.0)
+        await until(lambda: len(world.spawner.swept) > before)
+
+    await listed()
+    world.clock.now += GRACE
+    async with world.lifecycle.lock(slug):
+        await listed()
+        assert world.spawner.stopped == []
+    await listed()
+    assert world.spawner.stopped == [f"{slug}-1"]
 
 
 async def test_metrics_tell_when_the_engine_was_heard_of_last(followed: Followed) -> None:
