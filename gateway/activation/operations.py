@@ -58,7 +58,14 @@ class Operations:
     def plan(self, kind: Kind, slug: str, by: str, reason: str = "") -> Operation:
         """Make an operation that waits for its turn: `running` begins it, or it is `dropped`."""
         operation = Operation(
-            uuid.uuid4().hex, slug, kind, Progress.QUEUED, by, reason, self._gateway, self._now()
+            uuid.uuid4().hex,
+            slug,
+            kind,
+            Progress.QUEUED,
+            _plain(by),
+            _plain(reason),
+            self._gateway,
+            self._now(),
         )
         self._keep(operation)
         return operation
@@ -240,7 +247,7 @@ class Operations:
     def _end(
         self, operation: Operation, state: Progress, error: BaseException | None = None
     ) -> None:
-        text = None if error is None else problem_of(error).detail
+        text = None if error is None else _plain(problem_of(error).detail)
         ended = replace(operation, state=state, ended=self._now(), error=text)
         self._keep(ended)
         del self._live[operation.id]
@@ -285,3 +292,8 @@ class Operations:
             if self._unwritten.get(identity) is operation:
                 del self._unwritten[identity]
         return True
+
+
+def _plain(text: str) -> str:
+    """Return a text that every database takes: what one refuses would hold all rows back."""
+    return text.encode(errors="replace").decode().replace("\0", "\N{REPLACEMENT CHARACTER}")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import signal
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime, timedelta
@@ -14,6 +15,7 @@ from gateway.activation.operations import Kind, Operation, Operations, Progress
 from gateway.errors import EngineError, NotebookLocked, NotFound, StartFailed
 from gateway.notebooks.database import Database, DatabaseError
 from gateway.notebooks.model import State
+from gateway.spawners.base import Server
 from tests.activation.conftest import World
 from tests.support.waiting import until
 
@@ -312,3 +314,71 @@ async def written_by_another(
     left = another.plan(kind, slug, "another person")
     await another.flush()
     return left
+
+
+async def test_waiting_for_rows_in_the_turn_in_which_they_were_stored_ends(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stored = asyncio.get_running_loop().create_future()
+
+    @asynccontextmanager
+    async def writing() -> AsyncIterator[AsyncConnection]:
+        async with real() as connection:
+            yield connection
+        await stored
+
+    real = world.database.writing
+    monkeypatch.setattr(world.database, "writing", writing)
+    operations = Operations(world.database, "other")
+    operations.plan(Kind.STOP, "n", "tina")
+
+    async def wait() -> bool:
+        await stored
+        return await operations.flush()
+
+    await until(lambda: bool(getattr(stored, "_callbacks", None)))
+    waiting = asyncio.create_task(wait())  # is woken after the writer, before its end is noted
+    await asyncio.sleep(0)
+    # Where that never ends nothing of the event loop's could end it.
+    before = signal.signal(signal.SIGALRM, _too_long)
+    signal.setitimer(signal.ITIMER_REAL, 10.0)
+    try:
+        stored.set_result(None)
+        assert await waiting
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0.0)
+        signal.signal(signal.SIGALRM, before)
+
+
+def _too_long(number: int, frame: object) -> None:
+    raise TimeoutError("the event loop hangs")
+
+
+@pytest.mark.parametrize("reason", ["half \ud800", "nothing \0"])
+async def test_text_that_a_database_refuses_holds_no_row_back(world: World, reason: str) -> None:
+    operations = world.lifecycle.operations
+    slug = await world.notebook()
+    await world.activator.ensure(slug)
+    await world.lifecycle.stop_container(slug, reason=reason)
+    assert await operations.flush()
+    stop, _ = await later_gateway(world).list(slug)
+    assert stop.reason.encode()
+    assert "\0" not in stop.reason
+
+
+async def test_stop_that_the_engine_ends_halfway_is_not_told_for_ever(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    slug = await world.notebook()
+    await world.activator.ensure(slug)
+
+    async def stop(server: Server, grace: float, *, keep: bool = False) -> None:
+        await world.spawner.die(server.slug)
+        raise EngineError("the engine is restarting")
+
+    monkeypatch.setattr(world.spawner, "stop", stop)
+    with pytest.raises(EngineError):
+        await world.lifecycle.stop_container(slug)
+    await world.lifecycle.settle(slug)
+    assert world.catalogue.notebook(slug).state is State.COLD
+    assert world.catalogue.notebook(slug).container_id is None
