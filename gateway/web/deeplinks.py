@@ -20,6 +20,7 @@ from gateway.launch.signatures import is_signed
 from gateway.launch.signed import LinkRefused, Wrong, unsigned
 from gateway.launch.targets import BadLink, Target, read_target
 from gateway.notebooks.model import Links, Notebook, Project
+from gateway.notebooks.names import notebook_slug
 from gateway.spaces import Source
 from gateway.web import notebook as notebook_pages
 from gateway.web import plainlinks as plainly
@@ -88,6 +89,8 @@ async def _signed(request: web.Request, target: Target, link: DeepLink) -> web.R
     door.count("signed", "opened")
     if link.kind is Kind.STATIC:
         return await _static(request, project, link, allowed=True)
+    # With it, the address without a signature opens from now on.
+    await pages_of(request).catalogue.open_for(project.name, visitor.subject)
     name = visitor.display_name or link.student
     arrival = await sign_in(request, project.name, visitor.subject, name)
     return see_other(str(unsigned(target)), *arrival.cookies)
@@ -100,6 +103,8 @@ async def _unsigned(request: web.Request, target: Target, link: DeepLink) -> web
     if link.kind is Kind.STATIC:
         return await _static(request, project, link, allowed=project.links is Links.PLAIN)
     principal = known_visitor(request, project.name, link.student)
+    if principal is not None and not _takes_part(request, project, principal):
+        principal = None
     if request.method == "POST":
         return await _posted(request, project, target, link, principal)
     if principal is not None:
@@ -203,6 +208,14 @@ async def _static(
     door.count("static", "opened")
     async with door.reading:
         return await asyncio.to_thread(static_notebook, request, *found)
+
+
+def _takes_part(request: web.Request, project: Project, principal: Principal) -> bool:
+    """Whether somebody was let into the course before; a session of another one says nothing."""
+    if project.links is Links.PLAIN or principal.subject in project.staff:
+        return True
+    slug = notebook_slug(project.name, principal.subject)
+    return pages_of(request).catalogue.find(slug) is not None
 
 
 def _of_course(request: web.Request, project: Project) -> bool:

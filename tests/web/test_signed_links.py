@@ -74,6 +74,22 @@ async def test_two_platforms_students_of_one_name_are_two_people(entrance: Entra
     assert len(entrance.world.catalogue.notebooks("flotbioinfo")) == 2
 
 
+@pytest.mark.parametrize("method", ["GET", "POST"])
+async def test_session_of_one_course_opens_no_other_that_wants_signatures(
+    entrance: Entrance, method: str
+) -> None:
+    """The platform has signed her into one course; it did not say that she is in the other."""
+    mary, key = entrance.browser(), await entrance.key(issuer="moodle")
+    await mary.open(entrance.link(key, "gateway", "open", "flotpython", *FILE.split("/"), "mary"))
+    mary.cookies["nbgate-session~flotbioinfo"] = mary.cookies["nbgate-session~flotpython"]
+    for shape in (PLAIN, "/ipythonForward/flotbioinfo/mary/lab", "/containerKill/flotbioinfo/mary"):
+        answer = await mary.ask(shape, method, Origin="http://h")
+        assert (answer.status, answer.one(b"location")) == (401, None)
+    assert not entrance.world.catalogue.notebooks("flotbioinfo")
+    await mary.open(entrance.open_link(key))
+    assert (await mary.ask(PLAIN)).status == 303
+
+
 async def test_two_courses_on_one_page_do_not_sign_each_other_out(entrance: Entrance) -> None:
     browser = entrance.browser()
     for name, person in (("flotbioinfo", "mary"), ("flotpython", "x7")):
