@@ -113,8 +113,8 @@ def test_proxy_runs_read_only_and_without_root_and_takes_routes(
     client: docker.DockerClient, proxy_image: str, workers: int
 ) -> None:
     port, api = free_ports()
-    flags = ("--ip", "127.0.0.1", "--port", str(port), "--api-port", str(api))
-    flags += ("--workers", str(workers))
+    listening = ("--ip", "127.0.0.1", "--port", str(port), "--api-port", str(api))
+    flags = (*listening, "--workers", str(workers))
     with started(client, proxy_image, *flags) as container, behind() as target:
         await_healthy(container)
         assert ask(port, "GET", "/lab/x")[0] == 404

@@ -50,7 +50,17 @@ engine=$!
 set +m
 
 run 'lint' make lint
-run 'tests without an engine' "$python" -m pytest -m 'not engine and not browser'
+# Beside each other: those of the peers wait for other programs most of the time.
+peers=(tests/chp tests/front tests/httpd tests/hub)
+begin 'tests beside other proxies begin in the background'
+"$python" -m pytest -m 'not engine and not browser' -p no:cacheprovider "${peers[@]}" \
+    > "$results/peers.log" 2>&1 < /dev/null &
+beside=$!
+run 'tests without an engine' \
+    "$python" -m pytest -m 'not engine and not browser' "${peers[@]/#/--ignore=}"
+begin 'tests beside other proxies'
+wait "$beside" || failed+=('tests beside other proxies')
+cat "$results/peers.log"
 
 run 'the data path, compiled' make compiled
 
