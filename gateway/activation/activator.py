@@ -259,21 +259,21 @@ class Activator:
                 self._metrics.phase("queue", waited)
                 logger_of(slug).info("start begins waited=%.3f", waited)
                 async with operations.carrying_out(planned):
-                    return await self._bring_up(slug)
+                    return await self._bring_up(slug, ticket)
         except Exception as error:
             operations.drop(planned, error)
             raise
         finally:
             self._admission.leave(ticket)
 
-    async def _bring_up(self, slug: str) -> RouteEntry:
+    async def _bring_up(self, slug: str, ticket: Ticket) -> RouteEntry:
         server: Server | None = None
         before = self._catalogue.notebook(slug).generation
         try:
             await self._lifecycle.record_starting(slug)
             await self._routes.unpublish(self._key_of(slug))
             self._enters(slug, Phase.CREATING)
-            server = await self._lifecycle.create_container(slug, partial(self._pulls, slug))
+            server = await self._lifecycle.create_container(slug, partial(self._pull, slug, ticket))
             self._enters(slug, Phase.STARTING)
             await self._lifecycle.sleep_until_container_has_started(slug, server)
             return await self._lifecycle.enable_proxying(slug, server)
@@ -283,6 +283,14 @@ class Activator:
             made = server if server is not None and server.generation != before else None
             await self._lifecycle.discard(slug, made)
             raise failed from error
+
+    async def _pull(self, slug: str, ticket: Ticket, image: str) -> None:
+        """Have an image pulled; meanwhile its place is others', whose images are there."""
+        self._admission.step_aside(ticket)
+        await self._lifecycle.pull_image(image, partial(self._pulls, slug))
+        self._enters(slug, Phase.QUEUED)
+        await self._admission.come_back(ticket)
+        self._enters(slug, Phase.CREATING)
 
     def _enters(self, slug: str, phase: Phase) -> None:
         self._starts[slug].phase = phase

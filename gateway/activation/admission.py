@@ -75,6 +75,7 @@ class Ticket:
         self.owner = owner
         self.ready = False
         self.admitted = False
+        self.returned = False
         self.refused: GatewayError | None = None
         self.called = asyncio.Event()
 
@@ -146,6 +147,25 @@ class Admission:
             if not lock.locked():
                 return
             self._give_back(ticket)
+
+    def step_aside(self, ticket: Ticket) -> None:
+        """Give up the place of a start that has to wait for something long; see come_back."""
+        self._free(ticket)
+        ticket.admitted = False
+        ticket.called.clear()
+        self.look()
+
+    async def come_back(self, ticket: Ticket) -> None:
+        """Return when a start that stepped aside has a place again: it is among the next.
+
+        Raises:
+            GatewayError: it was put out of the queue; see withdraw.
+        """
+        self._put_in_front(ticket)
+        self.look()
+        await ticket.called.wait()
+        if ticket.refused is not None:
+            raise ticket.refused
 
     def leave(self, ticket: Ticket) -> None:
         """Take a start out, wherever it is: it has ended, or was cancelled."""
@@ -239,12 +259,19 @@ class Admission:
     def _give_back(self, ticket: Ticket) -> None:
         """Put a start that cannot go on yet back where it was: in front."""
         self._free(ticket)
-        ticket.ready = ticket.admitted = False
+        ticket.admitted = False
         ticket.called.clear()
-        line = self._lines.pop(ticket.owner, deque())
-        line.appendleft(ticket)
-        self._lines = {ticket.owner: line, **self._lines}
+        self._put_in_front(ticket)
+        ticket.ready = False
         self.look()
+
+    def _put_in_front(self, ticket: Ticket) -> None:
+        """Put back a start that had its turn: behind others that had theirs, before all else."""
+        ticket.returned = True
+        line = self._lines.pop(ticket.owner, deque())
+        line.insert(sum(one.returned for one in line), ticket)
+        front = {owner: one for owner, one in self._lines.items() if one[0].returned}
+        self._lines = front | {ticket.owner: line} | self._lines
 
     def _free(self, ticket: Ticket) -> None:
         self._under_way[ticket.owner] -= 1

@@ -9,6 +9,7 @@ start, and how many at once, is activator.py's.
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Awaitable, Callable
 from dataclasses import replace
 from typing import Any
 
@@ -16,7 +17,7 @@ from gateway.activation.adoption import is_kept
 from gateway.activation.groundwork import ServerDefaults, Timing
 from gateway.activation.readiness import NotReady
 from gateway.activation.resuming import Resuming
-from gateway.errors import StartFailed
+from gateway.errors import ImageMissing, StartFailed
 from gateway.notebooks.configuration import configuration_of, first_limits
 from gateway.notebooks.database import DatabaseError
 from gateway.notebooks.logs import logger_of
@@ -26,6 +27,8 @@ from gateway.spawners.base import OnPull, Server, ServerSpec, ServerState, untol
 
 __all__ = ["Lifecycle", "ServerDefaults", "Timing"]
 
+PullImage = Callable[[str], Awaitable[None]]
+
 _LOG_TAIL = 40
 _GENERATION_SECONDS = 5.0
 
@@ -33,7 +36,7 @@ _GENERATION_SECONDS = 5.0
 class Lifecycle(Resuming):
     """See the module's docstring. Changes of one notebook happen one after the other."""
 
-    async def create_container(self, slug: str, on_pull: OnPull = untold) -> Server:
+    async def create_container(self, slug: str, pull: PullImage | None = None) -> Server:
         """Make the notebook's server run, or join the one that does.
 
         One that is paused goes on. One that was stopped and kept is started again, with its
@@ -42,7 +45,7 @@ class Lifecycle(Resuming):
 
         Args:
             slug: the notebook.
-            on_pull: told how far the pull of its image is.
+            pull: pulls an image by its name, where it is not there; None: `pull_image`.
 
         Raises:
             NotFound, EngineError: see Spawner.start; GatewayError of its space.
@@ -58,12 +61,22 @@ class Lifecycle(Resuming):
         if found is None or not await self._goes_on(notebook, found, spec):
             spec = self._of_generation(spec, await self._next_generation(notebook, found))
         self._observe("space", self._clock() - began)
-        told = () if on_pull is untold else (on_pull,)
-        server = await self._spawner.start(spec, *told)
+        server = await self._started(spec, pull or self.pull_image)
         resumed = found is not None and found.state is ServerState.PAUSED
         if server.generation == spec.generation and not resumed:
             self._made[slug] = server.id
         return server
+
+    async def _started(self, spec: ServerSpec, pull: PullImage) -> Server:
+        try:
+            return await self._spawner.start(spec, None)
+        except ImageMissing:
+            await pull(spec.image)
+            return await self._spawner.start(spec, None)
+
+    async def pull_image(self, image: str, on_pull: OnPull = untold) -> None:
+        """Have the engine pull an image; see Spawner.pull."""
+        await self._spawner.pull(image, on_pull)
 
     async def sleep_until_container_has_started(self, slug: str, server: Server) -> None:
         """Return when the notebook answers with its own secret.

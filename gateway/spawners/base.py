@@ -183,18 +183,26 @@ class Spawner(Protocol):
         """
         ...
 
-    async def start(self, spec: ServerSpec, on_pull: OnPull = untold) -> Server:
+    async def start(self, spec: ServerSpec, on_pull: OnPull | None = untold) -> Server:
         """Make `spec`'s server run, or join the one that does; return it with its target.
 
         The deterministic name is the lock: running → join (its generation may be
         older than the spec's: the caller looks); paused → unpause and join; created or exited →
         that container is started when its generation and spec hash fit, else removed and made
         anew; removing → wait. A name that a container holds whose removal fails is freed. An
-        image that is not there is pulled where the installation allows it; `on_pull` is told.
-        It does not wait until the server is ready.
+        image that is not there is pulled, see `pull`; not where `on_pull` is None. It does not
+        wait until the server is ready.
 
         Raises:
             ImageMissing, NameTaken, EngineUnavailable, EngineError.
+        """
+        ...
+
+    async def pull(self, image: str, on_pull: OnPull = untold) -> None:
+        """Have the engine get an image, where the installation allows it; `on_pull` is told.
+
+        Raises:
+            ImageMissing, EngineUnavailable, EngineError.
         """
         ...
 

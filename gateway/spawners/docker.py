@@ -114,7 +114,7 @@ class DockerSpawner:
         await self.surroundings()
         return self.mode
 
-    async def start(self, spec: ServerSpec, on_pull: OnPull = untold) -> Server:
+    async def start(self, spec: ServerSpec, on_pull: OnPull | None = untold) -> Server:
         """Make `spec`'s server run, or join the one that does; see base.Spawner.start."""
         await self.open()
         image = await self._image(spec.image, on_pull)
@@ -127,6 +127,12 @@ class DockerSpawner:
         raise EngineError(
             f"container {spec.slug!r} could not be started: something else changes it all the time"
         )
+
+    async def pull(self, image: str, on_pull: OnPull = untold) -> None:
+        """Have the engine get an image; see base.Spawner.pull."""
+        if self._options.pull == "never":
+            raise ImageMissing(image)
+        await self._pulls.get(image, on_pull)
 
     async def fits(self, server: Server, spec: ServerSpec) -> bool:
         """Whether `start` would start that ended server again; see base.Spawner.fits."""
@@ -227,13 +233,13 @@ class DockerSpawner:
         """Return what was found out about the gateway itself; asks the engine once."""
         return await self._placing.surroundings()
 
-    async def _image(self, name: str, on_pull: OnPull) -> Image:
+    async def _image(self, name: str, on_pull: OnPull | None) -> Image:
         try:
             return await self._containers.image(name)
         except ImageMissing:
-            if self._options.pull == "never":
+            if on_pull is None:
                 raise
-        await self._pulls.get(name, on_pull)
+        await self.pull(name, on_pull)
         return await self._containers.image(name)
 
     async def _try_start(self, spec: ServerSpec, image: Image) -> Server | None:

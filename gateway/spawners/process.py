@@ -90,7 +90,7 @@ class ProcessSpawner:
         """Return `mode`."""
         return self.mode
 
-    async def start(self, spec: ServerSpec, on_pull: OnPull = untold) -> Server:
+    async def start(self, spec: ServerSpec, on_pull: OnPull | None = untold) -> Server:
         """Start `spec`'s server, or join the one that runs; see base.Spawner.start.
 
         Raises:
@@ -116,6 +116,9 @@ class ProcessSpawner:
             f"notebook {spec.slug!r}: each of {_PORT_ATTEMPTS} ports was taken by another process "
             f"before Jupyter had it; try again"
         )
+
+    async def pull(self, image: str, on_pull: OnPull = untold) -> None:
+        """There are no images."""
 
     async def fits(self, server: Server, spec: ServerSpec) -> bool:
         """A process that has ended never runs again."""

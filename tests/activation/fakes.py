@@ -10,11 +10,12 @@ from datetime import datetime
 
 from aiohttp import web
 
-from gateway.errors import EngineError
+from gateway.errors import EngineError, ImageMissing
 from gateway.spawners.base import (
     Change,
     Mode,
     OnPull,
+    Pull,
     Server,
     ServerEvent,
     ServerSpec,
@@ -34,6 +35,8 @@ class FakeSpawner:
         failure: raised by the next starts; None for none.
         dies: servers end before they are ready.
         gate: a start waits for it.
+        missing: images that are not on the engine until they are pulled.
+        pulling: a pull waits for it.
         starts: specs in the order of their starts.
         stopped: ids in the order of their ends.
         changed: what kept servers were made with fits no spec any more.
@@ -56,6 +59,9 @@ class FakeSpawner:
         self.dies = False
         self.gate = asyncio.Event()
         self.gate.set()
+        self.missing: set[str] = set()
+        self.pulling = asyncio.Event()
+        self.pulling.set()
         self.starts: list[ServerSpec] = []
         self.stopped: list[str] = []
         self.changed = False
@@ -85,8 +91,10 @@ class FakeSpawner:
         self.found = "dev"
         return self.found
 
-    async def start(self, spec: ServerSpec, on_pull: OnPull = untold) -> Server:
+    async def start(self, spec: ServerSpec, on_pull: OnPull | None = untold) -> Server:
         await self.open()
+        if spec.image in self.missing:
+            raise ImageMissing(spec.image)
         self.starts.append(spec)
         await self.gate.wait()
         if self.failure is not None:
@@ -102,6 +110,11 @@ class FakeSpawner:
             server = replace(server, id=found.id)
         self._put(server, Change.STARTED)
         return server
+
+    async def pull(self, image: str, on_pull: OnPull = untold) -> None:
+        on_pull(Pull(done=25, total=100))
+        await self.pulling.wait()
+        self.missing.discard(image)
 
     async def fits(self, server: Server, spec: ServerSpec) -> bool:
         return server.generation == spec.generation and not self.changed

@@ -203,22 +203,52 @@ async def test_onlookers_are_told_of_each_step(world: World) -> None:
     assert seen == [Phase.QUEUED, Phase.CREATING, Phase.STARTING, Phase.READY]
 
 
-async def test_pull_of_the_image_is_told(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_pull_of_the_image_is_told(world: World) -> None:
     slug = await world.notebook()
-    start, pulling = world.spawner.start, asyncio.Event()
-
-    async def pull_first(spec: ServerSpec, on_pull: OnPull = untold) -> Server:
-        on_pull(Pull(done=25, total=100))
-        await pulling.wait()
-        return await start(spec)
-
-    monkeypatch.setattr(world.spawner, "start", pull_first)
+    world.spawner.missing.add("image")
+    world.spawner.pulling.clear()
     task = world.activator.begin(slug)
     await until(lambda: world.activator.status(slug).pull is not None)
-    assert world.activator.status(slug).pull == Pull(25, 100)
-    pulling.set()
+    status = world.activator.status(slug)
+    assert (status.phase, status.position, status.pull) == (Phase.CREATING, 0, Pull(25, 100))
+    world.spawner.pulling.set()
     await task
     assert world.activator.status(slug).pull is None
+
+
+async def test_pulls_take_no_place_of_those_whose_image_is_there(world: World) -> None:
+    await world.catalogue.add_project("large", image="large")
+    world.spawner.missing.add("large")
+    world.spawner.pulling.clear()
+    persons = ("alice", "bob", "carol")
+    waiting = [(await world.catalogue.open_for("large", one)).slug for one in persons]
+    pulls = [world.activator.begin(slug) for slug in waiting]
+    await until(lambda: all(world.activator.status(slug).pull for slug in waiting))
+    slug = await world.notebook("dave")
+    async with asyncio.timeout(PATIENCE):
+        await world.activator.ensure(slug)
+    world.spawner.pulling.set()
+    await asyncio.gather(*pulls)
+    # Of those too no more begin at once than there are places, first come, first served.
+    assert [spec.slug for spec in world.spawner.starts] == [slug, *waiting]
+
+
+async def test_failed_pull_is_a_failed_start_and_frees_its_place(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    slug = await world.notebook()
+    world.spawner.missing.add("image")
+
+    async def pull(image: str, on_pull: OnPull = untold) -> None:
+        raise ImageMissing(image, "its registry cannot be reached")
+
+    monkeypatch.setattr(world.spawner, "pull", pull)
+    with pytest.raises(StartFailed, match="registry"):
+        await world.activator.ensure(slug)
+    assert world.catalogue.notebook(slug).state is State.FAILED
+    world.spawner.missing.clear()
+    slugs = [await world.notebook(f"p{number}") for number in range(3)]
+    await asyncio.gather(*(world.activator.ensure(one) for one in slugs))
 
 
 async def test_watching_ends_with_the_gateway(world: World) -> None:
@@ -262,7 +292,7 @@ async def test_server_that_ended_before_its_address_was_read_is_a_failed_start(
     world.spawner.dies = True
     begin = world.spawner.start
 
-    async def ended_at_once(spec: ServerSpec, on_pull: OnPull = untold) -> Server:
+    async def ended_at_once(spec: ServerSpec, on_pull: OnPull | None = untold) -> Server:
         return replace(await begin(spec, on_pull), target=None)
 
     monkeypatch.setattr(world.spawner, "start", ended_at_once)

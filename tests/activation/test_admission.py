@@ -285,3 +285,34 @@ def test_available_memory_is_read_from_the_system(tmp_path: Path) -> None:
     assert available_memory(meminfo) is None
     assert available_memory(tmp_path / "nothing") is None
     assert available_memory()
+
+
+async def test_who_steps_aside_comes_back_before_all_that_have_not_begun() -> None:
+    admission = Admission(AdmissionLimits(1), lambda: None, lambda: None)
+    order: list[str] = []
+    pulled = asyncio.Event()
+
+    async def run(slug: str, *, pulls: bool) -> None:
+        ticket = admission.enter(slug, slug)
+        try:
+            await admission.admit(ticket, asyncio.Lock())
+            if pulls:
+                admission.step_aside(ticket)
+                await pulled.wait()
+                await admission.come_back(ticket)
+            order.append(slug)
+            assert admission.under_way == 1
+            await asyncio.sleep(0)
+        finally:
+            admission.leave(ticket)
+
+    async with asyncio.TaskGroup() as group:
+        for slug in ("a", "b", "c"):
+            group.create_task(run(slug, pulls=True))
+        await asyncio.sleep(0)
+        group.create_task(run("d", pulls=False))
+        await until(lambda: order == ["d"] and not admission.waiting)
+        pulled.set()
+        group.create_task(run("e", pulls=False))
+    assert order == ["d", "a", "b", "c", "e"]
+    assert (admission.under_way, admission.waiting) == (0, 0)

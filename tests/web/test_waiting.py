@@ -12,7 +12,7 @@ from gateway.activation.activator import Phase
 from gateway.errors import AllPlacesTaken, ImageMissing, QueueFull, TooManyRunning
 from gateway.notebooks.model import State
 from gateway.proxy.interface import Local
-from gateway.spawners.base import OnPull, Pull, Server, ServerSpec, untold
+from gateway.spawners.base import OnPull, Pull, untold
 from gateway.web.context import Pages
 from gateway.web.streams import Streams
 from tests.activation.conftest import World
@@ -110,14 +110,15 @@ async def test_place_in_the_queue_is_told_as_it_moves(
 async def test_pull_is_told_with_its_progress(
     world: World, proxy: Rig, pages: Pages, slug: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    begin, pulled = world.spawner.start, asyncio.Event()
+    pulled = asyncio.Event()
 
-    async def pull_first(spec: ServerSpec, on_pull: OnPull = untold) -> Server:
+    async def pull(image: str, on_pull: OnPull = untold) -> None:
         on_pull(Pull(300_000_000, 1_200_000_000))
         await pulled.wait()
-        return await begin(spec)
+        world.spawner.missing.discard(image)
 
-    monkeypatch.setattr(world.spawner, "start", pull_first)
+    monkeypatch.setattr(world.spawner, "pull", pull)
+    world.spawner.missing.add("image")
     async with person(proxy, pages) as alice:
         await alice.get(PAGE)
         await until(lambda: world.activator.status(slug).pull is not None)

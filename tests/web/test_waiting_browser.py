@@ -11,6 +11,7 @@ import pytest
 from playwright.async_api import Page, expect
 
 from gateway.activation.activator import Phase
+from gateway.errors import ImageMissing
 from gateway.launch.cookies import cookie_name
 from gateway.proxy.interface import Decision, Local, Relay
 from gateway.spawners.base import OnPull, Pull, Server, ServerSpec, untold
@@ -73,13 +74,17 @@ async def test_line_pull_and_start_are_shown_and_the_address_opens(
 ) -> None:
     begin, pulled, tell = world.spawner.start, asyncio.Event(), []
 
-    async def pull_first(spec: ServerSpec, on_pull: OnPull = untold) -> Server:
-        if spec.slug == slug:
-            tell.append(on_pull)
-            await pulled.wait()
-        return await begin(spec)
+    async def start(spec: ServerSpec, on_pull: OnPull | None = untold) -> Server:
+        if spec.slug == slug and not pulled.is_set():
+            raise ImageMissing(spec.image)
+        return await begin(spec, on_pull)
 
-    monkeypatch.setattr(world.spawner, "start", pull_first)
+    async def pull(image: str, on_pull: OnPull = untold) -> None:
+        tell.append(on_pull)
+        await pulled.wait()
+
+    monkeypatch.setattr(world.spawner, "start", start)
+    monkeypatch.setattr(world.spawner, "pull", pull)
     world.spawner.gate.clear()
     others = [await world.notebook(f"p{number}") for number in range(4)]
     for other in others:
