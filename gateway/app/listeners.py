@@ -34,7 +34,6 @@ from gateway.web import build_pages
 from gateway.web.context import Pages
 from gateway.web.door import DOOR, Door
 from gateway.web.openpage import NOTICES
-from gateway.web.openpage import NOTICES
 
 _DRAIN_SECONDS = 10.0
 
@@ -57,7 +56,6 @@ async def serve_pages(
     )
     app = build_pages(pages)
     app[DOOR] = Door(ways_of(settings, control), control.metrics.link)
-    app[NOTICES] = control.culler
     app[NOTICES] = control.culler
     # The data path has bounded the head already; nothing is refused here for its size.
     runner = web.AppRunner(
