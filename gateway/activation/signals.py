@@ -1,10 +1,11 @@
 """What is known of one server's use, and how more of it is asked: the dearer, the later.
 
 Each question can only put an end off, never bring it nearer; so nothing is asked while what is
-known already keeps the server. What cannot be asked is unknown, and the rest decides: with two
+known already keeps the server. What cannot be asked is unknown, and the rest decides: with three
 exceptions, for what may well be computing must not be killed for its silence. A server that does
-not answer counts as working if it did when it last answered, or never answered; and so does one
-whose project's own check cannot be asked. Both up to the busy cap, like all work.
+not answer counts as working if it did when it last answered, or never answered; so does one with
+terminals that could not be looked at; and one whose project's own check cannot be asked. All up to
+the busy cap, like all work.
 """
 
 from __future__ import annotations
@@ -27,6 +28,7 @@ from gateway.spawners.base import Spawner
 
 _CHECK_DEADLINE = 30.0
 _LOOK_DEADLINE = 5.0
+_NO_PROGRAM = 1
 
 
 @dataclass(slots=True)
@@ -145,7 +147,9 @@ class Signals:
             taken = "idle" if watched.busy is False else "busy"
             watched.tell(slug, f"the server does not tell what it does; it is taken for {taken}")
             return
-        watched.busy = usage.busy or (usage.terminals > 0 and await self._in_foreground(slug))
+        watched.busy = usage.busy or (
+            usage.terminals > 0 and await self._in_foreground(slug, watched)
+        )
         last = self._last_of(usage, watched)
         watched.work = max(watched.work, self._clock() if watched.busy else last)
         if self._direct:
@@ -158,14 +162,24 @@ class Signals:
             watched.moments.of("terminals", usage.output, now, wall),
         )
 
-    async def _in_foreground(self, slug: str) -> bool:
-        server = await self._spawner.inspect(slug)
-        if server is None:
-            return False
-        # A process's id begins with its number, and it shares its machine with others.
-        own = server.id.partition("-")[0] if self._spawner.name == "process" else ""
-        root = int(own) if own.isdigit() else 0
-        return await self._spawner.execute(server, foreground_command(root), _LOOK_DEADLINE) == 0
+    async def _in_foreground(self, slug: str, watched: Watched) -> bool:
+        """Whether a terminal's program runs, or may: the look for it may fail."""
+        try:
+            server = await self._spawner.inspect(slug)
+            if server is None:
+                return False
+            # A process's id begins with its number, and it shares its machine with others.
+            own = server.id.partition("-")[0] if self._spawner.name == "process" else ""
+            look = foreground_command(int(own) if own.isdigit() else 0)
+            code = await self._spawner.execute(server, look, _LOOK_DEADLINE)
+        except GatewayError as error:
+            watched.tell(slug, f"its terminals cannot be looked at, taken for busy: {error}")
+            return True
+        if code not in (0, _NO_PROGRAM):
+            watched.tell(
+                slug, f"its terminals cannot be looked at, taken for busy: exit code {code}"
+            )
+        return code != _NO_PROGRAM
 
     async def ask_files(self, slug: str, watched: Watched) -> None:
         """Look when its files changed."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -19,7 +19,7 @@ from gateway.errors import EngineError
 from gateway.notebooks.database import DatabaseError
 from gateway.notebooks.model import Lifetimes, State
 from gateway.proxy.interface import Activity
-from gateway.spawners.base import ServerState
+from gateway.spawners.base import Server, ServerState
 from tests.activation.conftest import World
 from tests.support.waiting import PATIENCE, until
 
@@ -215,6 +215,25 @@ async def test_output_and_programs_of_terminals_keep_it(watch: Watch) -> None:
     assert watch.state(slug) is State.RUNNING
     watch.world.spawner.exit_code = 1
     await watch.after(7200, every=300)
+    assert watch.state(slug) is State.COLD
+
+
+@pytest.mark.parametrize("code", [None, 126, 137, EngineError("it is busy")])
+async def test_terminal_that_cannot_be_looked_at_keeps_it_up_to_the_cap(
+    watch: Watch, monkeypatch: pytest.MonkeyPatch, code: int | EngineError | None
+) -> None:
+    slug = await watch.started()
+    watch.told(terminals=[{"name": "1", "last_activity": watch.wall().isoformat()}])
+
+    async def execute(server: Server, command: Sequence[str], deadline: float) -> int | None:
+        if isinstance(code, EngineError):
+            raise code
+        return code
+
+    monkeypatch.setattr(watch.world.spawner, "execute", execute)
+    await watch.after(86000, every=300)
+    assert watch.state(slug) is State.RUNNING
+    await watch.after(600)
     assert watch.state(slug) is State.COLD
 
 
