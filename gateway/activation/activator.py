@@ -64,12 +64,23 @@ class StartStatus:
 
 @dataclass(slots=True)
 class _Start:
-    """A start under way."""
+    """A start under way.
+
+    Attributes:
+        ticket: its place in the queue.
+        task: what does it.
+        phase: how far it is.
+        pull: see StartStatus.
+        pulling: waits for the pull of its image; None while there is none.
+        withdrawn: why it was withdrawn; None if it was not.
+    """
 
     ticket: Ticket
     task: asyncio.Task[RouteEntry]
     phase: Phase = Phase.QUEUED
     pull: Pull | None = None
+    pulling: asyncio.Task[None] | None = None
+    withdrawn: StartFailed | None = None
 
 
 class Activator:
@@ -197,16 +208,20 @@ class Activator:
         self._watchers.end()
 
     def withdraw(self, slug: str) -> bool:
-        """Take a start out of the queue, for somebody wants the notebook stopped.
+        """Give up a start that waits, for somebody wants the notebook stopped.
 
-        Returns whether it was there; one that is under way is not touched.
+        Returns whether it waited, in the queue or for its image (of which others may go on to wait
+        for the pull); one whose server is being made is not touched.
         """
         start = self._starts.get(slug)
         if start is None:
             return False
         error = StartFailed(slug, "it was stopped while it waited to be started", cause="withdrawn")
-        if not self._admission.withdraw(start.ticket, error):
+        if start.pulling is not None:
+            start.pulling.cancel()
+        elif not self._admission.withdraw(start.ticket, error):
             return False
+        start.withdrawn = error
         self._failures.note(slug, error)
         return True
 
@@ -286,8 +301,20 @@ class Activator:
 
     async def _pull(self, slug: str, ticket: Ticket, image: str) -> None:
         """Have an image pulled; meanwhile its place is others', whose images are there."""
+        start, pull = self._starts[slug], self._lifecycle.pull_image
         self._admission.step_aside(ticket)
-        await self._lifecycle.pull_image(image, partial(self._pulls, slug))
+        start.pulling = asyncio.create_task(
+            pull(image, partial(self._pulls, slug)), name=f"pull for {slug}"
+        )
+        try:
+            await start.pulling
+        except asyncio.CancelledError:
+            if start.withdrawn is None:
+                raise
+        finally:
+            start.pulling = None
+        if start.withdrawn is not None:
+            raise start.withdrawn
         self._enters(slug, Phase.QUEUED)
         await self._admission.come_back(ticket)
         self._enters(slug, Phase.CREATING)
@@ -305,8 +332,10 @@ class Activator:
     def _failed(self, slug: str, error: Exception) -> StartFailed:
         notebook = self._catalogue.find(slug)
         secret = self._lifecycle.secret(slug, notebook.generation if notebook else 0)
-        failure = as_failure(slug, error, secret)
-        self._failures.remember(slug, failure)
+        withdrawn = self._starts[slug].withdrawn
+        failure = as_failure(slug, withdrawn or error, secret)
+        if withdrawn is None:
+            self._failures.remember(slug, failure)
         return failure
 
     def _finished(self, slug: str, task: asyncio.Task[RouteEntry]) -> None:

@@ -100,6 +100,7 @@ async def _delete(request: web.Request) -> web.Response:
     services, notebook = _meant(request)
     wait, purge_space = flag(request, "wait", default=True), flag(request, "purge_space")
     operation = services.lifecycle.begin_delete(notebook.slug, purge_space=purge_space)
+    services.activator.withdraw(notebook.slug)
     await _promised(services, operation, wait=wait)
     if wait:
         return web.Response(status=204, headers=location_of(operation))

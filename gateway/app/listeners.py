@@ -77,6 +77,7 @@ async def serve_pages(
 
 async def _stop(control: Control, slug: str, person: str) -> None:
     """Stop a notebook for a person, also one that still waits to be started."""
+    control.catalogue.check_unlocked(slug)
     control.activator.withdraw(slug)
     await control.lifecycle.stop_container(slug, by=person, reason="stopped on the page")
 

@@ -173,6 +173,34 @@ async def test_start_that_waits_can_be_withdrawn(world: World) -> None:
     await world.activator.ensure(slugs[2])
 
 
+@pytest.mark.parametrize("pulled", [False, True])
+async def test_start_whose_image_is_pulled_can_be_withdrawn(world: World, pulled: bool) -> None:
+    slug, others = await world.notebook(), [await world.notebook(one) for one in ("bob", "carol")]
+    world.spawner.missing.add("image")
+    world.spawner.pulling.clear()
+    start = asyncio.ensure_future(world.activator.ensure(slug))
+    await until(lambda: world.activator.status(slug).pull is not None)
+    if pulled:  # and it waits for a place again
+        world.spawner.missing.clear()
+        world.spawner.gate.clear()
+        for one in others:
+            world.activator.begin(one)
+        await until(lambda: len(world.spawner.starts) == 2)
+        world.spawner.pulling.set()
+        await until(lambda: world.activator.status(slug).position == 1)
+    async with asyncio.timeout(PATIENCE):
+        assert world.activator.withdraw(slug)
+        await world.lifecycle.stop_container(slug)
+        with pytest.raises(StartFailed, match="stopped"):
+            await start
+    assert world.catalogue.notebook(slug).state is State.COLD
+    status = world.activator.status(slug)
+    assert (status.phase, status.cause, status.retry_after) == (Phase.FAILED, "withdrawn", 0)
+    world.spawner.pulling.set()
+    world.spawner.gate.set()
+    assert (await world.activator.ensure(slug)).target is not None
+
+
 async def test_notebook_that_is_deleted_while_it_waits_is_not_started(world: World) -> None:
     world.spawner.gate.clear()
     slugs = [await world.notebook(f"p{number}") for number in range(3)]
