@@ -22,6 +22,7 @@ class Fault:
         words: what the engine is made to say.
         times: how often; counted down.
         status: of the answer.
+        only: how the paths end.
         seen: paths of the requests that met it.
     """
 
@@ -29,6 +30,7 @@ class Fault:
     words: str
     times: int
     status: int = 500
+    only: str = ""
     seen: list[str] = field(default_factory=list)
 
 
@@ -39,7 +41,8 @@ async def faulty(engine: EngineHandle, folder: Path, fault: Fault) -> AsyncItera
     async with aiohttp.ClientSession(connector=aiohttp.UnixConnector(real)) as client:
 
         async def handle(request: web.Request) -> web.StreamResponse:
-            if request.method == fault.method and fault.times > 0:
+            meant = request.method == fault.method and request.path.endswith(fault.only)
+            if meant and fault.times > 0:
                 fault.times -= 1
                 fault.seen.append(request.path)
                 return web.json_response({"message": fault.words}, status=fault.status)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +18,7 @@ from gateway.spawners.docker import DockerSpawner
 from gateway.spawners.engine import Engine
 from gateway.spawners.network import gateway_address, httpd_address, network_name
 from gateway.spawners.surroundings import Surroundings, own_container
+from tests.spawners.faulty_engine import Fault, faulty
 from tests.spawners.helpers import Workshop, container_of, subnet_of, until_ready
 
 _TRY = "import socket, sys; socket.create_connection((sys.argv[1], int(sys.argv[2])), 2).close()"
@@ -167,11 +168,7 @@ async def test_gateway_and_httpd_of_its_project_join_the_network(
     other = container_of(workshop.engine, workshop.image, labels={"org.nbgate.role": "httpd"})
     gateway = container_of(workshop.engine, workshop.image, labels=project)
     with gateway as own, httpd as front, other as stranger:
-
-        async def look(*_: object) -> Surroundings:
-            return Surroundings(prod=True, host_root=workshop.root, container=own.id)
-
-        monkeypatch.setattr("gateway.spawners.placing.look_around", look)
+        monkeypatch.setattr("gateway.spawners.placing.look_around", inside(workshop, own.id))
         spawner = workshop.spawner()
         for _ in range(2):
             await spawner.join_httpd()
@@ -180,6 +177,75 @@ async def test_gateway_and_httpd_of_its_project_join_the_network(
         assert address_on(own, spawner.network.name) == gateway_address(subnet)
         assert address_on(front, spawner.network.name) == httpd_address(subnet)
         assert address_on(stranger, spawner.network.name) is None
+
+
+async def test_network_that_was_pruned_is_made_anew_by_the_next_start(workshop: Workshop) -> None:
+    spawner = workshop.spawner("prod")
+    kept = await spawner.start(workshop.spec())
+    await spawner.stop(kept, grace=5, keep=True)
+    prune(workshop)
+
+    servers = await asyncio.gather(*(spawner.start(workshop.spec(slug)) for slug in (None, None)))
+    again = await spawner.start(workshop.spec(kept.slug))
+
+    assert again.id == kept.id
+    assert again.target == kept.target
+    for server in (*servers, again):
+        await until_ready(server, "/")
+
+
+async def test_gateway_and_httpd_are_put_on_the_network_that_was_made_anew(
+    workshop: Workshop, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    project = {"com.docker.compose.project": f"p-{workshop.installation}"}
+    gateway = container_of(workshop.engine, workshop.image, labels=project)
+    httpd = container_of(
+        workshop.engine, workshop.image, labels={**project, "org.nbgate.role": "httpd"}
+    )
+    with gateway as own, httpd as front:
+        monkeypatch.setattr("gateway.spawners.placing.look_around", inside(workshop, own.id))
+        spawner = workshop.spawner()
+        await spawner.join_httpd()
+        prune(workshop)
+
+        await spawner.start(workshop.spec())
+
+        subnet = subnet_of(workshop)
+        assert address_on(own, spawner.network.name) == gateway_address(subnet)
+        await spawner.join_httpd()
+        assert address_on(front, spawner.network.name) == httpd_address(subnet)
+
+
+async def test_network_that_is_gone_again_and_again_is_made_anew_once(workshop: Workshop) -> None:
+    words = f"network {network_name(workshop.installation)} not found"
+    fault = Fault("POST", words, times=1000, status=404, only="/start")
+    async with faulty(workshop.engine, workshop.root, fault) as url:
+        spawner, spec = workshop.spawner(docker_host=url), workshop.spec()
+
+        with pytest.raises(EngineError, match=words):
+            await spawner.start(spec)
+
+        assert len(fault.seen) == 2
+        assert await spawner.inspect(spec.slug) is None
+
+
+def inside(workshop: Workshop, container: str) -> Callable[..., Awaitable[Surroundings]]:
+    """Return a look_around of a gateway that runs in a container."""
+
+    async def look(*_: object) -> Surroundings:
+        return Surroundings(prod=True, host_root=workshop.root, container=container)
+
+    return look
+
+
+def prune(workshop: Workshop) -> None:
+    """Remove the installation's network, as a prune does where nothing runs on it."""
+    with contextlib.closing(workshop.engine.client()) as client:
+        network = client.networks.get(network_name(workshop.installation))
+        network.reload()
+        for container in network.containers:
+            network.disconnect(container, force=True)
+        network.remove()
 
 
 def root_as_in(root: Path, container: str) -> Path:
