@@ -14,6 +14,7 @@ from datetime import UTC, datetime
 
 from gateway.activation.groundwork import Groundwork
 from gateway.activation.readiness import Answer
+from gateway.errors import EngineError
 from gateway.notebooks.logs import logger_of
 from gateway.notebooks.model import Health, Notebook, State
 from gateway.proxy.interface import RouteEntry
@@ -77,6 +78,9 @@ class Adoption(Groundwork):
 
         Containers without a notebook are reported and left alone. Starts and stops that are
         under way are waited for, except what is carried on: that ends with a look of its own.
+
+        Raises:
+            EngineError: after all were looked at; other errors are those of one notebook.
         """
         servers = {server.slug: server for server in await self._spawner.list()}
         for slug in servers.keys() - {book.slug for book in self._catalogue.notebooks()}:
@@ -86,7 +90,14 @@ class Adoption(Groundwork):
             for slug in self.out_of_line(servers, anew=True)
             if not self.operations.is_ending(slug)
         ]
-        await asyncio.gather(*(self.settle(slug, anew=True) for slug in slugs))
+        settled = (self.settle(slug, anew=True) for slug in slugs)
+        found = await asyncio.gather(*settled, return_exceptions=True)
+        for slug, one in zip(slugs, found, strict=True):
+            if isinstance(one, EngineError):
+                raise one
+            if isinstance(one, BaseException):
+                # A disk that is full, for example. What is out of line is found again later.
+                logger_of(slug).error("not taken over", exc_info=one)
         return sum(self._is_hot(book.slug) for book in self._catalogue.notebooks())
 
     def out_of_line(self, servers: Mapping[str, Server], *, anew: bool = False) -> list[str]:

@@ -6,6 +6,7 @@ What is changed, and when, is stopping.py's, adoption.py's and lifecycle.py's.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
@@ -23,6 +24,7 @@ from gateway.notebooks.model import Health, Limits, Notebook, State
 from gateway.proxy.interface import Activity, RouteEntry
 from gateway.spaces import Spaces
 from gateway.spawners.base import Server, Spawner
+from routes.errors import RouteFileError
 
 
 @dataclass(frozen=True, slots=True)
@@ -229,9 +231,11 @@ class Groundwork:
         return notebook is None or notebook.health is health
 
     async def settle_records(self) -> None:
-        """Write what is owed to the database, as far as it can be written again."""
+        """Write what is owed to the database and to httpd, as far as it can be written again."""
         await self._facts.settle()
         await self.operations.flush()
+        with contextlib.suppress(RouteFileError, OSError):  # said when it failed first
+            await self._routes.publish_missed()
 
     async def _note(self, slug: str, **facts: Any) -> None:
         """Put facts into the record; a database that fails is no hindrance."""

@@ -94,6 +94,7 @@ class RouteService:
         self._own_sockets = own_sockets
         self._data_path: DataPath | None = None
         self._missed = False
+        self._stale: set[str] = set()
         self.api = ApiRoutes(table, publisher, extras, self._is_taken, self._allowed)
 
     def attach(self, data_path: DataPath) -> None:
@@ -123,7 +124,10 @@ class RouteService:
         return sum(entry.slug is None for entry in self._table.values())
 
     async def prune(self) -> None:
-        """Take notebooks that are not to be served by httpd out of the file."""
+        """Take notebooks that are not to be served by httpd out of the file.
+
+        Where it cannot be written that is done with `publish_missed`.
+        """
         found = []
         for number, raw_key in enumerate(self._database.entries):
             key = raw_key.decode("ascii")
@@ -131,11 +135,11 @@ class RouteService:
                 found.append(key)
             if not number % _LOOKED_AT_AT_ONCE:
                 await asyncio.sleep(0)
-        stale = [key for key in found if not self._is_published(key)]
-        await self._publisher.update({}, stale)
-        if self._secrets is not None:
-            # A start may have ended meanwhile.
-            await self._secrets.update({}, [key for key in stale if not self._is_published(key)])
+        self._stale.update(key for key in found if not self._is_published(key))
+        try:
+            await self._take_out_stale()
+        except (RouteFileError, OSError) as error:
+            logger.error("httpd is not told of what is cold reason=%s", error)
 
     async def reload(self) -> int:
         """Read the file again, after somebody else wrote it; return the number of plain routes."""
@@ -249,6 +253,8 @@ class RouteService:
         Raises:
             RouteFileError, OSError: it still cannot.
         """
+        if self._stale:
+            await self._take_out_stale()
         if self._missed:
             await self._publish_notebooks()
             self._missed = False
@@ -266,9 +272,11 @@ class RouteService:
 
     async def unpublish(self, key: str) -> None:
         """Take a notebook's key out of the file; the table stays as it is."""
+        self._stale.add(key)
         await self._publisher.delete(key)
         if self._secrets is not None:
             await self._secrets.delete(key)
+        self._stale.discard(key)
 
     def put_cold(self, entry: RouteEntry) -> None:
         """Put an entry that never was in the file into the table, at once."""
@@ -290,6 +298,14 @@ class RouteService:
         """Return when the data path has the changes so far in force."""
         if self._data_path is not None:
             await self._data_path.settled()
+
+    async def _take_out_stale(self) -> None:
+        stale = list(self._stale)
+        await self._publisher.update({}, [key for key in stale if not self._is_published(key)])
+        if self._secrets is not None:
+            # A start may have ended meanwhile.
+            await self._secrets.update({}, [key for key in stale if not self._is_published(key)])
+        self._stale.difference_update(stale)
 
     async def _publish_notebooks(self) -> None:
         if self._secrets is not None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 from dataclasses import replace
 
 import pytest
@@ -11,6 +12,7 @@ from gateway.errors import EngineError, NotebookLocked, NotFound, StartFailed
 from gateway.notebooks.model import Health, State
 from routes.apachedb import read as read_file
 from routes.keys import Target
+from routes.publisher import Publisher
 from tests.activation.conftest import World
 from tests.support.waiting import until
 
@@ -140,6 +142,38 @@ async def test_published_notebook_stays_in_the_file_until_adoption_decides(
     await world.routes.prune()
     assert f"/nb/{runs}".encode() in read(world)
     assert f"/nb/{gone}".encode() not in read(world)
+
+
+async def test_full_disk_while_adopting_is_settled_later(
+    direct_world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    world = direct_world
+    slugs = [await world.notebook(name) for name in ("gone", "left", "new")]
+    for slug in slugs[:2]:
+        await world.activator.ensure(slug)
+        server = await world.spawner.inspect(slug)
+        assert server is not None
+        await world.spawner.stop(server, 0)
+    gone, left, new = slugs
+    world.lifecycle.mark_waking(left, waking=False)  # as after a start of the gateway
+    await world.activator.ensure(new)
+    await world.lifecycle.disable_proxying(new)
+
+    async def full(self: Publisher, *args: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    with monkeypatch.context() as patched:
+        for name in ("put", "delete", "update"):
+            patched.setattr(Publisher, name, full)
+        assert await world.lifecycle.adopt() == 1
+        await world.routes.prune()
+        await world.lifecycle.settle_records()
+    assert world.routes.get(f"/nb/{new}").hot
+    await world.lifecycle.settle(gone)
+    await world.lifecycle.settle_records()
+    published = read(world)
+    assert [f"/nb/{slug}".encode() in published for slug in slugs] == [False, False, True]
+    assert {world.catalogue.notebook(slug).state for slug in (gone, left)} == {State.COLD}
 
 
 async def test_stop_asks_under_the_lock_whether_it_is_still_to_be_done(world: World) -> None:
