@@ -90,6 +90,14 @@ class Containers:
             raise
         return str(made["Id"])
 
+    async def start(self, container: str) -> None:
+        """Start it; one that runs is fine.
+
+        Raises:
+            EngineRefused: it is gone (`missing`), its network is (`network_missing`), or it cannot.
+        """
+        await self._engine.call(lambda api: api.start(container))
+
     async def stop(self, container: str, grace: float) -> None:
         """SIGTERM, SIGKILL after `grace` seconds (rounded up), and wait until it has ended."""
         try:

@@ -272,7 +272,9 @@ class DockerSpawner:
         try:
             config = container_config(spec, image, await self._placing.place(spec, address))
             began = time.monotonic()
-            container = await self._containers.create(config, spec.slug)
+            container = await self._attachment.with_network(
+                lambda: self._containers.create(config, spec.slug)
+            )
             self._observe("create", time.monotonic() - began)
         finally:
             if container is None:
@@ -286,10 +288,12 @@ class DockerSpawner:
         """Start it; "already started" is success. None when it has to be made anew."""
         try:
             began = time.monotonic()
-            await self.engine.call(lambda api: api.start(container))
+            await self._attachment.with_network(
+                lambda: self._containers.start(container), container, address
+            )
             self._observe("start", time.monotonic() - began)
         except EngineRefused as error:
-            if error.missing:
+            if error.missing and not error.network_missing:
                 return None
             await self._removal.remove(container, slug)
             if error.says("address already in use"):

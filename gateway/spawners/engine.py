@@ -10,6 +10,7 @@ import asyncio
 import contextlib
 import logging
 import math
+import re
 import socket
 from collections.abc import AsyncIterator, Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -34,6 +35,7 @@ DEADLINE = 30.0
 _THREADS = 8
 _SLOW_THREADS = 4
 _LOCAL = "unix:///var/run/docker.sock"
+_NO_NETWORK = re.compile(r"\bnetwork \S+ not found")
 
 Headers = Callable[[Any], dict[str, str]]
 
@@ -67,6 +69,11 @@ class EngineRefused(EngineError):
     def conflict(self) -> bool:
         """Whether a name is taken, or the thing is in a state that forbids the request."""
         return self.answer == HTTPStatus.CONFLICT
+
+    @property
+    def network_missing(self) -> bool:
+        """Whether a container's network is what is not there."""
+        return self.missing and bool(_NO_NETWORK.search(self.explanation))
 
     def says(self, *words: str) -> bool:
         """Tell whether the explanation has one of `words`; Docker has no error codes."""
