@@ -17,7 +17,7 @@ from gateway.activation.adoption import is_kept
 from gateway.activation.groundwork import ServerDefaults, Timing
 from gateway.activation.readiness import NotReady
 from gateway.activation.resuming import Resuming
-from gateway.errors import ImageMissing, StartFailed
+from gateway.errors import EngineError, ImageMissing, StartFailed
 from gateway.notebooks.configuration import configuration_of, first_limits
 from gateway.notebooks.database import DatabaseError
 from gateway.notebooks.logs import logger_of
@@ -106,9 +106,16 @@ class Lifecycle(Resuming):
                 why_dead,
             )
         except NotReady as error:
-            tail = await self._spawner.logs(server, _LOG_TAIL)
-            raise StartFailed(slug, str(error), tail) from error
+            raise StartFailed(slug, str(error), await self._tail_of(server)) from error
         self._observe("ready", self._clock() - began)
+
+    async def _tail_of(self, server: Server) -> str:
+        """Return the end of the log of one that did not become ready; "" if it cannot be read."""
+        try:
+            return await self._spawner.logs(server, _LOG_TAIL)
+        except EngineError as error:
+            logger_of(server.slug).warning("its log cannot be read reason=%s", error)
+            return ""
 
     async def logs(self, slug: str, lines: int) -> str:
         """Return the end of the server's output; "" when nothing runs."""
