@@ -119,6 +119,7 @@ class Activator:
         self._starts: dict[str, _Start] = {}
         self._failures = Failures(clock)
         metrics.watch_admission(self._admission)
+        catalogue.subscribe(self._follow)
 
     async def ensure(self, slug: str) -> RouteEntry:
         """Return the hot entry of a notebook, started if need be; callers share one start.
@@ -334,9 +335,14 @@ class Activator:
         secret = self._lifecycle.secret(slug, notebook.generation if notebook else 0)
         withdrawn = self._starts[slug].withdrawn
         failure = as_failure(slug, withdrawn or error, secret)
-        if withdrawn is None:
+        if withdrawn is None and notebook is not None:
             self._failures.remember(slug, failure)
         return failure
+
+    def _follow(self, slug: str, notebook: Notebook | None) -> None:
+        """Forget a deleted notebook's failure: another of its name is somebody else's."""
+        if notebook is None:
+            self._failures.forget(slug)
 
     def _finished(self, slug: str, task: asyncio.Task[RouteEntry]) -> None:
         self._starts.pop(slug, None)

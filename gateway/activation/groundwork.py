@@ -11,6 +11,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import Any, NamedTuple
+from weakref import WeakValueDictionary
 
 from gateway.access import Namespace
 from gateway.activation.facts import Facts
@@ -92,7 +93,8 @@ class Groundwork:
         self._clock = timing.clock
         self.operations = operations
         self._facts = Facts(catalogue)
-        self._locks: dict[str, asyncio.Lock] = {}
+        # Each is there for as long as somebody holds it or waits for it.
+        self._locks: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
         self._activities: dict[str, Activity] = {}
         self._last_generation: dict[str, int] = {}
         # Ids of servers that a start has set going and that were never ready.

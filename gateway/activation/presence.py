@@ -110,9 +110,12 @@ class Presence:
         return {slug: _traffic(use, now) for slug, use in uses.items()}
 
     async def sweep(self) -> None:
-        """Remove what gateways that are long gone have left, and old notes of changes."""
+        """Remove what gateways and notebooks that are gone have left, and old notes of changes."""
+        known = self._activities()
+        self._reported = {slug: one for slug, one in self._reported.items() if slug in known}
         async with self._database.writing() as connection:
             await GatewayRows(connection).sweep(_KEPT_SECONDS)
+            await ActivityRows(connection).sweep()
             await ChangeRows(connection).forget(_CHANGES_KEPT_SECONDS)
 
     async def run(self) -> None:

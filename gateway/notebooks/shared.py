@@ -259,6 +259,13 @@ class ActivityRows:
                 )
             )
 
+    async def sweep(self) -> None:
+        """Remove what is told of notebooks that were deleted."""
+        slugs = sa.select(schema.notebooks.c.slug)
+        await self._connection.execute(
+            sa.delete(schema.activities).where(schema.activities.c.slug.not_in(slugs))
+        )
+
     async def all(self, alive: Iterable[str], without: str = "") -> Mapping[str, Use]:
         """Return the traffic at all gateways together, by slug.
 

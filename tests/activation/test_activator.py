@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import gc
+import weakref
 from dataclasses import replace
 
 import pytest
@@ -212,6 +214,49 @@ async def test_notebook_that_is_deleted_while_it_waits_is_not_started(world: Wor
     with pytest.raises(NotFound):
         await tasks[2]
     assert len(world.spawner.starts) == 2
+
+
+async def test_deleted_notebook_leaves_neither_lock_nor_failure(world: World) -> None:
+    slug = await world.notebook()
+    lock = weakref.ref(world.lifecycle.lock(slug))
+    world.spawner.dies = True
+    with pytest.raises(StartFailed):
+        await world.activator.ensure(slug)
+    await world.lifecycle.delete(slug)
+    assert await world.notebook() == slug
+    assert world.activator.failure(slug) is None
+    assert world.activator.status(slug).phase is Phase.COLD
+    gc.collect()
+    assert lock() is None
+
+
+async def test_lock_is_one_for_all_who_want_it_at_once(world: World) -> None:
+    order: list[int] = []
+
+    async def hold(number: int) -> None:
+        async with world.lifecycle.lock("some"):
+            order.append(number)
+            await asyncio.sleep(0)
+            gc.collect()
+            order.append(number)
+
+    await asyncio.gather(*(hold(number) for number in range(3)))
+    assert order == [0, 0, 1, 1, 2, 2]
+
+
+async def test_failed_start_keeps_its_reason_where_its_log_cannot_be_read(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    slug = await world.notebook()
+    world.spawner.dies = True
+
+    async def logs(server: Server, lines: int) -> str:
+        raise EngineUnavailable("unix:///nowhere")
+
+    monkeypatch.setattr(world.spawner, "logs", logs)
+    with pytest.raises(StartFailed, match="exit code 3") as failed:
+        await world.activator.ensure(slug)
+    assert (failed.value.log_tail, failed.value.cause) == ("", "exited")
 
 
 async def test_onlookers_are_told_of_each_step(world: World) -> None:

@@ -10,6 +10,7 @@ import sqlalchemy as sa
 from gateway.activation.leadership import Leadership
 from gateway.activation.presence import Presence
 from gateway.activation.weighing import Traffic
+from gateway.notebooks.catalogue import Catalogue
 from gateway.notebooks.database import Database
 from gateway.notebooks.schema import activities, gateways
 from gateway.notebooks.shared import moment
@@ -140,20 +141,40 @@ async def test_what_was_open_at_a_dead_gateway_is_open_no_more(
     assert found.last is not None, "somebody was there all the same"
 
 
+async def notebook(database: Database) -> str:
+    """Make a notebook; return its slug."""
+    catalogue = Catalogue(database)
+    await catalogue.add_project("demo")
+    return (await catalogue.open_for("demo", "mary")).slug
+
+
 async def test_rows_of_gateways_that_are_long_gone_are_swept(
     one: Gateway, two: Gateway, database: Database
 ) -> None:
-    two.traffic["x"] = Activity(TICKS - 100, requests=1)
+    slug = await notebook(database)
+    two.traffic[slug] = Activity(TICKS - 100, requests=1)
     for gateway in (one, two):
         await gateway.presence.beat()
     await silent(database, "b", 3600)
     await one.presence.sweep()
-    assert await rows(database) == [("x", "b")], "not yet"
+    assert await rows(database) == [(slug, "b")], "not yet"
     await silent(database, "b", 200_000)
     await one.presence.sweep()
     assert await rows(database) == []
     await one.presence.beat()
     assert await one.presence.traffic() == {}
+
+
+async def test_rows_of_deleted_notebooks_are_swept_at_a_gateway_that_lives(
+    one: Gateway, two: Gateway, database: Database
+) -> None:
+    slug = await notebook(database)
+    two.traffic |= {"deleted": Activity(TICKS - 100), slug: Activity(TICKS - 100)}
+    for gateway in (one, two):
+        await gateway.presence.beat()
+    assert await rows(database) == [("deleted", "b"), (slug, "b")]
+    await two.presence.sweep()
+    assert await rows(database) == [(slug, "b")]
 
 
 async def test_one_gateways_own_traffic_is_what_it_is_now(one: Gateway) -> None:
