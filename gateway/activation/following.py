@@ -161,7 +161,10 @@ class Following:
 
     async def _cool(self, slug: str) -> None:
         async with self._lifecycle.lock(slug):
-            await self._lifecycle.disable_proxying(slug)
+            notebook = self._catalogue.find(slug)
+            # While the lock was waited for, it may have been started here.
+            if notebook is not None and notebook.state is State.STOPPING:
+                await self._lifecycle.disable_proxying(slug)
 
     async def _sync(self, slug: str) -> None:
         found = await self._lifecycle.sync_container(slug)

@@ -146,7 +146,10 @@ class Groundwork:
 
     async def disable_proxying(self, slug: str) -> None:
         """Make the route cold; when this returns, neither we nor httpd use the target."""
-        await self._routes.cool_notebook(self._cold(self._catalogue.notebook(slug)))
+        cold = self._cold(self._catalogue.notebook(slug))
+        now = self._routes.entry(cold.key)
+        # A start that waits for its turn meanwhile goes on to be told of.
+        await self._routes.cool_notebook(replace(cold, waking=now is not None and now.waking))
 
     async def _record_running(self, slug: str, server: Server) -> None:
         before = self._catalogue.notebook(slug)

@@ -191,6 +191,17 @@ async def test_stop_asks_under_the_lock_whether_it_is_still_to_be_done(world: Wo
     assert world.routes.entry(entry.key) is entry
 
 
+async def test_start_that_is_begun_during_a_stop_stays_announced(world: World) -> None:
+    slug = await world.notebook()
+    await world.activator.ensure(slug)
+    await world.lifecycle.disable_proxying(slug)
+    world.lifecycle.mark_waking(slug, waking=True)
+    await world.lifecycle.stop_container(slug)
+    entry = world.routes.entry(f"/nb/{slug}")
+    assert entry is not None
+    assert (entry.target, entry.waking) == (None, True)
+
+
 async def test_kept_container_is_started_again_with_its_own_generation(world: World) -> None:
     slug = await world.notebook()
     await world.activator.ensure(slug)

@@ -185,6 +185,20 @@ async def test_what_this_gateway_does_itself_is_left_alone(here: Gateway, there:
     assert there.lifecycle.done == []
 
 
+async def test_notebook_that_was_started_here_meanwhile_is_not_made_cold(
+    here: Gateway, there: Gateway
+) -> None:
+    await here.catalogue.open_for("demo", "mary")
+    await there.follow()
+    there.has(Target("127.0.0.1", 4711))
+    await here.catalogue.update_notebook(SLUG, state=State.STOPPING)
+    await there.following.follow()
+    async with there.lifecycle.lock(SLUG):
+        await there.catalogue.update_notebook(SLUG, **RUNNING)
+    await there.following.settled()
+    assert there.lifecycle.done == []
+
+
 async def test_change_that_is_committed_late_is_not_missed(here: Gateway, there: Gateway) -> None:
     await here.catalogue.open_for("demo", "mary")
     await here.catalogue.open_for("demo", "john")
