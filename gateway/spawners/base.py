@@ -215,7 +215,10 @@ class Spawner(Protocol):
         ...
 
     async def list(self) -> Sequence[Server]:
-        """Return all servers of this installation, running or not."""
+        """Return all servers of this installation, running or not.
+
+        The reason of an end, its exit code and the moment of a start may be missing; see inspect.
+        """
         ...
 
     async def stop(self, server: Server, grace: float, *, keep: bool = False) -> None:

@@ -153,17 +153,11 @@ class DockerSpawner:
     async def list(self) -> Sequence[Server]:
         """Return all servers of this installation, running or not."""
         prod = (await self.surroundings()).prod
-        servers = []
-        for item in await self._containers.of(self._options.installation):
-            if not has_own_name(item):
-                continue  # it was set aside
-            if state_of(item["State"]) is ServerState.EXITED:
-                data = await self._containers.find(item["Id"])  # only this tells why it ended
-                if data is not None:
-                    servers.append(await self._facts(data))
-            else:
-                servers.append(server_from_summary(item, self.network.name, prod=prod))
-        return servers
+        return [
+            server_from_summary(item, self.network.name, prod=prod)
+            for item in await self._containers.of(self._options.installation)
+            if has_own_name(item)  # else it was set aside
+        ]
 
     async def stop(self, server: Server, grace: float, *, keep: bool = False) -> None:
         """End the server, by its id, and remove it; see base.Spawner.stop."""

@@ -15,7 +15,7 @@ from typing import Any
 
 from gateway.spawners.base import ServerState
 from gateway.spawners.containers import Containers
-from gateway.spawners.docker_facts import moment, state_of
+from gateway.spawners.docker_facts import has_own_name, moment, state_of
 from gateway.spawners.docker_spec import SLUG
 from gateway.spawners.engine import EngineRefused
 
@@ -88,8 +88,10 @@ class Removal:
         Arguments as for leftover.
         """
         for item in await self._containers.of(installation):
-            runs = state_of(item["State"]) in (ServerState.RUNNING, ServerState.PAUSED)
-            data = None if runs else await self._containers.find(item["Id"])
+            stays = state_of(item["State"]) in (ServerState.RUNNING, ServerState.PAUSED)
+            # What ended under its own name is no leftover: most are, and need no further look.
+            stays = stays or (item["State"] == "exited" and has_own_name(item))
+            data = None if stays else await self._containers.find(item["Id"])
             why = "" if data is None else leftover(data, now, grace)
             if data is not None and why and await self.tried(data["Id"]):
                 yield data, why

@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 
 from gateway.spawners.base import Change, ServerState
+from gateway.spawners.containers import Containers
 from gateway.spawners.docker_spec import GENERATION, INSTALLATION, SLUG
 from gateway.spawners.removal import aside_name, leftover
 from tests.spawners.faulty_engine import Fault, faulty
@@ -113,6 +114,27 @@ async def test_sweep_takes_leftovers_and_nothing_else(workshop: Workshop) -> Non
         paused.slug: ServerState.PAUSED,
         kept.slug: ServerState.EXITED,
     }
+
+
+async def test_lists_and_sweeps_ask_nothing_more_about_what_has_ended(
+    workshop: Workshop, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    spawner = workshop.spawner()
+    kept = await spawner.start(workshop.spec())
+    await spawner.stop(kept, grace=5, keep=True)
+    asked: list[str] = []
+    find = Containers.find
+
+    async def noted(self: Containers, name: str) -> dict[str, Any] | None:
+        asked.append(name)
+        return await find(self, name)
+
+    monkeypatch.setattr(Containers, "find", noted)
+
+    (listed,) = await spawner.list()
+    assert (listed.id, listed.state, listed.status) == (kept.id, ServerState.EXITED, "exited")
+    assert await spawner.sweep(0) == []
+    assert asked == []
 
 
 async def test_container_that_the_engine_itself_failed_to_remove_blocks_no_start(
