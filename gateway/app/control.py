@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import logging
-import os
 import time
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
@@ -12,12 +11,18 @@ from urllib.parse import urlsplit
 
 from gateway.access import Namespace
 from gateway.activation.activator import Activator
-from gateway.activation.admission import AdmissionLimits
 from gateway.activation.culler import Culler
-from gateway.activation.lifecycle import Lifecycle, ServerDefaults, Timing
+from gateway.activation.lifecycle import Lifecycle, Timing
 from gateway.activation.operations import Operations
 from gateway.activation.readiness import ReadinessProbe
 from gateway.activation.routing import RouteService
+from gateway.app.configured import (
+    admission_limits_of,
+    defaults_of,
+    namespace_of,
+    space_owner_of,
+    spawner_of,
+)
 from gateway.app.culling import CulledParts, open_culler
 from gateway.app.sharing import SharedParts, Sharing, fresh_id, open_sharing
 from gateway.collector import long_lived
@@ -29,13 +34,10 @@ from gateway.metrics import Metrics
 from gateway.notebooks.catalogue import Catalogue
 from gateway.notebooks.database import Database
 from gateway.notebooks.identity import Identity
-from gateway.notebooks.model import Limits
 from gateway.proxy.interface import DataPath, RouteEntry
-from gateway.settings import Settings, parse_bytes
+from gateway.settings import Settings
 from gateway.spaces import Spaces
 from gateway.spawners.base import Spawner
-from gateway.spawners.docker import DockerOptions, DockerSpawner
-from gateway.spawners.process import ProcessSpawner
 from routes import extras, secretmap
 from routes.apachedb import ApacheDB
 from routes.pair import forget_kept, publisher_of
@@ -43,8 +45,6 @@ from routes.publisher import Publisher
 from routes.table import Table
 
 logger = logging.getLogger(__name__)
-
-_NOTEBOOK_USER = (1000, 1000)
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,7 +107,7 @@ async def open_control(
         base.catalogue,
         routes,
         base.metrics,
-        _admission_limits(settings),
+        admission_limits_of(settings),
         time.monotonic,
         base.namespace.key,
     )
@@ -161,9 +161,9 @@ async def _open_base(
     stack.push_async_callback(database.close)
     sessions = Sessions(database, session_table, settings.session_lifetime)
     await sessions.load()
-    spaces = Spaces(settings.spaces_path, _space_owner(settings))
+    spaces = Spaces(settings.spaces_path, space_owner_of(settings))
     stack.push_async_callback(spaces.close)
-    spawner = _spawner(settings, identity, metrics)
+    spawner = spawner_of(settings, identity, metrics)
     stack.push_async_callback(spawner.close)
     return _Base(
         gateway=fresh_id(),
@@ -174,7 +174,7 @@ async def _open_base(
         sessions=sessions,
         spaces=spaces,
         spawner=spawner,
-        namespace=_namespace(settings),
+        namespace=namespace_of(settings),
     )
 
 
@@ -194,7 +194,7 @@ async def _lifecycle(
         routes,
         probe,
         base.namespace,
-        _defaults(settings),
+        defaults_of(settings),
         Timing(base.metrics.phase, time.monotonic),
         operations,
     )
@@ -263,61 +263,6 @@ def make_folders(settings: Settings) -> None:
                 f"cannot make the folder {folder}: {error.strerror}; choose another with "
                 f"NBGATE_STATE_DIR or NBGATE_ROUTE_FILE"
             ) from error
-
-
-def _space_owner(settings: Settings) -> tuple[int, int] | None:
-    # Containers never run as root: where we are root, spaces belong to the image's user.
-    return _NOTEBOOK_USER if settings.spawner == "docker" and os.geteuid() == 0 else None
-
-
-def _spawner(settings: Settings, identity: Identity, metrics: Metrics) -> Spawner:
-    if settings.spawner == "process":
-        return ProcessSpawner(settings.state_dir, observe=metrics.phase)
-    return DockerSpawner(
-        DockerOptions(
-            installation=identity.installation,
-            spaces_dir=settings.spaces_path.absolute(),
-            spaces_host_dir=settings.spaces_host_dir,
-            docker_host=settings.docker_host,
-            mode=settings.mode,
-            subnet=settings.network_subnet,
-            pids=settings.pids,
-            pull=settings.pull,
-        ),
-        observe=metrics.phase,
-    )
-
-
-def _namespace(settings: Settings) -> Namespace:
-    if settings.routing == "path":
-        return Namespace()
-    origin = urlsplit(settings.origin)
-    suffix = f":{origin.port}" if origin.port else ""
-    return Namespace(settings.base_domain.lower(), suffix, origin.scheme)
-
-
-def _defaults(settings: Settings) -> ServerDefaults:
-    return ServerDefaults(
-        image=settings.image,
-        limits=Limits(parse_bytes(settings.memory), settings.cpus),
-        frame_ancestors=settings.frame_ancestors,
-        start_timeout=settings.start_timeout,
-        stop_grace=settings.stop_grace,
-        autosave=settings.autosave,
-    )
-
-
-def _admission_limits(settings: Settings) -> AdmissionLimits:
-    # Of another machine's memory nothing is known here.
-    engine = settings.docker_host or os.environ.get("DOCKER_HOST") or "unix://"
-    local = settings.spawner == "process" or engine.startswith("unix://")
-    return AdmissionLimits(
-        starts_at_once=settings.starts_at_once,
-        queue_length=settings.queue_length,
-        per_owner=settings.running_per_owner,
-        in_all=settings.running_in_all,
-        memory_reserve=settings.memory_reserve_bytes if local else 0,
-    )
 
 
 async def _routes(
