@@ -144,14 +144,11 @@ def test_engine_and_its_tests_run_by_sudo_and_nothing_else_does(ready: Machine) 
     result = ready.run("test.sh")
     assert result.returncode == 0, result.stderr
     by_sudo = [call for call in ready.calls() if call.startswith("sudo --preserve-env --set-home ")]
-    assert [call.partition(".venv/bin/python ")[2] for call in by_sudo[:2]] == [
-        "-m tests.support.images prepare",
-        "-m pytest -m engine or browser",
-    ]
-    assert " find . " in by_sudo[2]  # gives back what root made
-    assert len(by_sudo) == 3
-    without = ".venv/bin/python -m pytest -m not engine and not browser "
-    assert sum(call.startswith(without) for call in ready.calls()) == 2
+    called = [call.partition(".venv/bin/python ")[2] for call in by_sudo]
+    assert called[0] == "-m tests.support.images prepare"
+    assert ["-m engine or browser" in call for call in called[1:]] == [True, True, False]
+    assert " find . " in by_sudo[3]  # gives back what root made
+    assert sum(" -m not engine and not browser" in call for call in ready.calls()) == 2
 
 
 def test_without_sudo_the_engines_tests_are_left_out(ready: Machine) -> None:
@@ -159,7 +156,7 @@ def test_without_sudo_the_engines_tests_are_left_out(ready: Machine) -> None:
     result = ready.run("test.sh")
     assert result.returncode == 0, result.stderr
     assert "no Docker Engine for the tests" in result.stderr
-    assert ready.calls()[-1] == ".venv/bin/python -m pytest -m browser and not engine"
+    assert all(" -m browser and not engine " in call for call in ready.calls()[-2:])
 
 
 def test_in_ci_an_engine_that_is_missing_fails(ready: Machine) -> None:
@@ -167,7 +164,7 @@ def test_in_ci_an_engine_that_is_missing_fails(ready: Machine) -> None:
     result = ready.run("test.sh", CI="true")
     assert result.returncode == 1
     assert "FAILED: preparing the engine" in result.stdout
-    assert ready.calls()[-1] == ".venv/bin/python -m pytest -m engine or browser"
+    assert all(" -m engine or browser " in call for call in ready.calls()[-2:])
 
 
 @pytest.mark.parametrize("before", [(), ("env", "--ignore-signal=INT")], ids=["", "background"])

@@ -11,6 +11,7 @@ python=.venv/bin/python
 mkdir -p "$results"
 failed=()
 engine=
+beside=
 
 begin() { printf '\n== %s  [%d min %02d s]\n' "$*" $((SECONDS / 60)) $((SECONDS % 60)); }
 run() {
@@ -19,7 +20,21 @@ run() {
     begin "$name"
     "$@" < /dev/null || failed+=("$name")
 }
+begin_beside() {
+    beside_name=$1
+    shift
+    begin "$beside_name, in the background"
+    "$@" > "$results/beside.log" 2>&1 < /dev/null &
+    beside=$!
+}
+await_beside() {
+    wait "$beside" || failed+=("$beside_name")
+    beside=
+    begin "$beside_name: ended"
+    cat "$results/beside.log"
+}
 clean_up() {
+    [ -z "$beside" ] || kill -TERM "$beside" 2> /dev/null || true
     if [ -n "$engine" ] && "${as_root[@]}" kill -TERM -- "-$engine" 2> /dev/null; then
         wait "$engine" || true
     fi
@@ -50,17 +65,13 @@ engine=$!
 set +m
 
 run 'lint' make lint
-# Beside each other: those of the peers wait for other programs most of the time.
+# Two runs beside each other: most tests wait for other programs.
 peers=(tests/chp tests/front tests/httpd tests/hub)
-begin 'tests beside other proxies begin in the background'
-"$python" -m pytest -m 'not engine and not browser' -p no:cacheprovider "${peers[@]}" \
-    > "$results/peers.log" 2>&1 < /dev/null &
-beside=$!
-run 'tests without an engine' \
-    "$python" -m pytest -m 'not engine and not browser' "${peers[@]/#/--ignore=}"
-begin 'tests beside other proxies'
-wait "$beside" || failed+=('tests beside other proxies')
-cat "$results/peers.log"
+without='not engine and not browser'
+begin_beside 'tests beside other proxies' \
+    "$python" -m pytest -p no:cacheprovider -m "$without" "${peers[@]}"
+run 'tests without an engine' "$python" -m pytest -m "$without" "${peers[@]/#/--ignore=}"
+await_beside
 
 run 'the data path, compiled' make compiled
 
@@ -78,7 +89,12 @@ selection='engine or browser'
 if [ -z "$engine_ready" ] && [ "${CI:-}" != true ]; then
     selection='browser and not engine'
 fi
-run 'tests with engine and browser' "${as_root[@]}" "$python" -m pytest -m "$selection"
+whole=(tests/app tests/end_to_end)
+begin_beside 'tests of the whole with engine and browser' \
+    "${as_root[@]}" "$python" -m pytest -p no:cacheprovider -m "$selection" "${whole[@]}"
+run 'tests with engine and browser' \
+    "${as_root[@]}" "$python" -m pytest -m "$selection" "${whole[@]/#/--ignore=}"
+await_beside
 
 if [ "${#failed[@]}" -gt 0 ]; then
     begin "FAILED: $(IFS=,; echo "${failed[*]}")"
