@@ -147,9 +147,9 @@ async def test_call_is_held_up_to_the_bound_and_told_when_to_come_again(tmp_path
                             break
 
 
-@pytest.mark.parametrize("workers", ["0", "2"])
-async def test_gateway_that_stops_ends_the_streams(tmp_path: Path, workers: str) -> None:
-    with running(tmp_path / "state", memory_reserve="900T", workers=workers) as gateway:
+async def test_gateway_that_stops_ends_the_streams(tmp_path: Path) -> None:
+    # With --workers a stream is cut when the worker's drain is over: control ends behind them.
+    with running(tmp_path / "state", memory_reserve="900T") as gateway:
         gateway.nbgate("project", "add", "demo")
         link = gateway.nbgate("notebook", "url", "--project", "demo", "--person", "kim")
         async with signed_in(link) as client, waiting_for(client, gateway, "demo-x-kim") as events:
