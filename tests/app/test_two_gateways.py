@@ -91,7 +91,7 @@ async def test_killed_in_mid_start_the_other_goes_on_with_it(pair: Pair, tmp_pat
         assert reached.read_text() == "POST /containers/start sent 1"
         assert await status(ask(pair.two)) == 200
         (container,) = await asyncio.to_thread(containers_of, pair, slug)
-        disarm(pair.one, tmp_path)
+        await disarm(pair.one, tmp_path)
         for gateway in pair:
             await becomes(gateway, slug, "ready")
             assert (await gateway.record(slug))["container_id"] == container.id
@@ -122,7 +122,7 @@ async def test_killed_in_mid_stop_the_other_carries_it_on(pair: Pair, tmp_path: 
 
         await eventually(stopped, "the other has stopped it")
         await becomes(pair.two, slug, "cold")
-        disarm(pair.one, tmp_path)
+        await disarm(pair.one, tmp_path)
         assert await status(ask(pair.one)) == 200
 
 

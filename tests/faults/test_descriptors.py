@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 import os
 import resource
 import socket
@@ -30,6 +31,12 @@ def gateway(tmp_path: Path, engine: EngineHandle, misbehaving_image: str) -> Ite
 
 def descriptors(pid: int) -> int:
     return len(list(Path(f"/proc/{pid}/fd").iterdir()))
+
+
+def next_descriptor(pid: int) -> int:
+    """Return the number that the next one would get: with it as the limit there is none."""
+    taken = {int(entry.name) for entry in Path(f"/proc/{pid}/fd").iterdir()}
+    return next(number for number in itertools.count() if number not in taken)
 
 
 def cpu_seconds(pid: int) -> float:
@@ -95,7 +102,7 @@ async def test_request_that_needs_a_descriptor_more_is_refused_and_blames_nobody
         async with client.ws_connect(gateway.page("socket")) as taken:
             assert await taken.receive_str() == "hello"  # its connection is not free any more
             _, hard = resource.prlimit(pid, resource.RLIMIT_NOFILE)
-            resource.prlimit(pid, resource.RLIMIT_NOFILE, (descriptors(pid), hard))
+            resource.prlimit(pid, resource.RLIMIT_NOFILE, (next_descriptor(pid), hard))
             assert await answered(raw, ask) in (502, 503)
             resource.prlimit(pid, resource.RLIMIT_NOFILE, (hard, hard))
             assert await answered(raw, ask) == 200

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import shutil
 from collections.abc import AsyncIterator, Callable, Iterator
@@ -126,9 +127,20 @@ def arm(gateway: StubGateway, folder: Path, step: str) -> Path:
     return folder / "reached"
 
 
-def disarm(gateway: StubGateway, folder: Path) -> None:
-    """Start a gateway again that has died."""
+async def disarm(gateway: StubGateway, folder: Path) -> None:
+    """Start a gateway again that has died, and wait until it serves people."""
     gateway.kill()
     gateway.program = "gateway"
     (folder / "tried").unlink()
     gateway.start()
+
+    async def serves() -> bool:
+        try:
+            _, writer = await asyncio.open_connection("127.0.0.1", gateway.port)
+        except OSError:
+            return False
+        writer.close()
+        await writer.wait_closed()
+        return True
+
+    await eventually(serves, "people are served")

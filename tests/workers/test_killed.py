@@ -7,6 +7,7 @@ import contextlib
 import os
 import signal
 from collections.abc import AsyncIterator, Iterator
+from functools import partial
 from pathlib import Path
 
 import aiohttp
@@ -188,11 +189,16 @@ async def test_stop_drains_and_tells_websockets_that_it_goes_away(fleet: Fleet) 
     assert not any(map(alive, children))
 
 
+def _replaced(fleet: Fleet, killed: int) -> bool:
+    return killed not in fleet.workers and len(fleet.connected()) == 2
+
+
 async def test_worker_that_ends_at_once_is_not_restarted_in_a_busy_loop(fleet: Fleet) -> None:
     seen = set(fleet.workers)
     for _ in range(3):
-        kill(next(iter(fleet.workers)))
-        await until_async(lambda: len(fleet.connected()) == 2, "a new worker is connected")
+        killed = next(iter(fleet.workers))
+        kill(killed)
+        await until_async(partial(_replaced, fleet, killed), "a new worker is connected")
         seen |= set(fleet.workers)
     assert len(seen) == 5
     said = [line for line in fleet.log.read_text().splitlines() if "starting it again" in line]
