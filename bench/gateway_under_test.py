@@ -3,7 +3,8 @@
 What follows the ports is `nbgate serve`'s command line, and it is run as that command does, with
 `--workers` too: settings, database, sessions, Gate, metrics, activity and all listeners are the
 real ones. Added is what happens once it serves: two notebooks are made hot although no engine made
-them, by telling the life cycle of servers at the benchmark's upstream as it is told after a start;
+them, by telling the life cycle of servers at the benchmark's upstream as it is told after a start,
+and the spawner vouches for them, since the reconciler asks;
 a session of their owner is made as a login link makes it; two plain routes are set. Then one line
 of JSON is printed.
 """
@@ -13,7 +14,9 @@ from __future__ import annotations
 import argparse
 import json
 import sys
+from collections.abc import Sequence
 from dataclasses import dataclass
+from unittest import mock
 
 from gateway import app
 from gateway.app import fleet as control_of_fleet
@@ -25,7 +28,7 @@ from gateway.launch.cookies import cookie_name
 from gateway.notebooks.model import Notebook
 from gateway.notebooks.projects import utc_now
 from gateway.settings import Settings, load_settings
-from gateway.spawners.base import Server, ServerState
+from gateway.spawners.base import Server, ServerState, Spawner
 from routes.keys import Target
 
 _OWNER = "ada"
@@ -48,8 +51,10 @@ class Ports:
 async def heat(settings: Settings, control: Control, ports: Ports) -> None:
     """Make the routes and the session; print what the load needs to know."""
     await control.catalogue.add_project(_PROJECT)
+    servers: dict[str, Server] = {}
+    _vouch(control.spawner, servers)
     for slug, port in (("bench", ports.web), ("echo", ports.sink)):
-        await _make_hot(control, slug, port)
+        servers[slug] = await _make_hot(control, slug, port)
         await control.routes.set(f"/plain/{slug}", f"127.0.0.1:{port}")
     token = await control.sessions.create(_OWNER, settings.listen)
     facts = {
@@ -60,7 +65,20 @@ async def heat(settings: Settings, control: Control, ports: Ports) -> None:
     sys.stdout.flush()
 
 
-async def _make_hot(control: Control, slug: str, port: int) -> None:
+def _vouch(spawner: Spawner, servers: dict[str, Server]) -> None:
+    """Let `spawner` say that it runs `servers` too, by slug."""
+    really_list, really_inspect = spawner.list, spawner.inspect
+
+    async def listed() -> Sequence[Server]:
+        return [*await really_list(), *servers.values()]
+
+    async def inspected(slug: str) -> Server | None:
+        return servers.get(slug) or await really_inspect(slug)
+
+    mock.patch.multiple(spawner, list=listed, inspect=inspected).start()
+
+
+async def _make_hot(control: Control, slug: str, port: int) -> Server:
     """Make a notebook, and tell the life cycle that its server answers at `port`."""
     await control.catalogue.add_notebook(
         Notebook(slug=slug, name=slug, project=_PROJECT, owner=_OWNER, created=utc_now())
@@ -74,6 +92,7 @@ async def _make_hot(control: Control, slug: str, port: int) -> None:
         port=port,
     )
     await control.lifecycle.enable_proxying(slug, server)
+    return server
 
 
 def main() -> int:

@@ -10,13 +10,12 @@ from __future__ import annotations
 import asyncio
 import enum
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
 from typing import Final, cast
 
-from gateway.errors import problem_of
-from gateway.launch.cookies import tokens_from
+from gateway.launch.cookies import MOST_TOKENS, tokens_from, tokens_of_course
 from gateway.launch.session_table import Principal, SessionTable, token_digest
-from gateway.notebooks.names import RESERVED
+from gateway.namespace import Namespace
+from gateway.problems import problem_of
 from gateway.proxy.interface import (
     Client,
     Decision,
@@ -79,53 +78,6 @@ def crosses_origin(head: RequestHead, client: Client) -> bool:
     return unsafe or head.get(b"sec-fetch-mode") != b"navigate"
 
 
-@dataclass(frozen=True, slots=True)
-class Namespace:
-    """Where notebooks live: under a path, or each at a host.
-
-    Attributes:
-        base_domain: the domain of host routing; "" for path routing.
-        port_suffix: `:port` of the public origin in host routing, or "".
-        scheme: of the public origin.
-    """
-
-    base_domain: str = ""
-    port_suffix: str = ""
-    scheme: str = "http"
-
-    def key(self, slug: str) -> str:
-        """Return the route key of a notebook."""
-        return f"{slug}.{self.base_domain}" if self.base_domain else f"/nb/{slug}"
-
-    def base_url(self, slug: str) -> str:
-        """Return the prefix under which its Jupyter serves."""
-        return "/" if self.base_domain else f"/nb/{slug}/"
-
-    def url(self, slug: str) -> str:
-        """Return where a person finds it: absolute in host routing, else a path; ends with `/`."""
-        if self.base_domain:
-            return f"{self.scheme}://{slug}.{self.base_domain}{self.port_suffix}/"
-        return f"/nb/{slug}/"
-
-    def holds(self, key: str) -> bool:
-        """Whether a route key could be a notebook's, now or later."""
-        if not self.base_domain:
-            return key == "/nb" or key.startswith("/nb/")
-        label, _, domain = key.partition(".")
-        return domain == self.base_domain and label not in RESERVED
-
-    def slug_of(self, host: bytes, path: bytes) -> str | None:
-        """Return the slug that a request for an unknown notebook asks for, or None."""
-        if not self.base_domain:
-            first, _, rest = path.removeprefix(b"/").partition(b"/")
-            slug = rest.partition(b"/")[0] if first == b"nb" else b""
-        else:
-            name = host.lower().partition(b":")[0]
-            suffix = f".{self.base_domain}".encode()
-            slug = name.removesuffix(suffix) if name.endswith(suffix) else b""
-        return slug.decode("ascii", "replace") or None
-
-
 class AccessGate:
     """What the data path asks for each request; see gateway.proxy.interface.Gate.
 
@@ -166,15 +118,15 @@ class AccessGate:
             return self._decide_unknown(head, client, path)
         if entry.slug is None:
             return Relay(entry)
-        principal = self._principal(head, client, entry.owner)
+        principal = self._principal(head, client, entry)
         standing = head.standing
         if standing is None:
-            return _decide_known(head, client, entry, principal)
+            return _decide_known(head, client, entry, principal, self._by_host)
         if standing.verdict is not None:
             of_entry, of_principal, of_method, verdict = standing.verdict
             if of_entry is entry and of_principal is principal and of_method == head.method:
                 return cast("Decision", verdict)
-        decision = _decide_known(head, client, entry, principal)
+        decision = _decide_known(head, client, entry, principal, self._by_host)
         standing.verdict = (entry, principal, head.method, decision)
         return decision
 
@@ -199,7 +151,7 @@ class AccessGate:
         return Local("unknown", slug)
 
     def _principal(
-        self, head: RequestHead, client: Client, owner: str | None = None
+        self, head: RequestHead, client: Client, entry: RouteEntry | None = None
     ) -> Principal | None:
         standing = head.standing
         digests = None if standing is None else standing.tokens
@@ -210,7 +162,24 @@ class AccessGate:
             ]
             if standing is not None:
                 standing.tokens = digests
-        return self._sessions.first(digests, client.host, owner)
+        told = client.user
+        if told is not None:
+            # A proxy in front has authenticated somebody: nobody else's session counts.
+            found = self._sessions.first(digests, client.host, told)
+            return found if found is not None and found.subject == told else None
+        if entry is None:
+            return self._sessions.first(digests, client.host)
+        found = self._sessions.first(digests, client.host, entry.owner, entry.others)
+        if len(digests) < MOST_TOKENS or (found and may_use(found, entry.owner, entry.others)):
+            return found
+        return self._of_course(head, client, entry) or found
+
+    def _of_course(self, head: RequestHead, client: Client, entry: RouteEntry) -> Principal | None:
+        """Return who came into the notebook's course, in a browser that was in very many."""
+        cookie, https = head.get(b"cookie") or b"", client.scheme == "https"
+        tokens = tokens_of_course(cookie, https, entry.project or "")
+        digests = [token_digest(token) for token in tokens]
+        return self._sessions.first(digests, client.host, entry.owner, entry.others)
 
     async def awaken(self, hold: Hold) -> Relay | Refuse:
         """Wait until the notebook is hot; see Gate.awaken."""
@@ -223,7 +192,7 @@ class AccessGate:
         except Exception as error:  # noqa: BLE001 - whatever failed, the client gets its problem
             problem = problem_of(error)
             return Refuse(problem.status, problem.code, problem.detail, problem.retry_after)
-        return Relay(entry, hold.user)
+        return Relay(entry, hold.user, session=hold.session, user_name=hold.user_name)
 
     def stands(self, relay: Relay) -> bool:
         """Whether the relay's notebook is still behind its target; see Gate.stands."""
@@ -236,12 +205,19 @@ class AccessGate:
     def suspect(self, relay: Relay) -> Hold | None:
         """Mark the relay's target as suspect; see Gate.suspect."""
         replaced = self._suspected(relay.entry)
-        return Hold(replaced, relay.user) if replaced and relay.may_wake else None
+        if replaced is None or not relay.may_wake:
+            return None
+        return Hold(replaced, relay.user, relay.session, relay.user_name)
 
 
-def may_use(principal: Principal, owner: str | None) -> bool:
-    """Whether the principal may use a notebook of `owner`."""
-    return principal.administrator or principal.subject == owner
+def may_use(principal: Principal, owner: str | None, others: frozenset[str] | None = None) -> bool:
+    """Whether the principal may use a notebook of `owner`; under path routing others read it.
+
+    `others` may as well: see RouteEntry.
+    """
+    if principal.subject == owner or principal.administrator:
+        return True
+    return others is not None and principal.subject in others
 
 
 def _host_key(head: RequestHead, client: Client) -> str:
@@ -254,19 +230,34 @@ def _host_key(head: RequestHead, client: Client) -> str:
 
 
 def _decide_known(
-    head: RequestHead, client: Client, entry: RouteEntry, principal: Principal | None
+    head: RequestHead,
+    client: Client,
+    entry: RouteEntry,
+    principal: Principal | None,
+    by_host: bool,
 ) -> Decision:
     """Decide from the arguments alone, so that equal requests need it once."""
     assert entry.slug is not None
     if principal is None:
         return _unauthenticated(head, entry.slug)
-    if not may_use(principal, entry.owner):
-        return Local("unknown", entry.slug)
+    if principal.subject != entry.owner:
+        if not may_use(principal, entry.owner, entry.others):
+            return Local("unknown", entry.slug)
+        if not by_host:
+            # One origin for all: its script would have whatever this person may use.
+            return Local("reading" if is_navigation(head) else "unknown", entry.slug)
     if crosses_origin(head, client):
         return Refuse(403, "cross-origin", "another site's page may not send this request")
     if entry.target is not None:
-        return Relay(entry, principal.subject, may_wake=wake_of(head) is not Wake.BACKGROUND)
-    return _decide_cold(head, entry, principal.subject)
+        may_wake = wake_of(head) is not Wake.BACKGROUND
+        return Relay(
+            entry,
+            principal.subject,
+            may_wake=may_wake,
+            session=principal.session,
+            user_name=principal.display_name,
+        )
+    return _decide_cold(head, entry, principal)
 
 
 def _unauthenticated(head: RequestHead, slug: str) -> Decision:
@@ -276,10 +267,10 @@ def _unauthenticated(head: RequestHead, slug: str) -> Decision:
     return Refuse(401, "login-required", "open the notebook by its login link first")
 
 
-def _decide_cold(head: RequestHead, entry: RouteEntry, user: str) -> Decision:
+def _decide_cold(head: RequestHead, entry: RouteEntry, principal: Principal) -> Decision:
     wake = wake_of(head)
     if wake is Wake.PAGE:
         return Local("waiting", entry.slug or "")
     if wake is Wake.CALL or entry.waking:
-        return Hold(entry, user)
+        return Hold(entry, principal.subject, principal.session, principal.display_name)
     return Refuse(424, "notebook-stopped", "the notebook is stopped; open its page to start it")

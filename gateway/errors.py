@@ -1,7 +1,7 @@
-"""Every error that crosses a module boundary, and the one function error → HTTP answer.
+"""Every error that crosses a module boundary.
 
 Errors carry fields and build their text in `__str__`. Adapters translate foreign errors into
-these with `raise … from`. Nothing here does I/O.
+these with `raise … from`. What a client is told about one, problems.py says. Nothing here does I/O.
 """
 
 from __future__ import annotations
@@ -21,6 +21,13 @@ class GatewayError(Exception):
     status: HTTPStatus = HTTPStatus.INTERNAL_SERVER_ERROR
     code: str = "internal"
     retry_after: float | None = None
+
+    def for_people(self) -> str:
+        """Return what the user of a notebook is told whose start fails by it; "" for general words.
+
+        The text of the error is the operator's: it may name folders, addresses and settings.
+        """
+        return ""
 
 
 class InvalidInput(GatewayError, ValueError):
@@ -114,10 +121,11 @@ class StartFailed(GatewayError):
 
     Attributes:
         slug: the notebook.
-        reason: one line that a student may read.
+        reason: one line that a student may read: no folders, addresses or settings.
         log_tail: the end of the server's log, for its owner and operators; "" when there is none.
         retry_after: seconds until the next try is allowed.
         cause: a stable word for what went wrong, by which pages find their words; "" for others.
+        detail: the reason in full, for operators; "" where `reason` is that.
     """
 
     slug: str
@@ -125,11 +133,17 @@ class StartFailed(GatewayError):
     log_tail: str = ""
     retry_after: float | None = None
     cause: str = ""
+    detail: str = ""
     status = HTTPStatus.SERVICE_UNAVAILABLE
     code = "start-failed"
 
     def __str__(self) -> str:
         return f"notebook {self.slug!r} did not start: {self.reason}"
+
+    @property
+    def in_full(self) -> str:
+        """The reason as operators read it."""
+        return self.detail or self.reason
 
 
 @dataclass(eq=False)
@@ -192,6 +206,10 @@ class EngineError(GatewayError):
     status = HTTPStatus.SERVICE_UNAVAILABLE
     code = "engine"
 
+    def for_people(self) -> str:
+        """See GatewayError."""
+        return "the container engine refused to start it"
+
 
 @dataclass(eq=False)
 class EngineUnavailable(EngineError):
@@ -206,6 +224,10 @@ class EngineUnavailable(EngineError):
             f"the container engine at {self.address} does not answer; start it, let the gateway's "
             f"user reach it, or name another with NBGATE_DOCKER_HOST"
         )
+
+    def for_people(self) -> str:
+        """See GatewayError."""
+        return "the container engine does not answer"
 
 
 @dataclass(eq=False)
@@ -228,6 +250,10 @@ class ImageMissing(EngineError):
             f"`nbgate image build` or pull it"
         )
 
+    def for_people(self) -> str:
+        """See GatewayError."""
+        return f"its image {self.image!r} is not on the server"
+
 
 @dataclass(eq=False)
 class NameTaken(EngineError):
@@ -242,6 +268,10 @@ class NameTaken(EngineError):
             f"container name {self.name!r} is taken by something that is not this "
             f"installation's; remove it, or give this gateway another installation id"
         )
+
+    def for_people(self) -> str:
+        """See GatewayError."""
+        return "its name is taken by something else on the server"
 
 
 @dataclass(eq=False)
@@ -277,44 +307,3 @@ class UpstreamTimeout(GatewayError):
 
     def __str__(self) -> str:
         return f"the notebook did not answer within {self.seconds:g} s"
-
-
-@dataclass(frozen=True, slots=True)
-class Problem:
-    """An error as `application/problem+json` (RFC 9457).
-
-    Attributes:
-        status: HTTP status code.
-        code: a stable word, sent as `type` `about:blank#<code>`.
-        detail: one line for people.
-        retry_after: whole seconds for the Retry-After header; None for no header.
-    """
-
-    status: int
-    code: str
-    detail: str
-    retry_after: int | None = None
-
-    def as_dict(self) -> dict[str, str | int]:
-        """Return the members of the JSON body."""
-        return {
-            "type": f"about:blank#{self.code}",
-            "title": HTTPStatus(self.status).phrase,
-            "status": self.status,
-            "detail": self.detail,
-        }
-
-
-def problem_of(error: BaseException) -> Problem:
-    """Return what a client is told about `error`: the one place error → HTTP status.
-
-    Unknown errors become a bare 500: their text stays in the log, for it may hold secrets.
-    """
-    if isinstance(error, GatewayError):
-        after = None if error.retry_after is None else max(1, round(error.retry_after))
-        return Problem(int(error.status), error.code, str(error), after)
-    if isinstance(error, TimeoutError):
-        return Problem(504, "timeout", "the answer took too long")
-    if isinstance(error, ConnectionError):
-        return Problem(502, "upstream-unreachable", "the connection to the notebook broke")
-    return Problem(500, "internal", "an internal error happened; the operator's log has more")

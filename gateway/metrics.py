@@ -38,6 +38,20 @@ class Admission(Protocol):
         ...
 
 
+class PublishedMap(Protocol):
+    """A map by which httpd admits people."""
+
+    @property
+    def withheld(self) -> bool:
+        """Whether it is empty, since it cannot be written."""
+        ...
+
+    @property
+    def stale(self) -> bool:
+        """Whether it has people who are out, since it cannot be emptied."""
+        ...
+
+
 class _TrafficCollector(Collector):
     """Renders a Traffic at each scrape."""
 
@@ -101,6 +115,18 @@ class Metrics:
             ["kind", "result"],
             registry=self.registry,
         )
+        self._withheld = Gauge(
+            "nbgate_httpd_map_withheld",
+            "1 while httpd admits nobody by this map, since it cannot be written",
+            ["map"],
+            registry=self.registry,
+        )
+        self._stale = Gauge(
+            "nbgate_httpd_map_stale",
+            "1 while httpd admits people who are out, since the map cannot even be removed",
+            ["map"],
+            registry=self.registry,
+        )
         self._publish = Histogram(
             "nbgate_publish_seconds",
             "Seconds from a change of routes to the file in place",
@@ -137,7 +163,7 @@ class Metrics:
         self._starts.labels(result).inc()
 
     def link(self, kind: str, result: str) -> None:
-        """Count a link of an LMS; `kind` is `signed`, `plain` or `static`."""
+        """Count a link of an LMS; `kind` is `signed`, `plain`, `static`, `share` or `anonymous`."""
         self._links.labels(kind, result).inc()
 
     def phase(self, name: str, seconds: float) -> None:
@@ -153,6 +179,11 @@ class Metrics:
         self._routes.set_function(lambda: float(routes()))
         for state in State:
             self._notebooks.labels(state.value).set_function(partial(_count, states, state))
+
+    def watch_map(self, name: str, published: PublishedMap) -> None:
+        """Ask one of httpd's maps at each scrape; `name` is `edges` or `owners`."""
+        self._withheld.labels(name).set_function(lambda: float(published.withheld))
+        self._stale.labels(name).set_function(lambda: float(published.stale))
 
     def watch_certificate(self, cert: Path) -> None:
         """Tell when the certificate in `cert` ends; its file is read at each scrape."""

@@ -27,6 +27,7 @@ from routes.files import (
     salvage,
 )
 from routes.keys import InvalidKey, canonical_key, canonical_target, checked_text
+from routes.place import Place
 
 __all__ = [
     "ApacheDB",
@@ -54,6 +55,7 @@ class ApacheDB(MutableMapping[str | bytes, bytes]):
     Attributes:
         path: the file.
         builder: makes its content when it is large.
+        place: where it is put; closed while the file must not come back as it was.
 
     Args:
         path: the file; made, with nothing in it, where there is none.
@@ -88,6 +90,7 @@ class ApacheDB(MutableMapping[str | bytes, bytes]):
         self._content = object()
         self._stamp: publishing.Stamp | None = None
         self.builder = Builder()
+        self.place = Place()
         self._lock = lock_for_writing(self.path)
         try:
             publishing.remove_leftovers(self.path)
@@ -259,8 +262,8 @@ class ApacheDB(MutableMapping[str | bytes, bytes]):
     def _put_in_place(self, content: Content) -> None:
         if self._lock < 0:
             raise ValueError(f"{self!r} is closed")
-        path, mode = self.path, self._mode
-        self._stamp = publishing.publish(path, content, mode, self._stamp, self.builder)
+        path, mode, place = self.path, self._mode, self.place
+        self._stamp = publishing.publish(path, content, mode, self._stamp, self.builder, place)
         self._content, self._respelt = content.after, frozenset()
 
     def _write_afresh(self, entries: Mapping[bytes, bytes]) -> Path | None:

@@ -72,3 +72,10 @@ class BuildFailed(RouteFileError):
 
     def __str__(self) -> str:
         return f"route file {self.path} could not be written: {self.reason}"
+
+
+@dataclass(eq=False)
+class Overtaken(BuildFailed):
+    """A new file came too late: the one in place was emptied after this one was begun."""
+
+    reason: str = "it was emptied meanwhile"

@@ -14,6 +14,7 @@ from typing import Any, TypeVar
 from routes.apachedb import ApacheDB
 from routes.content import Changes
 from routes.errors import RouteFileError
+from routes.place import Place
 
 logger = logging.getLogger(__name__)
 
@@ -60,6 +61,11 @@ class Publisher:
     def path(self) -> Path:
         """The file that is published."""
         return self._database.path
+
+    @property
+    def place(self) -> Place:
+        """Where it is put; see ApacheDB."""
+        return self._database.place
 
     @property
     def entries(self) -> dict[bytes, bytes]:
@@ -118,6 +124,15 @@ class Publisher:
     async def reload(self) -> None:
         """Read the file again, after somebody else wrote it. Raises as ApacheDB.reload."""
         await self._reread(self._database.reload)
+
+    async def reopen(self) -> None:
+        """Let versions of the file in again, when none is on its way that was begun before.
+
+        Raises:
+            TimeoutError: the disk is stuck.
+        """
+        async with asyncio.timeout(_DEADLINE):
+            await self._in_thread(self.place.reopen)
 
     async def close(self) -> None:
         """Finish what was asked for; nothing can be asked for afterwards."""

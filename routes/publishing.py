@@ -23,6 +23,7 @@ from routes import gdbm, helper
 from routes.builder import Builder
 from routes.content import Content
 from routes.errors import BuildFailed, DatabaseInUse
+from routes.place import Place
 
 logger = logging.getLogger(__name__)
 
@@ -57,7 +58,14 @@ def stamp_of(path: Path) -> Stamp | None:
     return Stamp(status.st_ino, status.st_size, status.st_mtime_ns)
 
 
-def publish(path: Path, content: Content, mode: int, last: Stamp | None, builder: Builder) -> Stamp:
+def publish(
+    path: Path,
+    content: Content,
+    mode: int,
+    last: Stamp | None,
+    builder: Builder,
+    place: Place | None = None,
+) -> Stamp:
     """Put a new, sealed file with `content` in the place of `path`, atomically and durably.
 
     Args:
@@ -66,12 +74,14 @@ def publish(path: Path, content: Content, mode: int, last: Stamp | None, builder
         mode: permission bits of the file.
         last: the version published before; None when there is none.
         builder: makes it when it is large.
+        place: may be closed meanwhile; None: it never is.
 
     Returns:
         The new file's stamp.
 
     Raises:
         BuildFailed: the old file, if there was one, is in place.
+        Overtaken: the place was closed meanwhile.
     """
     try:
         with _new_file(path) as file:
@@ -80,7 +90,7 @@ def publish(path: Path, content: Content, mode: int, last: Stamp | None, builder
             _date(file.fileno(), max(_modified(last), _modified(stamp_of(path))))
             os.fsync(file.fileno())
             status = os.fstat(file.fileno())
-            Path(file.name).replace(path)
+            (place or Place()).put(Path(file.name), path)
     except gdbm.GdbmError as error:
         raise BuildFailed(path, str(error)) from error
     except OSError as error:

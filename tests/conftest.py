@@ -10,5 +10,7 @@ def pytest_configure() -> None:
     """Make children what they are for a user: to be interrupted, and with byte code."""
     # Shells have background jobs ignore SIGINT, and children inherit that.
     signal.signal(signal.SIGINT, signal.default_int_handler)
+    # A run that is ended from outside leaves no engine behind.
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
     # Hundreds of commands are started, and each would compile all that it imports.
     os.environ.pop("PYTHONDONTWRITEBYTECODE", None)

@@ -49,6 +49,20 @@ def test_wrong_value_is_one_clear_line(
     assert "\n" not in str(caught.value)
 
 
+def test_named_people_and_those_whom_httpd_admits_by_itself_exclude_each_other(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("NBGATE_TRUSTED_PROXIES", "127.0.0.1")
+    monkeypatch.setenv("NBGATE_HTTPD_DIRECT", "true")
+    assert load_settings().httpd_direct
+    monkeypatch.setenv("NBGATE_USER_HEADER", "X-Remote-User")
+    with pytest.raises(InvalidInput, match="USER_HEADER and NBGATE_HTTPD_DIRECT exclude") as caught:
+        load_settings()
+    assert "\n" not in str(caught.value)
+    monkeypatch.setenv("NBGATE_HTTPD_DIRECT", "false")
+    assert load_settings().user_headers == ("X-Remote-User",)
+
+
 def test_with_a_certificate_the_origin_is_https(monkeypatch: pytest.MonkeyPatch) -> None:
     assert load_settings().origin == "http://127.0.0.1:8000"
     monkeypatch.setenv("NBGATE_TLS_CERT", "/etc/nb.pem")

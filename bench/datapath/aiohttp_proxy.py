@@ -7,15 +7,25 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+from collections.abc import Mapping
 
-from aiohttp import ClientSession, ClientTimeout, DummyCookieJar, TCPConnector, WSMsgType, web
+from aiohttp import (
+    ClientSession,
+    ClientTimeout,
+    ClientWebSocketResponse,
+    DummyCookieJar,
+    TCPConnector,
+    WSMsgType,
+    web,
+)
+
+WebSocket = web.WebSocketResponse | ClientWebSocketResponse
 
 _HOP_BY_HOP = {"connection", "keep-alive", "transfer-encoding", "upgrade", "te", "trailer", "host"}
 _CLIENT: web.AppKey[ClientSession] = web.AppKey("client", ClientSession)
 
 
-def _kept(headers: object) -> dict[str, str]:
-    assert hasattr(headers, "items")
+def _kept(headers: Mapping[str, str]) -> dict[str, str]:
     return {name: value for name, value in headers.items() if name.lower() not in _HOP_BY_HOP}
 
 
@@ -43,13 +53,13 @@ async def _tunnel(request: web.Request, url: str) -> web.WebSocketResponse:
     await downstream.prepare(request)
     async with request.app[_CLIENT].ws_connect(url, max_msg_size=0) as upstream:
 
-        async def pump(source: object, to: object) -> None:
-            async for message in source:  # type: ignore[attr-defined]
+        async def pump(source: WebSocket, to: WebSocket) -> None:
+            async for message in source:
                 if message.type is WSMsgType.TEXT:
-                    await to.send_str(message.data)  # type: ignore[attr-defined]
+                    await to.send_str(message.data)
                 else:
-                    await to.send_bytes(message.data)  # type: ignore[attr-defined]
-            await to.close()  # type: ignore[attr-defined]
+                    await to.send_bytes(message.data)
+            await to.close()
 
         await asyncio.gather(pump(downstream, upstream), pump(upstream, downstream))
     return downstream

@@ -5,24 +5,26 @@ from __future__ import annotations
 import argparse
 import asyncio
 import contextlib
+import os
 import sys
 import tempfile
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
-
-import aiohttp
+from urllib.parse import urlsplit
 
 from bench.coldstart import remove_network
+from bench.datapath import installed
+from bench.datapath.cores import tree
 from bench.datapath.machine import facts
+from bench.lifecycle.arrangement import all_on, pin, proxies_of
+from bench.lifecycle.asker import Asker
 from bench.lifecycle.noticed import measure_noticed
 from bench.lifecycle.report import Measured, document, table
 from tests.support.engine import EngineHandle, EngineMissing, opened, say
 from tests.support.gateway import GatewayProcess, running, signed_in
 from tests.support.students import (
     PROJECT,
-    asking,
     began,
     links_for,
     make_quick_image,
@@ -32,52 +34,68 @@ from tests.support.students import (
 
 _RESULTS = Path(__file__).resolve().parents[1] / "LIFECYCLE.md"
 _TOLD = ("date", "processor", "memory", "system", "Python", "nbgate")
-_PAUSE = 0.005
 _ENDED = 20
-_WARM_UP = 200
+_GATEWAY_CORE, _OTHER_CORE = 0, 1
 
 
-@dataclass(slots=True)
-class Stopwatch:
-    """Asks a hot notebook, and keeps the seconds that each answer took."""
+async def measure(
+    gateway: GatewayProcess, engine: EngineHandle, args: argparse.Namespace, *, apart: bool
+) -> Measured:
+    """Let a hot notebook be asked while nothing happens, then while a class starts.
 
-    client: aiohttp.ClientSession
-    url: str
-    seconds: list[float]
-
-    async def ask(self) -> None:
-        """Ask once."""
-        start = time.perf_counter()
-        async with self.client.get(self.url) as answer:
-            assert answer.status == 200, answer.status
-            await answer.read()
-        self.seconds.append(time.perf_counter() - start)
-
-    def taken(self) -> list[float]:
-        """Return what was measured since it was last asked for."""
-        taken, self.seconds = self.seconds, []
-        return taken
-
-
-async def measure(gateway: GatewayProcess, students: int, quiet_seconds: float) -> Measured:
-    """Let the hot notebook be asked while nothing happens, then while a class starts."""
-    links = await links_for(gateway, students + 1)
-    async with signed_in(links.pop()) as early:
-        url = f"{gateway.url}/nb/{PROJECT}-x-s{students}/api/status"
-        watch = Stopwatch(early, url, [])
-        for _ in range(_WARM_UP):
-            await watch.ask()
-        watch.taken()
-        async with asking(watch.ask, _PAUSE):
-            await asyncio.sleep(quiet_seconds)
-            quiet = watch.taken()
+    Args:
+        gateway: to be asked, without notebooks.
+        engine: that it starts them on.
+        args: the command line.
+        apart: the gateway, the hot notebook and what asks it have a core of their own; else they
+            share both with the engine, the class and the rest of the machine.
+    """
+    links = await links_for(gateway, args.students + 1)
+    with all_on({_OTHER_CORE}) if apart else contextlib.nullcontext():
+        slug = f"{PROJECT}-x-s{args.students}"
+        asker = await _asker(gateway, engine, links.pop(), slug, apart=apart)
+        with contextlib.closing(asker):
+            asker.taken()
+            await asyncio.sleep(args.quiet)
+            quiet = asker.taken()
             start = time.perf_counter()
             lesson = await teach(gateway, links)
             seconds = time.perf_counter() - start
-            busy = watch.taken()
+            busy = asker.taken()
     in_order = began(gateway)[1:] == lesson.asked
     complete = sorted(lesson.served) == sorted(lesson.asked)
-    return Measured(students, quiet, busy, seconds, in_order=in_order, complete=complete)
+    return Measured(
+        apart, args.students, quiet, busy, seconds, in_order=in_order, complete=complete
+    )
+
+
+async def _asker(
+    gateway: GatewayProcess, engine: EngineHandle, link: str, slug: str, *, apart: bool
+) -> Asker:
+    """Have one more notebook started; return what asks it."""
+    async with signed_in(link) as owner:
+        status = 0
+        while status != 200:  # held up to a bound, then told to come again
+            async with owner.get(f"{gateway.url}/nb/{slug}/api/status") as answer:
+                status = answer.status
+        cookies = "; ".join(f"{one.key}={one.value}" for one in owner.cookie_jar)
+    with contextlib.closing(engine.client()) as client:
+        facts = client.api.inspect_container(slug)
+    port = int(facts["NetworkSettings"]["Ports"]["8888/tcp"][0]["HostPort"])
+    secret = next(one for one in facts["Config"]["Env"] if one.startswith("NBGATE_HOP_SECRET="))
+    request = f"GET /nb/{slug}/api/status HTTP/1.1\r\nHost: {urlsplit(gateway.url).netloc}\r\n"
+    asker = Asker(
+        (
+            (urlsplit(gateway.url).port or 0, f"{request}Cookie: {cookies}\r\n\r\n"),
+            (port, f"{request}Authorization: token {secret.partition('=')[2]}\r\n\r\n"),
+        )
+    )
+    if apart:
+        assert gateway.process is not None
+        notebook = [*(one.pid for one in tree(facts["State"]["Pid"])), *proxies_of(port)]
+        for pid in (*notebook, asker.pid, *(one.pid for one in tree(gateway.process.pid))):
+            pin(pid, {_GATEWAY_CORE})
+    return asker
 
 
 @contextlib.contextmanager
@@ -88,6 +106,7 @@ def gateway_for(engine: EngineHandle, args: argparse.Namespace) -> Iterator[Gate
         "docker_host": engine.url,
         "image": make_quick_image(engine),
         "memory": "64M",
+        "cpus": "1",  # an engine with one core grants no more
         "network_subnet": "10.214.204.0/22",
         "workers": str(args.workers),
     }
@@ -98,8 +117,8 @@ def gateway_for(engine: EngineHandle, args: argparse.Namespace) -> Iterator[Gate
         try:
             with running(state, **settings) as gateway:
                 yield gateway
-                remove_students(engine)
         finally:
+            remove_students(engine)
             if (state / "identity.json").exists():
                 remove_network(engine, state)
 
@@ -117,13 +136,19 @@ def _arguments() -> argparse.Namespace:
 def main() -> int:
     """Run the benchmark; the exit status tells whether the goals were met."""
     args = _arguments()
+    GatewayProcess.python = str(installed.python())
+    os.environ.update(installed.environment())
     try:
-        with opened() as engine, gateway_for(engine, args) as gateway:
-            say(f"{args.students} students")
-            measured = asyncio.run(measure(gateway, args.students, args.quiet))
-            say("servers that are ended by hand")
-            ended = min(_ENDED, args.students // 2)
-            noticed = asyncio.run(measure_noticed(gateway, engine, ended))
+        with opened() as engine:
+            with gateway_for(engine, args) as gateway:
+                say(f"{args.students} students, the gateway on a core of its own")
+                measured = [asyncio.run(measure(gateway, engine, args, apart=True))]
+            with gateway_for(engine, args) as gateway:
+                say(f"{args.students} students, all on the same cores")
+                measured.append(asyncio.run(measure(gateway, engine, args, apart=False)))
+                say("servers that are ended by hand")
+                ended = min(_ENDED, args.students // 2)
+                noticed = asyncio.run(measure_noticed(gateway, engine, ended))
     except EngineMissing as error:
         print(error, file=sys.stderr)
         return 1
@@ -132,7 +157,7 @@ def main() -> int:
         machine = facts(1, args.quiet, "shared")
         told = {name: machine[name] for name in _TOLD if name in machine}
         _RESULTS.write_text(document(measured, noticed, told), encoding="utf-8")
-    return 0 if measured.good else 1
+    return 0 if all(one.good for one in measured) else 1
 
 
 if __name__ == "__main__":

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from bench.lifecycle.noticed import Noticed
 
 GOAL = 2.0
+_ASKED = "through the gateway", "itself"
 
 
 def percentile(values: Sequence[float], share: float) -> float:
@@ -22,46 +23,40 @@ class Measured:
     """One run.
 
     Attributes:
+        apart: the gateway and the hot notebook had a core of their own; else all shared both.
         students: how many started.
-        quiet: seconds of each answer of the hot notebook while nothing else happened.
+        quiet: seconds of each answer of a hot notebook while nothing else happened: through the
+            gateway, and of itself.
         busy: the same while the students' notebooks started.
         seconds: until the last one was served.
         in_order: starts began in the order in which they were asked for.
         complete: everybody was served.
     """
 
+    apart: bool
     students: int
-    quiet: Sequence[float]
-    busy: Sequence[float]
+    quiet: Sequence[Sequence[float]]
+    busy: Sequence[Sequence[float]]
     seconds: float
     in_order: bool
     complete: bool
 
     @property
     def ratio(self) -> float:
-        """The p99 while they started, to the quiet one."""
-        return percentile(self.busy, 0.99) / percentile(self.quiet, 0.99)
+        """The p99 through the gateway while they started, to the quiet one."""
+        return percentile(self.busy[0], 0.99) / percentile(self.quiet[0], 0.99)
 
     @property
     def good(self) -> bool:
-        """Whether the goals were met."""
-        return self.ratio <= GOAL and self.in_order and self.complete
+        """Whether the goals were met; that of the p99 is not for shared cores."""
+        fast = self.ratio <= GOAL or not self.apart
+        return fast and self.in_order and self.complete
 
 
-def table(measured: Measured, noticed: Noticed) -> str:
+def table(measured: Sequence[Measured], noticed: Noticed) -> str:
     """Return tables in Markdown."""
-    head = "| a hot notebook's answers, ms | number | p50 | p99 | longest |\n|---|---|---|---|---|"
-    lines = [head, _row("quiet", measured.quiet), _row("while they start", measured.busy)]
-    order = "in the order in which they came" if measured.in_order else "NOT in order"
-    served = "all served" if measured.complete else "NOT all served"
-    met = "met" if measured.ratio <= GOAL else "not met"
-    lines += [
-        "",
-        f"p99 while {measured.students} start is {measured.ratio:.2f} × the quiet one "
-        f"(goal: at most {GOAL:g} ×, {met}).",
-        f"{measured.students} notebooks: {served} within {measured.seconds:.1f} s "
-        f"({measured.seconds / measured.students:.2f} s each), {order}.",
-        "",
+    lines = [
+        *(line for one in measured for line in _of_class(one)),
         "| a server ended by hand, ms until its route was cold | number | p50 | p99 | longest |",
         "|---|---|---|---|---|",
         _row("`docker kill`, since its end", noticed.killed),
@@ -70,13 +65,41 @@ def table(measured: Measured, noticed: Noticed) -> str:
     return "\n".join(lines)
 
 
-def document(measured: Measured, noticed: Noticed, facts: Mapping[str, str]) -> str:
+def _of_class(measured: Measured) -> Iterator[str]:
+    yield "## The gateway on a core of its own" if measured.apart else "## All on the same cores"
+    yield ""
+    yield "| a hot notebook's answers, ms | number | p50 | p99 | longest |"
+    yield "|---|---|---|---|---|"
+    for name, quiet, busy in zip(_ASKED, measured.quiet, measured.busy, strict=True):
+        yield _row(f"{name}, quiet", quiet)
+        yield _row(f"{name}, while they start", busy)
+    met = "met" if measured.ratio <= GOAL else "not met"
+    goal = f" (goal: at most {GOAL:g} ×, {met})" if measured.apart else ""
+    order = "in the order in which they came" if measured.in_order else "NOT in order"
+    served = "all served" if measured.complete else "NOT all served"
+    yield ""
+    yield (
+        f"The p99 through the gateway while {measured.students} start is "
+        f"{measured.ratio:.2f} × the quiet one{goal}."
+    )
+    yield (
+        f"{measured.students} notebooks: {served} within {measured.seconds:.1f} s "
+        f"({measured.seconds / measured.students:.2f} s each), {order}."
+    )
+    yield ""
+
+
+def document(measured: Sequence[Measured], noticed: Noticed, facts: Mapping[str, str]) -> str:
     """Return the file of results."""
     told = "\n".join(f"- {name}: {value}" for name, value in facts.items())
     return (
         "# A class that starts at once\n\n"
-        "Written by `python -m bench.lifecycle --write-results`; the client that asks, the engine "
-        "and the gateway share the machine's cores.\n\n"
+        "Written by `python -m bench.lifecycle --write-results`. A program asks a hot notebook "
+        "all the time, through the gateway and in turn with that itself, without the gateway. "
+        "First the gateway, that notebook and the program have one core; the engine with what it "
+        "starts, the class's clients and all else on the machine that can be moved, its own "
+        "services and threads of the kernel, have the other. Then all share both, and what the "
+        "notebook itself answers shows what of a delay is the machine's.\n\n"
         f"{told}\n\n{table(measured, noticed)}\n"
     )
 

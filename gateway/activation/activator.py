@@ -150,8 +150,8 @@ class Activator:
         start = self._starts.get(slug)
         if start is not None:
             return start.task
-        entry = self._routes.entry(self._key_of(slug))
-        if entry is not None and entry.target is not None:
+        entry = self._hot(slug)
+        if entry is not None:
             return _done(entry)
         notebook = self._catalogue.notebook(slug)
         self._failures.check(slug)
@@ -182,8 +182,7 @@ class Activator:
 
     def status(self, slug: str) -> StartStatus:
         """Return how far the notebook's start has come."""
-        entry = self._routes.entry(self._key_of(slug))
-        if entry is not None and entry.target is not None:
+        if self._hot(slug) is not None:
             return StartStatus(Phase.READY)
         start = self._starts.get(slug)
         if start is not None:
@@ -217,7 +216,8 @@ class Activator:
         start = self._starts.get(slug)
         if start is None:
             return False
-        error = StartFailed(slug, "it was stopped while it waited to be started", cause="withdrawn")
+        awaited = "to be started" if start.pulling is None else "for its image"
+        error = StartFailed(slug, f"it was stopped while it waited {awaited}", cause="withdrawn")
         if start.pulling is not None:
             start.pulling.cancel()
         elif not self._admission.withdraw(start.ticket, error):
@@ -244,6 +244,10 @@ class Activator:
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
+
+    def _hot(self, slug: str) -> RouteEntry | None:
+        entry = self._routes.entry(self._key_of(slug))
+        return None if entry is None or entry.target is None else entry
 
     def _enter(self, notebook: Notebook) -> Ticket:
         """Return a place in the queue; raise where there is none."""
@@ -273,6 +277,9 @@ class Activator:
             async with lock:
                 waited = self._clock() - began
                 self._metrics.phase("queue", waited)
+                if (entry := self._hot(slug)) is not None:  # adopted while this waited
+                    operations.drop(planned)
+                    return entry
                 logger_of(slug).info("start begins waited=%.3f", waited)
                 async with operations.carrying_out(planned):
                     return await self._bring_up(slug, ticket)
@@ -345,13 +352,16 @@ class Activator:
             self._failures.forget(slug)
 
     def _finished(self, slug: str, task: asyncio.Task[RouteEntry]) -> None:
-        self._starts.pop(slug, None)
+        start = self._starts.pop(slug)
         failed = task.cancelled() or task.exception() is not None
         self._metrics.start_finished("failed" if failed else "ready")
         if not failed:
             self._failures.forget(slug)
             logger_of(slug).info("ready target=%s", task.result().target)
-        elif self._catalogue.find(slug) is not None:
+        elif self._catalogue.find(slug) is not None and (
+            # What was adopted while it waited for its turn stays hot.
+            start.phase is not Phase.QUEUED or self._hot(slug) is None
+        ):
             self._lifecycle.mark_waking(slug, waking=False)
         self._watchers.tell(slug)
 

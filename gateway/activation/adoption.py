@@ -14,7 +14,7 @@ from datetime import UTC, datetime
 
 from gateway.activation.groundwork import Groundwork
 from gateway.activation.readiness import Answer
-from gateway.errors import EngineError
+from gateway.errors import EngineUnavailable
 from gateway.notebooks.logs import logger_of
 from gateway.notebooks.model import Health, Notebook, State
 from gateway.proxy.interface import RouteEntry
@@ -24,6 +24,9 @@ logger = logging.getLogger(__name__)
 
 _PROBE_SECONDS = 10.0
 _UNDER_WAY = (State.STARTING, State.STOPPING)
+# Of SIGTERM, by an operator or another gateway, whose record is read a moment later; Jupyter's own
+# end by it, or when somebody shuts it down, is 0.
+_TOLD_TO_END = (0, 143)
 
 
 class Found(enum.StrEnum):
@@ -80,7 +83,8 @@ class Adoption(Groundwork):
         under way are waited for, except what is carried on: that ends with a look of its own.
 
         Raises:
-            EngineError: after all were looked at; other errors are those of one notebook.
+            EngineError: what runs cannot be listed.
+            EngineUnavailable: after all were looked at; other errors are those of one notebook.
         """
         servers = {server.slug: server for server in await self._spawner.list()}
         for slug in servers.keys() - {book.slug for book in self._catalogue.notebooks()}:
@@ -93,10 +97,10 @@ class Adoption(Groundwork):
         settled = (self.settle(slug, anew=True) for slug in slugs)
         found = await asyncio.gather(*settled, return_exceptions=True)
         for slug, one in zip(slugs, found, strict=True):
-            if isinstance(one, EngineError):
+            if isinstance(one, EngineUnavailable):
                 raise one
             if isinstance(one, BaseException):
-                # A disk that is full, for example. What is out of line is found again later.
+                # A full disk, a container that the engine cannot tell of. It is found again later.
                 logger_of(slug).error("not taken over", exc_info=one)
         return sum(self._is_hot(book.slug) for book in self._catalogue.notebooks())
 
@@ -193,7 +197,9 @@ class Adoption(Groundwork):
         reason = _why_ended(server) if ran else None
         state = State.FAILED if notebook.state is State.FAILED else State.COLD
         await self._record_stopped(slug, state, kept=kept, reason=reason)
-        if ran:
+        if ran and server is not None and server.exit_code in _TOLD_TO_END:
+            logger_of(slug).info("was told to end, not by this gateway reason=%s", reason)
+        elif ran:
             logger_of(slug).warning("ended by itself reason=%s", reason)
         return Found.GONE if server is None else Found.ENDED
 

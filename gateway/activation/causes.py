@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 
-from gateway.errors import EngineError, StartFailed
+from gateway.errors import GatewayError, StartFailed
 
 _CODE = re.compile(r"\b(?:exit code|status) (\d+)\b")
 _KILLED = re.compile(r"\bkilled\b|\bsignal 9\b|\bSIGKILL\b")
@@ -24,11 +24,9 @@ _KILLED_CODE = 137
 
 def cause_of(error: Exception) -> str:
     """Return the word; "" for what has none."""
-    if isinstance(error, EngineError):
-        return error.code
-    if not isinstance(error, StartFailed):
-        return ""
-    return error.cause or next((word for word, said in _SAID if said.search(error.reason)), "")
+    if isinstance(error, StartFailed):
+        return error.cause or next((word for word, said in _SAID if said.search(error.reason)), "")
+    return error.code if isinstance(error, GatewayError) and error.for_people() else ""
 
 
 def exit_code_of(reason: str) -> int | None:

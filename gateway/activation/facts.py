@@ -8,11 +8,13 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from collections.abc import Mapping
 from typing import Any
 
 from gateway.errors import NotFound
 from gateway.notebooks.catalogue import Catalogue
 from gateway.notebooks.database import DatabaseError
+from gateway.notebooks.model import Notebook
 
 logger = logging.getLogger(__name__)
 
@@ -21,11 +23,12 @@ _AGAIN_SECONDS = 0.5
 
 
 class Facts:
-    """Writes facts into the records of a catalogue."""
+    """Writes facts into the records of a catalogue, one write of a notebook's at a time."""
 
     def __init__(self, catalogue: Catalogue) -> None:
         self._catalogue = catalogue
         self._owed: dict[str, dict[str, Any]] = {}
+        self._writes: dict[str, asyncio.Task[Notebook]] = {}
 
     async def note(self, slug: str, **facts: Any) -> None:
         """Put facts into a notebook's record. Raises NotFound."""
@@ -33,12 +36,14 @@ class Facts:
         facts = (owed or {}) | facts
         try:
             async with asyncio.timeout(_AGAIN_SECONDS if self._owed else _WRITE_SECONDS):
-                await self._catalogue.update_notebook(slug, **facts)
+                await self._write(slug, facts)
         except (DatabaseError, TimeoutError) as error:
             if not self._owed:
                 logger.error("records cannot be written, notebooks go on reason=%s", error)
-            self._catalogue.presume(slug, **facts)
             self._owed[slug] = facts
+            self._stand(slug)
+            if slug in self._writes:  # it goes on, and may be of before
+                self._writes[slug].add_done_callback(lambda _: self._stand(slug))
             return
         newer = self._owed.get(slug)
         if newer is owed:
@@ -46,6 +51,24 @@ class Facts:
         elif newer is not None:
             # Noted meanwhile, and not written: that stands, and is owed still.
             self._catalogue.presume(slug, **newer)
+
+    async def _write(self, slug: str, facts: Mapping[str, Any]) -> None:
+        while (before := self._writes.get(slug)) is not None:
+            await asyncio.wait({before})
+        write = asyncio.create_task(self._catalogue.update_notebook(slug, **facts))
+        self._writes[slug] = write
+        write.add_done_callback(lambda done: self._written(slug, done))
+        await asyncio.shield(write)
+
+    def _written(self, slug: str, done: asyncio.Task[Notebook]) -> None:
+        del self._writes[slug]
+        if not done.cancelled():
+            done.exception()  # whoever waits gets it
+
+    def _stand(self, slug: str) -> None:
+        """Have what is owed in memory at least."""
+        if slug in self._owed and self._catalogue.find(slug) is not None:
+            self._catalogue.presume(slug, **self._owed[slug])
 
     async def settle(self) -> None:
         """Write what is owed, as far as that is possible again."""

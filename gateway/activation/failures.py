@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from gateway.activation.causes import cause_of
-from gateway.errors import GatewayError, StartFailed, problem_of
+from gateway.errors import GatewayError, StartFailed
 from gateway.notebooks.logs import logger_of
+from gateway.problems import INTERNAL, problem_of
 
 _FIRST_BACK_OFF = 2.0
 _LONGEST_BACK_OFF = 60.0
+_ENDED = "it ended while it started"
+_FOLDER = re.compile(r"(?<![\w.:/])/[^\s/]+/")
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,7 +54,7 @@ class Failures:
         wait = min(_LONGEST_BACK_OFF, _FIRST_BACK_OFF * 2 ** (count - 1))
         error.retry_after = wait
         self._by_slug[slug] = Failure(error, count, self._clock() + wait)
-        logger_of(slug).error("start failed reason=%s log_tail=%r", error.reason, error.log_tail)
+        logger_of(slug).error("start failed reason=%s log_tail=%r", error.in_full, error.log_tail)
 
     def note(self, slug: str, error: StartFailed) -> None:
         """Note what is no fault, so that people are told; a try is allowed at once."""
@@ -69,21 +73,23 @@ class Failures:
         failure = self._by_slug.get(slug)
         remaining = 0.0 if failure is None else self.remaining(failure)
         if failure is not None and remaining:
-            error = failure.error
-            raise StartFailed(slug, error.reason, error.log_tail, remaining, error.cause)
+            raise replace(failure.error, retry_after=remaining)
 
 
 def as_failure(slug: str, error: Exception, secret: str) -> StartFailed:
-    """Return what people are told about a start that failed.
+    """Return what people, and in full operators, are told about a start that failed.
 
     Args:
         slug: the notebook.
         error: what was raised.
         secret: the hop secret, which is taken out of the end of the log.
     """
+    cause = cause_of(error)
     if isinstance(error, StartFailed):
         tail = error.log_tail.replace(secret, "…")
-        return StartFailed(slug, error.reason, tail, error.retry_after, cause_of(error))
+        reason = _ENDED if _FOLDER.search(error.reason) else error.reason
+        return StartFailed(slug, reason, tail, error.retry_after, cause, error.in_full)
     if not isinstance(error, GatewayError):
         logger_of(slug).exception("start failed unexpectedly")
-    return StartFailed(slug, problem_of(error).detail, cause=cause_of(error))
+        return StartFailed(slug, problem_of(error).detail, cause=cause)
+    return StartFailed(slug, error.for_people() or INTERNAL, cause=cause, detail=str(error))

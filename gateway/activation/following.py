@@ -24,7 +24,7 @@ from routes.errors import RouteFileError
 
 logger = logging.getLogger(__name__)
 
-FOLLOW_SECONDS = 1.0
+FOLLOW_SECONDS = 0.5
 _OVERLAP = 500
 
 
@@ -173,8 +173,10 @@ class Following:
     async def _carry_out(self, slug: str, work: Callable[[], Coroutine[Any, Any, None]]) -> None:
         try:
             await work()
-        except (GatewayError, RouteFileError) as error:
+        except (GatewayError, RouteFileError, OSError) as error:
             logger_of(slug).warning("another gateway's change not followed reason=%s", error)
+        except Exception:  # noqa: BLE001 - nobody waits for it
+            logger_of(slug).exception("another gateway's change not followed")
 
 
 def _leads_there(entry: RouteEntry, notebook: Notebook) -> bool:

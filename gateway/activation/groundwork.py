@@ -13,11 +13,12 @@ from datetime import UTC, datetime
 from typing import Any, NamedTuple
 from weakref import WeakValueDictionary
 
-from gateway.access import Namespace
 from gateway.activation.facts import Facts
 from gateway.activation.operations import Operations
 from gateway.activation.readiness import Answer, ReadinessProbe
 from gateway.activation.routing import RouteService
+from gateway.namespace import Namespace
+from gateway.notebooks.ancestors import sources_of
 from gateway.notebooks.catalogue import Catalogue
 from gateway.notebooks.identity import Identity
 from gateway.notebooks.logs import logger_of
@@ -120,6 +121,23 @@ class Groundwork:
         entry = self._routes.entry(key)
         if entry is None or entry.slug != slug or entry.owner != notebook.owner:
             self._routes.put_cold(self._cold(notebook))
+            return
+        others, ancestors = self._catalogue.others(notebook), self._ancestors(notebook)
+        if (entry.others, entry.ancestors) != (others, ancestors):
+            self._routes.admit(replace(entry, others=others, ancestors=ancestors))
+
+    def follow_project(self, project: str) -> None:
+        """Let a project's staff, as it is now, and nobody of the former, use its notebooks.
+
+        Likewise those sites that may frame them.
+        """
+        for notebook in self._catalogue.notebooks(project):
+            self.follow(notebook.slug, notebook)
+
+    def _ancestors(self, notebook: Notebook) -> str:
+        """Return who may show a notebook in a frame, as its header says it."""
+        own = self._catalogue.ancestors(notebook.project)
+        return sources_of(own, self._defaults.frame_ancestors)
 
     def mark_waking(self, slug: str, waking: bool) -> RouteEntry:
         """Say in the table whether a start is under way; return the cold entry."""
@@ -140,6 +158,7 @@ class Groundwork:
             secret=self.secret(slug, server.generation),
             generation=server.generation,
             engine_id=self._spawner.engine_id,
+            direct=server.ours,
         )
         await self._routes.put_notebook(entry)
         return entry
@@ -255,4 +274,6 @@ class Groundwork:
             generation=notebook.generation,
             engine_id=self._spawner.engine_id,
             activity=self._activities.setdefault(notebook.slug, Activity()),
+            others=self._catalogue.others(notebook),
+            ancestors=self._ancestors(notebook),
         )

@@ -167,6 +167,10 @@ class Lifecycle(Resuming):
             cpus=limits.cpus,
             environment=wanted.environment,
             labels=wanted.labels,
-            frame_ancestors=self._defaults.frame_ancestors,
+            frame_ancestors=(
+                self._defaults.frame_ancestors
+                if project.frame_ancestors is None
+                else project.frame_ancestors
+            ),
             autosave=self._defaults.autosave if autosave is None else autosave,
         )

@@ -17,11 +17,12 @@ from datetime import datetime, timedelta
 
 from sqlalchemy.exc import IntegrityError
 
-from gateway.errors import NotFound, problem_of
+from gateway.errors import NotFound
 from gateway.notebooks.database import Database, DatabaseError
 from gateway.notebooks.logs import logger_of
 from gateway.notebooks.operations import Kind, Operation, OperationRows, Progress
 from gateway.notebooks.projects import utc_now
+from gateway.problems import operators_problem_of
 
 __all__ = ["Kind", "Operation", "Operations", "Progress"]
 
@@ -158,9 +159,11 @@ class Operations:
             state: only those in this state; None for any.
             limit: how many at most.
         """
+        known = self._unwritten | self._live  # what is written meanwhile may be missing in both
         async with self._database.reading() as connection:
             stored = await OperationRows(connection).last(slug, state, limit)
-        found = {one.id: one for one in stored} | self._unwritten | self._live
+        newer = {one.id: one for one in stored if one.ended or one.id not in known}
+        found = known | newer | self._unwritten | self._live
         chosen = [
             one for one in found.values() if slug in (None, one.slug) and state in (None, one.state)
         ]
@@ -247,7 +250,7 @@ class Operations:
     def _end(
         self, operation: Operation, state: Progress, error: BaseException | None = None
     ) -> None:
-        text = None if error is None else _plain(problem_of(error).detail)
+        text = None if error is None else _plain(operators_problem_of(error).detail)
         ended = replace(operation, state=state, ended=self._now(), error=text)
         self._keep(ended)
         del self._live[operation.id]

@@ -5,14 +5,14 @@ from __future__ import annotations
 import asyncio
 import enum
 import itertools
+import re
 from collections.abc import Awaitable, Callable
-
-import aiohttp
 
 from routes.keys import Target
 
 PROBE_INTERVAL = 0.1
-_PROBE_DEADLINE = aiohttp.ClientTimeout(total=5.0)
+_PROBE_DEADLINE = 5.0
+_STATUS_LINE = re.compile(rb"HTTP/1\.[01] ([0-9]{3})[ \r]")  # RFC 9112, section 4
 _LOOK_EVERY = 10
 
 
@@ -37,21 +37,17 @@ class ReadinessProbe:
 
     def __init__(self, interval: float = PROBE_INTERVAL) -> None:
         self._interval = interval
-        self._session: aiohttp.ClientSession | None = None
 
     async def ask(self, target: Target, base_url: str, secret: str) -> Answer:
-        """Probe once."""
-        host = f"[{target.host}]" if ":" in target.host else target.host
-        url = f"http://{host}:{target.port}{base_url}api/status"
+        """Probe once, by a new connection: the address may be another server's next time."""
         try:
-            async with self._client().get(
-                url, headers={"Authorization": f"token {secret}"}, allow_redirects=False
-            ) as answer:
-                if answer.status in (401, 403, 404):
-                    return Answer.REFUSED
-                return Answer.READY if answer.status == 200 else Answer.NOT_YET
-        except (aiohttp.ClientError, OSError, TimeoutError):
+            async with asyncio.timeout(_PROBE_DEADLINE):
+                status = await _status(target, f"{base_url}api/status", secret)
+        except (OSError, TimeoutError, ValueError):
             return Answer.NOT_YET
+        if status in (401, 403, 404):
+            return Answer.REFUSED
+        return Answer.READY if status == 200 else Answer.NOT_YET
 
     async def wait(
         self,
@@ -90,15 +86,27 @@ class ReadinessProbe:
             raise NotReady("what answers at its address does not accept its secret")
         raise NotReady(f"it was not ready within {timeout:g} s")
 
-    async def close(self) -> None:
-        """Close the HTTP client."""
-        if self._session is not None:
-            await self._session.close()
 
-    def _client(self) -> aiohttp.ClientSession:
-        # Connections are not kept: a probed address may belong to another server next time.
-        if self._session is None:
-            self._session = aiohttp.ClientSession(
-                timeout=_PROBE_DEADLINE, connector=aiohttp.TCPConnector(force_close=True, limit=0)
-            )
-        return self._session
+async def _status(target: Target, path: str, secret: str) -> int:
+    """Ask with the secret; return the status of the answer, whose rest is nobody's business.
+
+    A client of HTTP costs several times as much, ten times a second for each start, in the loop
+    that serves everybody.
+
+    Raises:
+        OSError: nobody answers.
+        ValueError: what answers is no HTTP.
+    """
+    reader, writer = await asyncio.open_connection(target.host, target.port)
+    try:
+        host = f"[{target.host}]" if ":" in target.host else target.host
+        writer.write(
+            f"GET {path} HTTP/1.1\r\nHost: {host}:{target.port}\r\n"
+            f"Authorization: token {secret}\r\nConnection: close\r\n\r\n".encode()
+        )
+        found = _STATUS_LINE.match(await reader.readline())
+    finally:
+        writer.close()
+    if found is None:
+        raise ValueError("no status line of HTTP")
+    return int(found[1])

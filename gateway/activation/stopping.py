@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
+from dataclasses import replace
 
 from gateway.activation.groundwork import Groundwork
 from gateway.activation.operations import Kind, Operation
@@ -10,6 +11,7 @@ from gateway.errors import EngineError, GatewayError
 from gateway.notebooks.logs import logger_of
 from gateway.notebooks.model import State
 from gateway.notebooks.names import ADMINISTRATOR
+from gateway.proxy.interface import RouteEntry
 from gateway.spawners.base import Server, ServerState
 from routes.errors import RouteFileError
 
@@ -49,6 +51,8 @@ class Stopping(Groundwork):
         self._catalogue.check_unlocked(slug)
         async with self.lock(slug):
             self._catalogue.check_unlocked(slug)
+            if still is not None:
+                await self._spawner.inspect(slug)  # while the engine is away, hot routes go on
             if not await self._agreed(slug, still):
                 return False
             async with self.operations.running(Kind.STOP, slug, by, reason, planned):
@@ -92,9 +96,9 @@ class Stopping(Groundwork):
         """
         if still is None:
             return True
-        entry = self._routes.entry(self._namespace.key(slug))
         if not await still():
             return False
+        entry = self._routes.entry(self._namespace.key(slug))
         activity = None if entry is None else entry.activity
         before = None if activity is None else (activity.requests, activity.last)
         await self.disable_proxying(slug)
@@ -102,9 +106,15 @@ class Stopping(Groundwork):
             return True
         if activity.requests <= before[0] and activity.last <= before[1]:
             return True
-        if entry.target is not None:
-            await self._routes.put_notebook(entry)
+        await self._make_hot_again(entry)
         return False
+
+    async def _make_hot_again(self, before: RouteEntry) -> None:
+        """Put back what a route led to, for those who may use it now."""
+        now = self._routes.entry(before.key)
+        if now is not None and before.target is not None:
+            same = replace(before, others=now.others, ancestors=now.ancestors)
+            await self._routes.put_notebook(same)
 
     async def remove_container(
         self,
@@ -203,7 +213,7 @@ class Stopping(Groundwork):
             remnant = server or await self._spawner.inspect(slug)
             if remnant is not None and (server or self._is_remnant(remnant)):
                 await self._spawner.stop(remnant, 0.0)
-        except (GatewayError, RouteFileError) as error:
+        except (GatewayError, RouteFileError, OSError) as error:
             logger_of(slug).warning("remnant of the failed start stays reason=%s", error)
         if self._catalogue.find(slug) is not None:
             await self._try_to_record_failure(slug)
@@ -220,6 +230,7 @@ class Stopping(Groundwork):
             logger_of(slug).warning("the failed start is not in the record reason=%s", error)
 
     async def _stop(self, slug: str, *, keep: bool = False) -> None:
+        await self._spawner.inspect(slug)  # while the engine is away, hot routes go on
         await self.disable_proxying(slug)
         server = await self._spawner.inspect(slug)
         kept = None

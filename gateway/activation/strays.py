@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 
 from gateway.activation.adoption import is_kept
 from gateway.activation.lifecycle import Lifecycle
+from gateway.errors import EngineError, EngineUnavailable
 from gateway.notebooks.catalogue import Catalogue
 from gateway.spawners.base import Server, ServerState, Spawner
 
@@ -47,7 +48,7 @@ class Strays:
         self.count = 0
 
     async def sweep(self, servers: Mapping[str, Server]) -> Sequence[str]:
-        """Remove what has had its time; return one line for each. Raises EngineError.
+        """Remove what has had its time; return one line for each. Raises EngineUnavailable.
 
         Args:
             servers: all on the engine, by slug.
@@ -61,13 +62,23 @@ class Strays:
         seen = useless + unowned
         self._since = {server.id: self._since.get(server.id, now) for server in seen}
         due = [one for one in useless if now - self._since[one.id] >= self._grace]
-        return [line for server in due if (line := await self._remove(server))]
+        return [line for server in due if (line := await self._tried(server))]
 
     def _is_over(self, server: Server) -> bool:
         """Whether it has ended and no start will use it."""
         notebook = self._catalogue.find(server.slug)
         ended = server.state is ServerState.EXITED
         return ended and (notebook is None or not is_kept(notebook, server))
+
+    async def _tried(self, server: Server) -> str:
+        """Remove it; one that the engine cannot remove keeps none behind it."""
+        try:
+            return await self._remove(server)
+        except EngineUnavailable:
+            raise
+        except EngineError as error:
+            logger.warning("stays on the engine name=%s reason=%s", server.slug, error)
+            return ""
 
     async def _remove(self, server: Server) -> str:
         lock = self._lifecycle.lock(server.slug)

@@ -17,28 +17,34 @@ class Watch:
     def __init__(self) -> None:
         self.over = False
         self._moved = asyncio.Event()
-        self._over = asyncio.Event()
+        self._urgent = asyncio.Event()
 
     def tell(self) -> None:
         """Say that something may have changed."""
         self._moved.set()
 
+    def urge(self) -> None:
+        """Say that something has changed that waits for no pause."""
+        self._urgent.set()
+        self._moved.set()
+
     def end(self) -> None:
         """Say that nothing will be told any more."""
         self.over = True
-        self._over.set()
-        self._moved.set()
+        self.urge()
 
     async def moved(self, pause: float, patience: float) -> None:
         """Return when something may have changed, or it is over.
 
         Args:
-            pause: seconds in which changes are not told but gathered.
+            pause: seconds in which changes are not told but gathered, unless one is urgent.
             patience: seconds after which it returns all the same.
         """
-        await _set_within(self._over, pause)
+        await _set_within(self._urgent, pause)
         await _set_within(self._moved, patience)
         self._moved.clear()
+        if not self.over:
+            self._urgent.clear()
 
 
 class Watchers:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from aiohttp import web
 from aiohttp.typedefs import Middleware
 
-from gateway.api import links, notebooks, operations, projects, routes
+from gateway.api import linkchecks, links, notebooks, operations, projects, routes, students
 from gateway.api.middleware import check_host, check_token, report_problems
 from gateway.api.services import SERVICES, Services, services_of
 
@@ -30,7 +30,7 @@ def build_management_app(services: Services, *further: Middleware) -> web.Applic
     app.router.add_get("/gateway/metrics", _metrics)
     app.router.add_get("/gateway/api", _about)
     app.router.add_get("/gateway/api/", _about)
-    for noun in (routes, projects, notebooks, operations, links):
+    for noun in (routes, projects, notebooks, operations, links, linkchecks, students):
         noun.add_to(app)
     return app
 

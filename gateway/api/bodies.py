@@ -15,8 +15,10 @@ from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Fie
 
 from gateway.durations import LONGEST, parse_duration
 from gateway.errors import InvalidInput
+from gateway.notebooks.ancestors import check_ancestors
 from gateway.notebooks.model import LinkPage, Links
 from gateway.notebooks.names import ADMINISTRATOR
+from gateway.notebooks.rules import MOST_SHARED
 from gateway.notebooks.stillbusy import check_still_busy
 from gateway.sizes import parse_bytes
 
@@ -85,6 +87,7 @@ Line = Annotated[str, Field(max_length=200), AfterValidator(_one_line)]
 LongLine = Annotated[str, Field(max_length=2000), AfterValidator(_one_line)]
 StillBusy = Annotated[LongLine, AfterValidator(check_still_busy)]
 Variables = Annotated[dict[str, str], AfterValidator(_variables)]
+Ancestors = Annotated[tuple[str, ...], AfterValidator(check_ancestors)]
 Labels = Annotated[dict[str, str], AfterValidator(_label_names)]
 
 
@@ -133,8 +136,10 @@ class ProjectChange(_Spec, _Lifetimes):
     title: Line = ""
     links: Annotated[Links, Field(strict=False)] = Links.OFF
     links_page: Annotated[LinkPage, Field(strict=False)] = LinkPage.NOTEBOOK
+    frame_ancestors: Ancestors | None = None
     source: LongLine | None = None
     staff: tuple[Line, ...] = ()
+    anonymous: bool = False
 
 
 class ProjectBody(ProjectChange):
@@ -148,6 +153,7 @@ class NotebookChange(_Spec):
 
     name: Line = ""
     owner: Line = ADMINISTRATOR
+    shared_with: tuple[Line, ...] = ()
 
 
 class NotebookBody(NotebookChange):
@@ -155,6 +161,12 @@ class NotebookBody(NotebookChange):
 
     slug: str
     project: str
+
+
+class PeopleBody(Body):
+    """POST /notebooks/{slug}/share and unshare."""
+
+    people: Annotated[tuple[Line, ...], Field(min_length=1, max_length=MOST_SHARED)]
 
 
 class LockBody(Body):

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import os
 from typing import Any
 
 from aiohttp import web
 
 from gateway.api.bodies import KeyBody, LinkBody, SignBody, body_of
-from gateway.api.services import services_of
+from gateway.api.services import Services, services_of
 from gateway.errors import Conflict, InvalidInput, NotFound
+from gateway.launch.deeplinks import DeepLink, Kind
 from gateway.launch.linkkeys import LinkKey
 from gateway.launch.links import check_file
-from gateway.launch.targets import Target
+from gateway.launch.targets import BadLink, Target, read_target
 from gateway.launch.ways import Ways
 from gateway.notebooks.model import Links, Notebook, Project
 from gateway.spaces import Source
@@ -21,6 +23,7 @@ STUDENT = "%%USER_ID%%"
 
 _KEYS = "/gateway/api/link-keys"
 _TRYING = 600.0
+_AROUND = "x" * 600  # as long as what is around a notebook's name in a link
 _OFF = (
     "course {name!r} takes no links; allow them with `nbgate project update {name} --links signed`"
 )
@@ -76,18 +79,50 @@ async def _sign(request: web.Request) -> web.Response:
 
 
 async def _list_links(request: web.Request) -> web.Response:
-    """List a course's notebooks, with what an LMS shows them by, and a URL that tries each."""
-    project = services_of(request).catalogue.project(request.match_info["name"])
-    if project.links is Links.OFF:
-        raise Conflict(_OFF.format(name=project.name))
-    source = Source.parse(project.source)
-    ways = services_of(request).ways
-    files = [] if source is None else await ways.exercises.notebooks(source)
-    links = [await _lms_link(ways, project, file) for file in files]
+    """List a course's notebooks, with what an LMS shows them by, and a URL to read each."""
+    services = services_of(request)
+    project, files = await course_links(services, request.match_info["name"])
+    links = [await _lms_link(services.ways, project, file) for file in files]
     return web.json_response({"links": links})
 
 
+async def course_links(services: Services, name: str) -> tuple[Project, list[str]]:
+    """Return a course and its notebooks, relative to its source.
+
+    Raises:
+        NotFound: there is no such course.
+        Conflict: it takes no links.
+        SourceUnavailable, SpaceError: see Spaces.ensure.
+    """
+    project = services.catalogue.project(name)
+    if project.links is Links.OFF:
+        raise Conflict(_OFF.format(name=project.name))
+    source = Source.parse(project.source)
+    files = [] if source is None else await services.ways.exercises.notebooks(source)
+    return project, files
+
+
+def link_fault(file: str) -> str:
+    """Return why no link can name a file of a course, and what to do; "" if one can."""
+    parts = tuple(file.split("/"))
+    try:
+        read_target(str(Target((_AROUND, *parts))))
+    except UnicodeEncodeError:
+        return "no link can name it: its name is not UTF-8; rename it in the course"
+    except BadLink as error:
+        return f"no link can name it: {error}; rename it in the course"
+    meant = DeepLink(Kind.STATIC, "", "", parts).candidates[0]
+    return "" if meant == file else f"links mean {meant!r} by its name; rename it in the course"
+
+
+def shown(file: str) -> str:
+    """Return a file's name as text, also where it is none."""
+    return os.fsencode(file).decode("utf-8", "replace")
+
+
 async def _lms_link(ways: Ways, project: Project, file: str) -> dict[str, str]:
+    if fault := link_fault(file):
+        return {"file": shown(file), "fault": fault, "url": "", "static": "", "try": ""}
     parts = tuple(file.split("/"))
     reading = Target(("ipythonStaticNotebook", project.name, *parts))
     trying = f"{ways.signed.origin}{reading}"
@@ -96,6 +131,7 @@ async def _lms_link(ways: Ways, project: Project, file: str) -> dict[str, str]:
     opening = Target(("ipythonExercice", project.name, *parts))
     return {
         "file": file,
+        "fault": "",
         "url": f"{ways.signed.origin}{opening}/{STUDENT}",
         "static": f"{ways.signed.origin}{reading}",
         "try": trying,

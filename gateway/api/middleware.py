@@ -16,7 +16,8 @@ from collections.abc import Awaitable, Callable
 from aiohttp import web
 
 from gateway.api.services import services_of
-from gateway.errors import GatewayError, Problem, StartFailed, problem_of
+from gateway.errors import GatewayError, StartFailed
+from gateway.problems import Problem, operators_problem_of, problem_of
 from routes.errors import DatabaseInUse, RouteFileError
 from routes.keys import InvalidKey, InvalidTarget
 
@@ -42,7 +43,7 @@ async def _answer(request: web.Request, handler: Handler, request_id: str) -> we
     except web.HTTPException as error:
         return _http_problem(request, error)
     except GatewayError as error:
-        return problem_response(problem_of(error), **_for_the_operator(error))
+        return problem_response(operators_problem_of(error), **_for_the_operator(error))
     except (InvalidKey, InvalidTarget) as error:
         return problem_response(Problem(422, "invalid", str(error)))
     except RouteFileError as error:

@@ -17,6 +17,7 @@ from gateway.api.bodies import (
     LockBody,
     NotebookBody,
     NotebookChange,
+    PeopleBody,
     UnlockBody,
     body_of,
     flag,
@@ -43,6 +44,8 @@ def add_to(app: web.Application) -> None:
     app.router.add_post(f"{_ONE}/start", _start)
     app.router.add_post(f"{_ONE}/stop", _stop)
     app.router.add_post(f"{_ONE}/sync", _sync)
+    app.router.add_post(f"{_ONE}/share", _share)
+    app.router.add_post(f"{_ONE}/unshare", _unshare)
     app.router.add_post(f"{_ONE}/lock", _lock)
     app.router.add_post(f"{_ONE}/unlock", _unlock)
     app.router.add_get(f"{_ONE}/logs", _logs)
@@ -93,6 +96,12 @@ async def _change(request: web.Request) -> web.Response:
         # Whoever had it keeps no open shell in it.
         await services.lifecycle.stop_container(notebook.slug, reason="its owner has changed")
         changed = services.catalogue.notebook(notebook.slug)
+    return await _in_force(changed, services)
+
+
+async def _in_force(changed: Notebook, services: Services) -> web.Response:
+    """Answer with a changed notebook when whoever it shuts out is shut out."""
+    await services.routes.settled()
     return web.json_response(notebook_record(changed, services))
 
 
@@ -102,6 +111,8 @@ async def _delete(request: web.Request) -> web.Response:
     operation = services.lifecycle.begin_delete(notebook.slug, purge_space=purge_space)
     services.activator.withdraw(notebook.slug)
     await _promised(services, operation, wait=wait)
+    if purge_space:
+        await services.ways.shares.forget(notebook.slug)
     if wait:
         return web.Response(status=204, headers=location_of(operation))
     return _answer({"slug": notebook.slug}, operation, wait=False)
@@ -152,6 +163,18 @@ async def _sync(request: web.Request) -> web.Response:
     return web.json_response(_current(services, notebook.slug) | {"found": found})
 
 
+async def _share(request: web.Request) -> web.Response:
+    services, notebook = _meant(request)
+    people = (await body_of(request, PeopleBody)).people
+    return await _in_force(await services.catalogue.share(notebook.slug, people), services)
+
+
+async def _unshare(request: web.Request) -> web.Response:
+    services, notebook = _meant(request)
+    people = (await body_of(request, PeopleBody)).people
+    return await _in_force(await services.catalogue.unshare(notebook.slug, people), services)
+
+
 async def _lock(request: web.Request) -> web.Response:
     services, notebook = _meant(request)
     body = await body_of(request, LockBody)
@@ -190,6 +213,7 @@ def _notebook(body: NotebookBody) -> Notebook:
         limits=Limits(body.memory, body.cpus),
         environment=body.environment,
         labels=body.labels,
+        shared_with=body.shared_with,
     )
 
 

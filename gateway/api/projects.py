@@ -46,6 +46,8 @@ async def _add(request: web.Request) -> web.Response:
         staff=body.staff,
         links=body.links,
         links_page=body.links_page,
+        frame_ancestors=body.frame_ancestors,
+        anonymous=body.anonymous,
         lifetimes=Lifetimes(**{name: getattr(body, name) for name in LIFETIMES}),
     )
     headers = {"Location": f"{_ROOT}/{project.name}"}
@@ -63,6 +65,7 @@ async def _change(request: web.Request) -> web.Response:
     project = catalogue.project(request.match_info["name"])
     await _check_source(request, change.source)
     changed = await catalogue.update_project(project.name, **_changes(project, change))
+    await services_of(request).routes.settled()
     return web.json_response(project_record(changed))
 
 

@@ -40,6 +40,8 @@ def project_record(project: Project) -> Record:
         "staff": list(project.staff),
         "links": str(project.links),
         "links_page": str(project.links_page),
+        "frame_ancestors": _listed(project.frame_ancestors),
+        "anonymous": project.anonymous,
         **dataclasses.asdict(project.lifetimes),
         "created": project.created.isoformat(),
     }
@@ -53,6 +55,7 @@ def notebook_record(notebook: Notebook, services: Services) -> Record:
         "name": notebook.name,
         "project": notebook.project,
         "owner": notebook.owner,
+        "shared_with": list(notebook.shared_with),
         "image": notebook.container_image,
         "memory": notebook.limits.memory,
         "cpus": notebook.limits.cpus,
@@ -77,6 +80,10 @@ def notebook_record(notebook: Notebook, services: Services) -> Record:
     }
 
 
+def _listed(items: tuple[str, ...] | None) -> list[str] | None:
+    return None if items is None else list(items)
+
+
 def _moment(moment: datetime | None) -> str | None:
     return None if moment is None else moment.isoformat()
 
@@ -91,7 +98,7 @@ def _failure(failure: StartFailed | None) -> Record | None:
     if failure is None:
         return None
     return {
-        "reason": failure.reason,
+        "reason": failure.in_full,
         "retry_after": failure.retry_after,
         "log_tail": failure.log_tail,
     }

@@ -157,6 +157,10 @@ class RouteService(Protocol):
         """Read the route file again; return the number of routes."""
         ...
 
+    async def settled(self) -> None:
+        """Return when the data path has the changes so far in force."""
+        ...
+
     async def flush(self) -> None:
         """Return when all changes so far are in the files. Raises Conflict, RouteFileError."""
         ...

@@ -13,11 +13,12 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from functools import partial
 
 from gateway import logs
+from gateway.app.admission import watch_ends
 from gateway.app.chores import Work, each, lasting
 from gateway.app.control import Control, Tables, make_folders, open_control
 from gateway.app.engine import Then, adopt_now, engine_chores, take_over
 from gateway.app.listeners import serve_management, serve_pages, serve_public
-from gateway.app.ways import forget_passers_by, ways_of
+from gateway.app.ways import look_after_passers_by, ways_of
 from gateway.errors import EngineError
 from gateway.loop import heed_signals
 from gateway.loop import run as run_loop
@@ -100,6 +101,7 @@ async def running(
     """
     async with contextlib.AsyncExitStack() as stack:
         control = await open_control(settings, stack, tables)
+        await each((("ending sessions for which nobody vouches", control.sessions.disown),))
         reason = await adopt_now(control)
         await serve_pages(settings, control, stack)
         await serve_management(settings, control, stack)
@@ -118,6 +120,12 @@ async def running(
             settings.routing,
             len(control.catalogue.notebooks()),
         )
+        if settings.origin.startswith("http:"):
+            logger.warning(
+                "plain http: browsers send no cookie from another site's frame, so links of an LMS "
+                "do not work there, and whoever is on the way can read sessions; docs/operating.md "
+                "has https"
+            )
         yield control
 
 
@@ -127,6 +135,8 @@ def _chores(
     """Begin what goes on until the gateway ends; see engine_chores."""
     yield lasting("housekeeping", partial(_keep_house, settings, control))
     yield from control.sharing.chores()
+    yield lasting("ends of sessions", partial(watch_ends, control.sessions))
+    yield lasting("passers-by", partial(look_after_passers_by, settings, control))
     yield lasting("inheritance", partial(_inherit, control))
     yield lasting("culler", control.culler.run)
     yield from engine_chores(settings, control, reason, then)
@@ -141,12 +151,12 @@ async def _keep_house(settings: Settings, control: Control) -> None:
 
 
 def _housework(settings: Settings, control: Control) -> Iterator[tuple[str, Work]]:
-    lifecycle, operations = control.lifecycle, control.lifecycle.operations
-    passers_by = partial(forget_passers_by, control.session_table, control.catalogue, lifecycle)
+    operations = control.lifecycle.operations
     yield "forgetting sessions", control.sessions.expire
     yield "forgetting tickets", control.tickets.expire
-    yield "forgetting nonces", ways_of(settings, control).expire
-    yield "forgetting passers-by", passers_by
+    ways = ways_of(settings, control)
+    yield "forgetting nonces", ways.expire
+    yield "forgetting shared copies", ways.shares.expire
     yield "sweeping spaces", control.spaces.sweep
     yield "forgetting gateways", control.sharing.presence.sweep
     yield "forgetting operations", partial(operations.forget, settings.operations_kept)

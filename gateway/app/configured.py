@@ -5,10 +5,10 @@ from __future__ import annotations
 import os
 from urllib.parse import urlsplit
 
-from gateway.access import Namespace
 from gateway.activation.admission import AdmissionLimits
 from gateway.activation.lifecycle import ServerDefaults
 from gateway.metrics import Metrics
+from gateway.namespace import Namespace
 from gateway.notebooks.identity import Identity
 from gateway.notebooks.model import Limits
 from gateway.settings import Settings, parse_bytes

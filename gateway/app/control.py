@@ -9,13 +9,14 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from urllib.parse import urlsplit
 
-from gateway.access import Namespace
 from gateway.activation.activator import Activator
 from gateway.activation.culler import Culler
 from gateway.activation.lifecycle import Lifecycle, Timing
 from gateway.activation.operations import Operations
 from gateway.activation.readiness import ReadinessProbe
+from gateway.activation.routerules import RouteRules
 from gateway.activation.routing import RouteService
+from gateway.app.admission import open_maps
 from gateway.app.configured import (
     admission_limits_of,
     defaults_of,
@@ -24,13 +25,16 @@ from gateway.app.configured import (
     spawner_of,
 )
 from gateway.app.culling import CulledParts, open_culler
+from gateway.app.people import vouchers_of
 from gateway.app.sharing import SharedParts, Sharing, fresh_id, open_sharing
 from gateway.collector import long_lived
 from gateway.errors import EngineError, EngineUnavailable, InvalidInput
+from gateway.launch.edges import Edges
 from gateway.launch.session_table import SessionTable
 from gateway.launch.sessions import Sessions
 from gateway.launch.tickets import Tickets
 from gateway.metrics import Metrics
+from gateway.namespace import Namespace
 from gateway.notebooks.catalogue import Catalogue
 from gateway.notebooks.database import Database
 from gateway.notebooks.identity import Identity
@@ -39,6 +43,7 @@ from gateway.settings import Settings
 from gateway.spaces import Spaces
 from gateway.spawners.base import Spawner
 from routes import extras, secretmap
+from routes.admission import AdmissionMaps
 from routes.apachedb import ApacheDB
 from routes.pair import forget_kept, publisher_of
 from routes.publisher import Publisher
@@ -147,6 +152,7 @@ class _Base:
     spaces: Spaces
     spawner: Spawner
     namespace: Namespace
+    people: AdmissionMaps | None
 
 
 async def _open_base(
@@ -159,8 +165,19 @@ async def _open_base(
     database = Database(settings.database)
     await database.open()
     stack.push_async_callback(database.close)
-    sessions = Sessions(database, session_table, settings.session_lifetime)
+    people = open_maps(settings, metrics, stack)
+    edges = Edges(None if people is None else people.edges)
+    sessions = Sessions(
+        database,
+        session_table,
+        settings.session_lifetime,
+        edges=edges,
+        unused=settings.anonymous_lifetime,
+        vouchers=vouchers_of(settings),
+    )
     await sessions.load()
+    catalogue = Catalogue(database)
+    catalogue.subscribe(sessions.nameless.notebook_changed)
     spaces = Spaces(settings.spaces_path, space_owner_of(settings))
     stack.push_async_callback(spaces.close)
     spawner = spawner_of(settings, identity, metrics)
@@ -170,11 +187,12 @@ async def _open_base(
         identity=identity,
         metrics=metrics,
         database=database,
-        catalogue=Catalogue(database),
+        catalogue=catalogue,
         sessions=sessions,
         spaces=spaces,
         spawner=spawner,
         namespace=namespace_of(settings),
+        people=people,
     )
 
 
@@ -183,7 +201,6 @@ async def _lifecycle(
 ) -> Lifecycle:
     """Make the life cycle of servers, and load what it and the routes are about."""
     probe = ReadinessProbe()
-    stack.push_async_callback(probe.close)
     operations = Operations(base.database, base.gateway)
     stack.push_async_callback(operations.close)
     lifecycle = Lifecycle(
@@ -199,6 +216,7 @@ async def _lifecycle(
         operations,
     )
     base.catalogue.subscribe(lifecycle.follow)
+    base.catalogue.subscribe_projects(lifecycle.follow_project)
     with long_lived():
         await base.catalogue.load()
         await routes.load()
@@ -282,17 +300,13 @@ async def _routes(
     else:
         persisted = None
         forget_kept(database, kept)
-    routes = RouteService(
-        table,
-        database,
-        publisher,
-        secrets,
+    rules = RouteRules(
         base.namespace,
         lambda slug: base.catalogue.find(slug) is not None,
         urlsplit(settings.origin).hostname or "",
         settings.state_dir / "run",
-        persisted,
     )
+    routes = RouteService(table, database, publisher, secrets, rules, persisted, base.people)
     stack.push_async_callback(routes.api.close)
     return routes
 

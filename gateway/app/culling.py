@@ -7,7 +7,6 @@ import time
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 
-from gateway.access import Namespace
 from gateway.activation.culler import Culler, Traffic
 from gateway.activation.lifecycle import Lifecycle
 from gateway.activation.routing import RouteService
@@ -15,6 +14,7 @@ from gateway.activation.signals import Signals
 from gateway.activation.usage import UsageProbe
 from gateway.activation.weighing import Weigher
 from gateway.metrics import Metrics
+from gateway.namespace import Namespace
 from gateway.notebooks.catalogue import Catalogue
 from gateway.notebooks.model import Lifetimes
 from gateway.notebooks.projects import utc_now

@@ -47,9 +47,10 @@ async def adopt_now(control: Control, *, carry_on: bool = True) -> str:
 
 async def take_over(control: Control) -> None:
     """Go on with what gateways that have ended had begun."""
-    operations = control.lifecycle.operations
+    operations, presence = control.lifecycle.operations, control.sharing.presence
     try:
-        left = await operations.take_over(control.sharing.presence.others)
+        await presence.beat()  # or one that has come since the last time would be taken for gone
+        left = await operations.take_over(presence.others)
     except DatabaseError as error:
         logger.warning("what was begun before is not known reason=%s", error)
         return

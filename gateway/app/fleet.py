@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import logging
 import time
+from collections.abc import Collection
 from dataclasses import dataclass
 
 from gateway import app, logs
@@ -53,6 +54,12 @@ class _Workers:
         del entry  # the change that made it cold has its number; workers forget its target with it
         await self._hub.drained()
 
+    async def end_sessions(self, session_ids: Collection[str]) -> None:
+        del session_ids  # a change like the others: workers end what they had open with it
+
+    def end_use(self, key: str, people: frozenset[str]) -> None:
+        del key, people  # likewise: they compare the route's entry with the one before
+
 
 def run(settings: Settings, place: Place, prepare: app.Prepare = app.nothing) -> int:
     """Be control until SIGTERM, or until the supervisor is gone; return the exit code.
@@ -84,6 +91,8 @@ async def _serve(settings: Settings, place: Place, prepare: app.Prepare) -> None
     try:
         async with app.running(settings, tables, serve, wait_for_engine=place.again) as control:
             await prepare(settings, control)
+            # An event stream would hold its worker until the drain is over.
+            lifeline.heed_stop(control.activator.end_watching)
             lifeline.ready()
             await stopping.wait()
             logger.info("control stops; notebooks go on running")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from functools import partial
 from importlib.metadata import version
 from pathlib import Path
@@ -16,6 +16,7 @@ from gateway.api import build_management_app
 from gateway.api.services import Facts, Services
 from gateway.app.control import Control
 from gateway.app.jupyterhub import GatewayBook, apart
+from gateway.app.people import sign_in_of
 from gateway.app.ways import ways_of
 from gateway.chp.api import RoutesApi
 from gateway.chp.book import Stamps
@@ -23,6 +24,7 @@ from gateway.chp.tally import Tally
 from gateway.errors import InvalidInput
 from gateway.launch.cookies import GATEWAY_COOKIES
 from gateway.launch.links import LinkPolicy, LinkService
+from gateway.launch.newcomers import Newcomers
 from gateway.notebooks.identity import load_or_create_token
 from gateway.pace import PacedAppRunner
 from gateway.proxy.accesslog import open_access_log
@@ -34,6 +36,7 @@ from gateway.web import build_pages
 from gateway.web.context import Pages
 from gateway.web.door import DOOR, Door
 from gateway.web.openpage import NOTICES
+from gateway.web.people import SIGN_IN
 
 _DRAIN_SECONDS = 10.0
 
@@ -55,8 +58,15 @@ async def serve_pages(
         stop=partial(_stop, control),
     )
     app = build_pages(pages)
-    app[DOOR] = Door(ways_of(settings, control), control.metrics.link)
+    app[DOOR] = Door(
+        ways_of(settings, control),
+        control.metrics.link,
+        most_passers_by=settings.anonymous_limit,
+        newcomers=Newcomers(settings.plain_ids_per_hour),
+    )
     app[NOTICES] = control.culler
+    if (sign_in := sign_in_of(settings, stack)) is not None:
+        app[SIGN_IN] = sign_in
     # The data path has bounded the head already; nothing is refused here for its size.
     runner = web.AppRunner(
         app,
@@ -157,6 +167,7 @@ async def serve_public(
         control.metrics.traffic,
         trusted=settings.networks,
         gateway_cookies=GATEWAY_COOKIES,
+        user_headers=settings.user_headers,
         access_log=open_access_log(settings.access_log, settings.access_log_file, stack),
     )
     tls = await open_tls(settings.tls_cert, settings.tls_key, stack)
@@ -180,6 +191,12 @@ class _OwnDataPath:
     async def drained(self, entry: RouteEntry | None) -> None:
         if entry is not None and entry.target is not None:
             self._server.forget(entry.target)
+
+    async def end_sessions(self, session_ids: Collection[str]) -> None:
+        self._server.end_sessions(session_ids)
+
+    def end_use(self, key: str, people: frozenset[str]) -> None:
+        self._server.end_use(key, people)
 
 
 @contextlib.contextmanager

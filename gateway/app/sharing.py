@@ -9,13 +9,13 @@ import uuid
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
-from gateway.access import Namespace
 from gateway.activation.following import Following, Follows
 from gateway.activation.leadership import Leadership
 from gateway.activation.presence import Presence
 from gateway.activation.routing import RouteService
 from gateway.app.chores import lasting
 from gateway.launch.sessions import Sessions
+from gateway.namespace import Namespace
 from gateway.notebooks.catalogue import Catalogue
 from gateway.notebooks.database import Database
 from gateway.proxy.interface import Activity, RouteEntry

@@ -19,7 +19,7 @@ import aiohttp
 from yarl import URL
 
 from gateway.chp.gate import HEALTHY
-from gateway.errors import Problem
+from gateway.problems import Problem
 from gateway.proxy.messages import RequestHead
 from routes.keys import Target
 

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from gateway.chp.errorpages import ErrorPages, Page, rendered
 from gateway.chp.gate import HEALTHY
 from gateway.chp.tally import Tally
-from gateway.errors import Problem
+from gateway.problems import Problem
 from gateway.proxy.accesslog import Entry
 from gateway.proxy.context import Context, MakeExchange
 from gateway.proxy.exchange import Exchange

@@ -12,7 +12,7 @@ from gateway.chp.headers import Appending, PlainRules, Rewriting
 from gateway.chp.options import Options, Place
 from gateway.chp.paths import host_segment
 from gateway.chp.sockets import told
-from gateway.errors import Problem
+from gateway.problems import Problem
 from gateway.proxy.context import Manner
 from gateway.proxy.interface import ProxyLimits, Relay
 from gateway.proxy.messages import RequestHead

@@ -118,6 +118,7 @@ def _worker_options(settings: Settings, fleet: str, seat: WorkerSeat) -> WorkerO
         access_log=settings.access_log,
         access_log_file=settings.access_log_file,
         trusted=tuple(map(str, settings.networks)),
+        user_headers=settings.user_headers,
         log_level=settings.log_level,
         log_format=settings.log_format,
     )

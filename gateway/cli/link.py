@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import argparse
+from operator import itemgetter
 
 from gateway.cli.client import part
 from gateway.cli.connection import add_gateway_flags, add_json_flag, client_of
 from gateway.cli.failures import Exit
-from gateway.cli.output import print_json, print_record, print_table, say
+from gateway.cli.output import print_json, print_list, print_record, say
 from gateway.cli.parser import Commands, Parser, command, commands_of
 from gateway.cli.values import given
 from gateway.durations import parse_duration
@@ -126,13 +127,9 @@ def _add(args: argparse.Namespace) -> int:
 
 def _list(args: argparse.Namespace) -> int:
     keys = client_of(args).get("link-keys")["keys"]
-    if args.json:
-        print_json(keys)
-    elif keys:
-        rows = [[key["kid"], key["project"], key["issuer"], key["created"]] for key in keys]
-        print_table(["KID", "COURSE", "ISSUER", "CREATED"], rows)
-    else:
-        say(_NO_KEYS)
+    headers = ("KID", "COURSE", "ISSUER", "CREATED")
+    cells = itemgetter("kid", "project", "issuer", "created")
+    print_list(keys, headers, cells, _NO_KEYS, as_json=args.json)
     return Exit.OK
 
 

@@ -14,6 +14,7 @@ def add_to(noun: Parser) -> None:
     parsers = [
         *_add_records(commands),
         *_add_servers(commands),
+        *_add_sharing(commands),
         *_add_locks(commands),
         _add_logs(commands),
         _add_url(commands),
@@ -100,6 +101,28 @@ def _add_servers(commands: Commands) -> list[Parser]:
         parser.add_argument("slugs", metavar="SLUG", nargs="*")
         parser.add_argument("--all", action="store_true", help="all notebooks")
     return [start, stop, sync]
+
+
+def _add_sharing(commands: Commands) -> list[Parser]:
+    share = command(
+        commands,
+        "share",
+        "let more people use a notebook, as its owner does",
+        "nbgate notebook share genome-2024 bob carol",
+        actions.share,
+    )
+    unshare = command(
+        commands,
+        "unshare",
+        "let people use a notebook no more",
+        "nbgate notebook unshare genome-2024 carol",
+        actions.unshare,
+    )
+    for parser in (share, unshare):
+        _add_slug(parser)
+        parser.add_argument("people", metavar="PERSON", nargs="+")
+        add_json_flag(parser)
+    return [share, unshare]
 
 
 def _add_locks(commands: Commands) -> list[Parser]:

@@ -18,7 +18,7 @@ from gateway.cli.failures import (
     TokenUnusable,
     UsageError,
 )
-from gateway.cli.output import print_json, print_record, print_table, say, size
+from gateway.cli.output import print_json, print_list, print_record, say, size
 from gateway.cli.values import given, spec_of
 
 _STOP_TIMEOUT = 300.0
@@ -44,13 +44,9 @@ def show_all(args: argparse.Namespace) -> int:
     """List notebooks."""
     query = given({"project": args.project, "owner": args.owner})
     notebooks = client_of(args).get("notebooks", query)["notebooks"]
-    if args.json:
-        print_json(notebooks)
-    elif notebooks:
-        headers = ("SLUG", "NAME", "PROJECT", "OWNER", "STATE", "HEALTH", "LOCKED BY")
-        print_table(headers, [_row(notebook) for notebook in notebooks])
-    else:
-        say("there are none; `nbgate notebook url --project P --person X` makes one")
+    headers = ("SLUG", "NAME", "PROJECT", "OWNER", "STATE", "HEALTH", "LOCKED BY")
+    none = "there are none; `nbgate notebook url --project P --person X` makes one"
+    print_list(notebooks, headers, _row, none, as_json=args.json)
     return Exit.OK
 
 
@@ -196,6 +192,26 @@ def _for_each(
     if not slugs:
         say("there is nothing to do")
     return worst
+
+
+def share(args: argparse.Namespace) -> int:
+    """Let more people use a notebook."""
+    return _shared(args, "share")
+
+
+def unshare(args: argparse.Namespace) -> int:
+    """Let people use a notebook no more."""
+    return _shared(args, "unshare")
+
+
+def _shared(args: argparse.Namespace, verb: str) -> int:
+    notebook = client_of(args).post(f"{_path(args.slug)}/{verb}", {"people": args.people})
+    if args.json:
+        print_json(notebook)
+    else:
+        people = ", ".join(notebook["shared_with"])
+        print(f"{args.slug}: shared with {people}" if people else f"{args.slug}: not shared")
+    return Exit.OK
 
 
 def lock(args: argparse.Namespace) -> int:

@@ -7,7 +7,7 @@ import argparse
 from gateway.cli.client import part
 from gateway.cli.connection import add_gateway_flags, add_json_flag, client_of
 from gateway.cli.failures import Exit
-from gateway.cli.output import print_json, print_record, print_table, say
+from gateway.cli.output import print_json, print_list, print_record
 from gateway.cli.parser import Parser, command, commands_of
 from gateway.cli.values import given, lines
 
@@ -45,13 +45,8 @@ def add_to(noun: Parser) -> None:
 def _show_all(args: argparse.Namespace) -> int:
     query = given({"notebook": args.notebook, "state": args.state}) | {"limit": str(args.limit)}
     operations = client_of(args).get("operations", query)["operations"]
-    if args.json:
-        print_json(operations)
-    elif operations:
-        headers = ("ID", "NOTEBOOK", "KIND", "STATE", "BY", "CREATED", "WHY OR ERROR")
-        print_table(headers, [_row(operation) for operation in operations])
-    else:
-        say("there are none")
+    headers = ("ID", "NOTEBOOK", "KIND", "STATE", "BY", "CREATED", "WHY OR ERROR")
+    print_list(operations, headers, _row, "there are none", as_json=args.json)
     return Exit.OK
 
 

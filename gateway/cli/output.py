@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any
 
 _EMPTY: tuple[object, ...] = (None, "", {}, [])
 
@@ -12,6 +13,11 @@ _EMPTY: tuple[object, ...] = (None, "", {}, [])
 def say(text: str) -> None:
     """Print one line that is not data: progress, a hint."""
     print(f"nbgate: {_clean(text)}", file=sys.stderr, flush=True)
+
+
+def print_line(text: str) -> None:
+    """Print one line of data, at once."""
+    print(_clean(text), flush=True)
 
 
 def print_json(value: object) -> None:
@@ -26,6 +32,31 @@ def print_table(headers: Sequence[str], rows: Iterable[Sequence[object]]) -> Non
     for line in lines:
         padded = (cell.ljust(width) for cell, width in zip(line, widths, strict=True))
         print("  ".join(padded).rstrip())
+
+
+def print_list(
+    found: Sequence[dict[str, Any]],
+    headers: Sequence[str],
+    row: Callable[[dict[str, Any]], Sequence[object]],
+    none: str,
+    *,
+    as_json: bool,
+) -> None:
+    """Print what a list has, as a table or for programs.
+
+    Args:
+        found: the records, in their order.
+        headers: of the table.
+        row: makes a record's cells, one for each header.
+        none: the hint that is said where a table would have no rows.
+        as_json: print the records themselves.
+    """
+    if as_json:
+        print_json(found)
+    elif found:
+        print_table(headers, map(row, found))
+    else:
+        say(none)
 
 
 def print_record(fields: Mapping[str, object]) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+from operator import itemgetter
 from pathlib import Path
 from typing import Any
 
@@ -10,9 +11,10 @@ from gateway.cli import project_links
 from gateway.cli.client import part
 from gateway.cli.connection import add_gateway_flags, add_json_flag, client_of
 from gateway.cli.failures import Exit, UsageError
-from gateway.cli.output import print_json, print_record, print_table, say, size
+from gateway.cli.output import print_json, print_list, print_record, size
 from gateway.cli.parser import Parser, command, commands_of
 from gateway.cli.values import (
+    DEFAULT,
     add_lifetime_flags,
     add_spec_flags,
     given,
@@ -81,6 +83,17 @@ def _add_fields(parser: Parser) -> None:
         choices=("notebook", "lab"),
         help="which page of Jupyter they end on; default: notebook",
     )
+    parser.add_argument(
+        "--anonymous",
+        action=argparse.BooleanOptionalAction,
+        help="whether anybody gets a notebook of it for a moment, without a name; default: no",
+    )
+    parser.add_argument(
+        "--frame-ancestors",
+        metavar="ORIGIN,…",
+        help="which sites may show its pages in a frame, e.g. https://lms.example.org; `none`, or "
+        "`default` for the installation's",
+    )
     add_spec_flags(parser)
     add_lifetime_flags(parser)
 
@@ -94,9 +107,19 @@ def _fields(args: argparse.Namespace) -> dict[str, Any]:
             "staff": args.staff,
             "links": args.links,
             "links_page": args.links_page,
+            "anonymous": args.anonymous,
         }
     )
+    if args.frame_ancestors is not None:
+        own["frame_ancestors"] = _origins(args.frame_ancestors)
     return own | spec_of(args) | lifetimes_of(args)
+
+
+def _origins(text: str) -> list[str] | None:
+    """Return what --frame-ancestors says; None is the installation's."""
+    if text == DEFAULT:
+        return None
+    return [] if text == "none" else [origin.strip() for origin in text.split(",")]
 
 
 def _absolute(source: str) -> str:
@@ -129,14 +152,10 @@ def _done(args: argparse.Namespace, project: dict[str, Any], what: str) -> int:
 
 def _list(args: argparse.Namespace) -> int:
     projects = client_of(args).get("projects")["projects"]
-    if args.json:
-        print_json(projects)
-    elif projects:
-        columns = ("name", "title", "source", "image")
-        rows = [[project[column] for column in columns] for project in projects]
-        print_table([column.upper() for column in columns], rows)
-    else:
-        say("there are no projects; add one with `nbgate project add NAME --source DIR`")
+    headers = ("NAME", "TITLE", "SOURCE", "IMAGE")
+    cells = itemgetter("name", "title", "source", "image")
+    none = "there are no projects; add one with `nbgate project add NAME --source DIR`"
+    print_list(projects, headers, cells, none, as_json=args.json)
     return Exit.OK
 
 

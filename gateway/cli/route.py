@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import argparse
+from operator import itemgetter
 from typing import Any
 
 from gateway.cli import route_file
 from gateway.cli.connection import add_gateway_flags, add_json_flag, client_of
 from gateway.cli.failures import Exit, NotReachable
-from gateway.cli.output import print_json, print_table, say
+from gateway.cli.output import print_json, print_list, say
 from gateway.cli.parser import Commands, Parser, Run, command, commands_of
 
 
@@ -108,13 +109,9 @@ def _ask(args: argparse.Namespace, path: str, method: str = "GET", **query: str)
 def _list(args: argparse.Namespace) -> int:
     answer = _ask(args, "")
     routes = route_file.read(args) if answer is None else answer["routes"]
-    if args.json:
-        print_json(routes)
-    elif routes:
-        rows = [[route["key"], route["target"], route["slug"]] for route in routes]
-        print_table(("KEY", "TARGET", "NOTEBOOK"), rows)
-    else:
-        say("there are no routes; set one with `nbgate route set KEY TARGET`")
+    cells = itemgetter("key", "target", "slug")
+    none = "there are no routes; set one with `nbgate route set KEY TARGET`"
+    print_list(routes, ("KEY", "TARGET", "NOTEBOOK"), cells, none, as_json=args.json)
     return Exit.OK
 
 

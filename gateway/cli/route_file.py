@@ -51,13 +51,14 @@ def check_file(args: argparse.Namespace) -> list[str]:
     Raises:
         NoRouteFile: there is no route file.
     """
-    from routes import extras, secretmap
+    from routes import admission, extras, secretmap
     from routes.apachedb import check
 
     path = _existing(args)
     direct = settings_of(args).httpd_direct
     hidden = secretmap.check(secretmap.beside(path), wanted=direct)
-    return [*check(path), *hidden, *extras.check(extras.beside(path))]
+    people = admission.check(path, wanted=direct)
+    return [*check(path), *hidden, *people, *extras.check(extras.beside(path))]
 
 
 def rebuild(args: argparse.Namespace) -> str:

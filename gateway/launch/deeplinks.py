@@ -15,12 +15,14 @@ from dataclasses import dataclass
 
 from gateway.launch.targets import Target, quoted_path, quoted_query
 from gateway.notebooks.model import LinkPage
+from gateway.notebooks.names import nearest_slug
 
 ANYBODY = "student"
 """What Studio, the editor of Open edX, writes in place of a student's id."""
 
 FORCE_COPY = "forcecopy"
 
+_OURS, _AUDITOR = "gateway", "auditor"
 # In no id that a plain link may have.
 _NAMELESS = "~"
 _WORD = re.compile(r"\w[\w.-]{0,127}")
@@ -32,6 +34,7 @@ class Kind(enum.Enum):
     """What a link asks for."""
 
     OPEN = "open a notebook of one's own"
+    CLONE = "open it in a clone of the course's repository"
     FORWARD = "open a page of Jupyter"
     STATIC = "read the course's notebook"
     SHARE = "share a read-only copy"
@@ -39,14 +42,14 @@ class Kind(enum.Enum):
 
 
 SHAPES: dict[tuple[str, ...], Kind] = {
-    ("gateway", "open"): Kind.OPEN,
+    (_OURS, "open"): Kind.OPEN,
     ("ipythonExercice",): Kind.OPEN,
     ("notebookLazyCopy",): Kind.OPEN,
-    ("notebookGitRepo",): Kind.OPEN,
+    ("notebookGitRepo",): Kind.CLONE,
     ("ipythonForward",): Kind.FORWARD,
     ("ipythonShare",): Kind.SHARE,
     ("ipythonStaticNotebook",): Kind.STATIC,
-    ("auditor", "notebook"): Kind.STATIC,
+    (_AUDITOR, "notebook"): Kind.STATIC,
     ("containerKill",): Kind.STOP,
 }
 
@@ -57,15 +60,21 @@ class DeepLink:
 
     Attributes:
         kind: which of the shapes.
-        course: a project's name, as the link has it.
+        course: the name of a project, which is a slug: `My_Course` in a link is `my-course`.
         student: an id, as the link has it; "" for a link that names nobody.
-        parts: folders and name of the notebook, or the page of Jupyter; empty for the front page.
+        parts: folders and name of the notebook, or the page of Jupyter; empty for the front page,
+            or for all of a course that is read.
     """
 
     kind: Kind
     course: str
     student: str
     parts: tuple[str, ...]
+
+    @property
+    def opens(self) -> bool:
+        """Whether it asks for a notebook of one's own."""
+        return self.kind in (Kind.OPEN, Kind.CLONE)
 
     @property
     def candidates(self) -> list[str]:
@@ -84,13 +93,14 @@ def read_link(target: Target) -> DeepLink | None:
     segments = target.segments[:-1] if target.segments[-1] == "" else target.segments
     for prefix, kind in SHAPES.items():
         if segments[: len(prefix)] == prefix:
-            return _read(kind, segments[len(prefix) :], ours=prefix[0] == "gateway")
+            return _read(kind, segments[len(prefix) :], prefix[0])
     return None
 
 
-def _read(kind: Kind, rest: Sequence[str], *, ours: bool) -> DeepLink | None:
-    course, *parts = rest or ("",)
-    if not course or not parts:
+def _read(kind: Kind, rest: Sequence[str], word: str) -> DeepLink | None:
+    named, *parts = rest or ("",)
+    course = nearest_slug(named)
+    if not course or not (parts or word == _AUDITOR):
         return None
     if kind is Kind.STATIC:
         return DeepLink(kind, course, "", tuple(parts))
@@ -98,7 +108,7 @@ def _read(kind: Kind, rest: Sequence[str], *, ours: bool) -> DeepLink | None:
         return DeepLink(kind, course, parts[0], ()) if len(parts) == 1 else None
     if kind is Kind.FORWARD:
         return DeepLink(kind, course, parts[0], tuple(parts[1:]))
-    if len(parts) == 1 and not ours:
+    if len(parts) == 1 and word != _OURS:
         return None
     return DeepLink(kind, course, parts[-1], tuple(parts[:-1]))
 
@@ -123,6 +133,11 @@ def is_passer_by(subject: str) -> bool:
     return subject.startswith("plain/") and f":{ANYBODY}{_NAMELESS}" in subject
 
 
+def course_of(subject: str) -> str:
+    """Return in which course somebody is who exists in one alone: `plain/…`, `course/…`."""
+    return subject.partition(":")[0].partition("/")[2]
+
+
 def has_plain_id(subject: str) -> bool:
     """Whether it is somebody whom an id of a plain link names."""
     return subject.startswith("plain/") and not is_passer_by(subject)
@@ -136,10 +151,7 @@ def means(student: str, subject: str, course: str) -> bool:
         subject: the session's.
         course: the link's; people of plain links exist in their own course alone.
     """
-    if (
-        subject.startswith(("plain/", "course/"))
-        and subject.partition(":")[0].partition("/")[2] != course
-    ):
+    if subject.startswith(("plain/", "course/")) and course_of(subject) != course:
         return False
     if is_passer_by(subject):
         return student == ANYBODY

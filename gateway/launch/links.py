@@ -41,7 +41,7 @@ class Link:
 
 
 class Places(Protocol):
-    """Where notebooks are found; `gateway.access.Namespace` is one."""
+    """Where notebooks are found; `gateway.namespace.Namespace` is one."""
 
     def url(self, slug: str) -> str:
         """Return the notebook's URL: absolute in host routing, else a path; ends with `/`."""

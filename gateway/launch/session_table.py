@@ -67,20 +67,30 @@ class SessionTable:
         return self.first((token_digest(cookie_token),), host)
 
     def first(
-        self, digests: Iterable[bytes], host: str, owner: str | None = None
+        self,
+        digests: Iterable[bytes],
+        host: str,
+        owner: str | None = None,
+        others: frozenset[str] | None = None,
     ) -> Principal | None:
         """Return who has the first of these tokens that is good at this host, or None.
 
         A browser may be several people, one per course: of its good tokens, one that `owner`
-        has comes before the others.
+        has comes first, then an administrator's and one that somebody of `others` has.
         """
-        found = None
+        found: Principal | None = None
+        fits = False
         for digest in digests:
             entry = self._entries.get(digest)
             if entry is not None and entry.host == host.lower() and entry.expires > self._now():
-                if owner is None or entry.principal.subject == owner:
-                    return entry.principal
-                found = found or entry.principal
+                principal = entry.principal
+                if owner is None or principal.subject == owner:
+                    return principal
+                if found is None or not fits:
+                    fits = principal.administrator or (
+                        others is not None and principal.subject in others
+                    )
+                    found = principal if found is None or fits else found
         return found
 
     def all(self, digests: Iterable[bytes], host: str) -> list[Principal]:
@@ -98,6 +108,10 @@ class SessionTable:
     def count(self, session: str) -> int:
         """Return how many tokens a session has."""
         return len(self._digests.get(session, ()))
+
+    def ids(self) -> set[str]:
+        """Return the ids of all sessions."""
+        return set(self._digests)
 
     def put(self, digest: bytes, host: str, expires: datetime, principal: Principal) -> None:
         """Add a token by its SHA-256."""

@@ -8,40 +8,59 @@ since the data path asks for each request; changes go to the database first.
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import heapq
+import logging
 import secrets
-from collections import deque
-from collections.abc import Callable, Collection, Coroutine
+from collections import Counter, deque
+from collections.abc import Callable, Collection, Coroutine, Iterator, Mapping
 from datetime import datetime, timedelta
 from typing import Any, TypeVar
 
 import sqlalchemy as sa
 from sqlalchemy.exc import IntegrityError
 
-from gateway.errors import NotFound
+from gateway.errors import Conflict, NotFound
 from gateway.launch import secret
+from gateway.launch.deeplinks import is_passer_by
+from gateway.launch.edges import Edges, fresh_edge
+from gateway.launch.nameless import Nameless
+from gateway.launch.session_rows import later_ends, of_session, of_token, tokens_of
 from gateway.launch.session_table import Principal, SessionTable, token_digest
+from gateway.launch.vouching import ANY_WORD, Vouchers
 from gateway.notebooks.database import Database
 from gateway.notebooks.projects import utc_now
-from gateway.notebooks.schema import session_tokens, sessions
+from gateway.notebooks.schema import sessions
 from gateway.notebooks.shared import SESSION, note
 from gateway.proxy.interface import DataPath
 
+logger = logging.getLogger(__name__)
+
 T = TypeVar("T")
+Listener = Callable[[Collection[str]], None]
 
 _MOST_OF_ONE = 500
 _MOST_TOKENS = 200
+_SPARE_ENDS = 1000
 
 
 class Sessions:
     """Makes and ends sessions, in the database and in the table.
 
+    Attributes:
+        table: what the data path reads.
+        nameless: who is here without a name.
+
     Args:
         database: open; it stays the caller's to close.
-        table: what the data path reads.
+        table: see above.
         lifetime: seconds a session lives.
         now: the time in UTC.
         most: sessions that one person gets here; one more ends the oldest. A link that is good for
             a day can be opened over and over.
+        edges: what httpd knows of them; None where it admits nobody by itself.
+        unused: seconds that a session of somebody without a name lives unused; None: `lifetime`.
+        vouchers: whose word on people counts.
     """
 
     def __init__(
@@ -51,19 +70,36 @@ class Sessions:
         lifetime: float,
         now: Callable[[], datetime] = utc_now,
         most: int = _MOST_OF_ONE,
+        edges: Edges | None = None,
+        unused: float | None = None,
+        vouchers: Vouchers = ANY_WORD,
     ) -> None:
         self.table = table
+        self.nameless = Nameless()
         self._database = database
         self._lifetime = timedelta(seconds=lifetime)
+        self._unused = timedelta(seconds=lifetime if unused is None else min(lifetime, unused))
+        self._vouchers = vouchers
         self._now = now
         self._most = most
+        self._edges = edges or Edges()
         self._made: dict[str, deque[str]] = {}  # by subject, since the start; some have ended
+        self._ends: list[tuple[datetime, str]] = []  # a heap; some have ended before
+        self._kept_out: Counter[str] = Counter()
         self._turn = asyncio.Lock()
+        self._listeners: list[Listener] = []
         self._data_path: DataPath | None = None
 
     def attach(self, data_path: DataPath) -> None:
         """From now on a change is done when `data_path` has it in force."""
         self._data_path = data_path
+
+    def subscribe(self, listener: Listener) -> None:
+        """Have `listener` called with the sessions that have ended, after each end.
+
+        It is called synchronously and must not raise.
+        """
+        self._listeners.append(listener)
 
     async def load(self) -> None:
         """Fill the table from the database."""
@@ -74,15 +110,49 @@ class Sessions:
         await self._change(lambda: self._refresh(session_ids), "sessions-refresh")
 
     async def create(
-        self, subject: str, host: str, administrator: bool = False, display_name: str = ""
+        self,
+        subject: str,
+        host: str,
+        administrator: bool = False,
+        display_name: str = "",
+        issuer: str | None = None,
     ) -> str:
         """Begin a session and return its token for `host`.
 
-        `host` is a Host header as the browser will send it, with its port unless it is the
-        scheme's own.
+        Args:
+            subject: the person.
+            host: a Host header as the browser will send it, with its port unless it is the
+                scheme's own.
+            administrator: whether every notebook is open to them.
+            display_name: what pages call them; "" means the subject.
+            issuer: who says that it is them; None where nobody asks.
+
+        Raises:
+            Conflict: the person is kept out now.
         """
         principal = Principal(subject, secrets.token_hex(16), administrator, display_name)
-        return await self._change(lambda: self._create(principal, host), "session-create")
+        return await self._change(lambda: self._create(principal, host, issuer), "session-create")
+
+    async def issuers(self, session_ids: Collection[str]) -> set[str]:
+        """Return who vouched for the people of these sessions, as far as that is known."""
+        statement = sa.select(sessions.c.issuer).where(
+            sessions.c.id.in_(session_ids), sessions.c.issuer.is_not(None)
+        )
+        async with self._database.reading() as connection:
+            return set(await connection.scalars(statement))
+
+    @property
+    def at_httpd(self) -> bool:
+        """Whether httpd admits people by itself, by edge ids."""
+        return self._edges.published
+
+    def edge(self, token: str, host: str) -> str:
+        """Return the edge id of the session that `token` is of at `host`.
+
+        "" where there is none, or httpd admits nobody by itself.
+        """
+        principal = self.table.lookup(token.encode(), host)
+        return "" if principal is None else self._edges.of(principal.session)
 
     async def add_origin(self, session_id: str, host: str) -> str:
         """Return a token of the same session for another host.
@@ -96,63 +166,88 @@ class Sessions:
         """End a session at all its hosts; nothing happens when it has ended already."""
         await self._change(lambda: self._revoke(session_id), "session-revoke")
 
+    async def revoke_all(self, subject: str) -> None:
+        """End all sessions of a person, those that another gateway has begun too."""
+        await self._change(
+            lambda: self._end_where(sessions.c.subject == subject), "sessions-revoke"
+        )
+
+    @contextlib.contextmanager
+    def kept_out(self, subject: str) -> Iterator[None]:
+        """Begin no session of a person here while the context is open."""
+        self._kept_out[subject] += 1
+        try:
+            yield
+        finally:
+            self._kept_out[subject] -= 1
+            self._kept_out += Counter()  # without those that are nought
+
+    async def disown(self) -> int:
+        """End the sessions of people for whom nobody vouches any more; return how many."""
+        count = await self._change(self._disown, "sessions-disown")
+        if count:
+            logger.info("sessions ended, their provider is not configured count=%d", count)
+        return count
+
+    async def put_off(self, used: Mapping[str, datetime]) -> None:
+        """Put off the ends of nameless people's sessions, by when each was last of use."""
+        await self._change(lambda: self._put_off(used), "sessions-put-off")
+
     async def expire(self) -> int:
         """Remove the sessions whose time is over; return how many were stored."""
         return await self._change(self._expire, "session-expire")
 
+    async def expire_due(self) -> None:
+        """Do what `expire` does if the time of a session is over that is known here."""
+        now, due = self._now(), False
+        while self._ends and self._ends[0][0] <= now:
+            heapq.heappop(self._ends)
+            due = True
+        if due:
+            await self.expire()
+
     async def _load(self) -> None:
-        table = SessionTable(self._now)
+        table, before = SessionTable(self._now), self.table.ids()
         await self._read(table, sa.true())
         self.table.replace(table)
+        self._edges.retain()
+        await self._end(before - table.ids())
 
     async def _refresh(self, session_ids: Collection[str]) -> None:
         found = SessionTable(self._now)
         await self._read(found, sessions.c.id.in_(session_ids))
-        for session_id in session_ids:
-            if found.principal(session_id) is None:
-                self.table.drop(session_id)
+        await self._end([one for one in session_ids if found.principal(one) is None])
         for token in found.tokens():
             self.table.put(*token)
+        self._forget_past_ends()
 
     async def _read(self, table: SessionTable, which: sa.ColumnElement[bool]) -> None:
         """Put the tokens of some sessions into `table`."""
-        statement = sa.select(
-            session_tokens.c.digest,
-            session_tokens.c.host,
-            sessions.c.id,
-            sessions.c.subject,
-            sessions.c.administrator,
-            sessions.c.display_name,
-            sessions.c.expires,
-        ).join_from(session_tokens, sessions)
-        statement = statement.where(sessions.c.expires > self._now(), which)
+        statement = tokens_of(sa.and_(sessions.c.expires > self._now(), which))
         async with self._database.reading() as connection:
             for row in await connection.execute(statement):
-                principal = Principal(row.subject, row.id, row.administrator, row.display_name)
-                table.put(bytes.fromhex(row.digest), row.host, row.expires, principal)
+                principal = self._vouchers.principal(row)
+                if principal is not None:
+                    table.put(bytes.fromhex(row.digest), row.host, row.expires, principal)
+                    self._begun(principal, row.edge, row.expires)
 
-    async def _create(self, principal: Principal, host: str) -> str:
+    async def _create(self, principal: Principal, host: str, issuer: str | None) -> str:
+        if principal.subject in self._kept_out:
+            raise Conflict("what there is of this person is being deleted; come again in a moment")
         now = self._now()
-        expires = now + self._lifetime
-        token = secret.fresh()
+        expires = now + (self._unused if is_passer_by(principal.subject) else self._lifetime)
+        token, edge = secret.fresh(), fresh_edge()
         async with self._database.writing() as connection:
-            await connection.execute(
-                sa.insert(sessions).values(
-                    id=principal.session,
-                    subject=principal.subject,
-                    display_name=principal.display_name,
-                    administrator=principal.administrator,
-                    created=now,
-                    expires=expires,
-                )
-            )
-            await connection.execute(_token_row(token, principal.session, host, now))
+            await connection.execute(of_session(principal, issuer, edge, now, expires))
+            await connection.execute(of_token(token, principal.session, host, now))
             await note(connection, SESSION, [principal.session])
         self._put(token, host, expires, principal)
+        self._begun(principal, edge, expires)
         made = self._made.setdefault(principal.subject, deque())
         made.append(principal.session)
         while len(made) > self._most:
             await self._revoke(made.popleft())
+        self._forget_past_ends()
         return token
 
     async def _add_origin(self, session_id: str, host: str) -> str:
@@ -163,17 +258,17 @@ class Sessions:
         token = secret.fresh()
         try:
             async with self._database.writing() as connection:
-                await connection.execute(_token_row(token, session_id, host, now))
+                await connection.execute(of_token(token, session_id, host, now))
                 found = await connection.execute(
                     sa.select(sessions).where(sessions.c.id == session_id, sessions.c.expires > now)
                 )
                 row = found.one_or_none()
-                if row is None:
+                principal = None if row is None else self._vouchers.principal(row)
+                if row is None or principal is None:
                     raise NotFound("session", session_id)
                 await note(connection, SESSION, [session_id])
         except IntegrityError:
             raise NotFound("session", session_id) from None
-        principal = Principal(row.subject, row.id, row.administrator, row.display_name)
         self._put(token, host, row.expires, principal)
         return token
 
@@ -181,15 +276,35 @@ class Sessions:
         async with self._database.writing() as connection:
             await connection.execute(sa.delete(sessions).where(sessions.c.id == session_id))
             await note(connection, SESSION, [session_id])
-        self.table.drop(session_id)
+        await self._end([session_id])
+
+    async def _end_where(self, which: sa.ColumnElement[bool]) -> int:
+        async with self._database.writing() as connection:
+            ended = list(await connection.scalars(sa.select(sessions.c.id).where(which)))
+            await connection.execute(sa.delete(sessions).where(which))
+            await note(connection, SESSION, ended)
+        await self._end(ended)
+        return len(ended)
+
+    async def _disown(self) -> int:
+        async with self._database.reading() as connection:
+            named = set(await connection.scalars(sa.select(sessions.c.issuer).distinct()))
+        strangers = [one for one in named if not self._vouchers.count(one)]
+        return await self._end_where(sessions.c.issuer.in_(strangers)) if strangers else 0
+
+    async def _put_off(self, used: Mapping[str, datetime]) -> None:
+        async with self._database.writing() as connection:
+            later = await later_ends(connection, used, self._unused, self._lifetime, self._now())
+            await note(connection, SESSION, later)
+        if later:
+            await self._refresh(later)
 
     async def _expire(self) -> int:
+        await self._end(self.table.expired())  # first: it does not need the database
         async with self._database.writing() as connection:
             gone = await connection.execute(
                 sa.delete(sessions).where(sessions.c.expires <= self._now())
             )
-        for session_id in self.table.expired():
-            self.table.drop(session_id)
         alive = {
             subject: deque(one for one in made if self.table.principal(one) is not None)
             for subject, made in self._made.items()
@@ -197,21 +312,42 @@ class Sessions:
         self._made = {subject: made for subject, made in alive.items() if made}
         return gone.rowcount
 
+    def _begun(self, principal: Principal, edge: str | None, expires: datetime) -> None:
+        heapq.heappush(self._ends, (expires, principal.session))
+        self._edges.begin(principal.session, edge, principal.subject)
+        self.nameless.begin(principal.subject, principal.session)
+
+    def _forget_past_ends(self) -> None:
+        """Keep the heap as small as the table: most sessions end long before their time is over."""
+        if len(self._ends) > 2 * len(self.table) + _SPARE_ENDS:
+            alive = {(expires, one.session) for _, _, expires, one in self.table.tokens()}
+            self._ends = sorted(alive)
+
+    async def _end(self, session_ids: Collection[str]) -> None:
+        """Let nobody in with these sessions any more, and end what they have open."""
+        if not session_ids:
+            return
+        for session_id in session_ids:
+            self.table.drop(session_id)
+            self._edges.end(session_id)
+            self.nameless.end(session_id)
+        for listener in self._listeners:
+            listener(session_ids)
+        if self._data_path is not None:
+            await self._data_path.end_sessions(session_ids)
+
     def _put(self, token: str, host: str, expires: datetime, principal: Principal) -> None:
         self.table.put(token_digest(token.encode()), host.lower(), expires, principal)
 
     async def _change(self, change: Callable[[], Coroutine[Any, Any, T]], name: str) -> T:
         async def in_turn() -> T:
-            async with self._turn:
-                return await change()
+            try:
+                async with self._turn:
+                    return await change()
+            finally:  # sessions may have ended before it failed
+                await self._edges.settled()
 
         result = await self._database.finish(in_turn(), name)
         if self._data_path is not None:
             await self._data_path.settled()
         return result
-
-
-def _token_row(token: str, session_id: str, host: str, now: datetime) -> sa.Insert:
-    return sa.insert(session_tokens).values(
-        digest=secret.digest(token), session=session_id, host=host.lower(), created=now
-    )

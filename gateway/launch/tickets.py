@@ -102,6 +102,18 @@ class Tickets:
             return None
         return Ticket(**row)
 
+    async def look(self, ticket: str, purpose: str, host: str) -> Ticket | None:
+        """Return what the ticket stands for, and leave it; None if it is not good (any more)."""
+        statement = sa.select(*(tickets.c[name] for name in Ticket.__slots__)).where(
+            tickets.c.digest == secret.digest(ticket),
+            tickets.c.purpose == purpose,
+            tickets.c.host == host.lower(),
+            tickets.c.expires > self._now(),
+        )
+        async with self._database.reading() as connection:
+            row = (await connection.execute(statement)).mappings().one_or_none()
+        return None if row is None else Ticket(**row)
+
     async def expire(self) -> int:
         """Remove the tickets whose time is over; return how many."""
         async with self._database.writing() as connection:

@@ -37,6 +37,7 @@ class Catalogue(ProjectCatalogue):
     def __init__(self, database: Database, now: Callable[[], datetime] = utc_now) -> None:
         super().__init__(database, now)
         self._notebooks: dict[str, Notebook] = {}
+        self._slugs: list[str] | None = None  # sorted; None where one has come or gone since
         self._listeners: list[Listener] = []
 
     def subscribe(self, listener: Listener) -> None:
@@ -54,7 +55,10 @@ class Catalogue(ProjectCatalogue):
         async with self._database.reading() as connection:
             projects = await ProjectRows(connection).all()
             notebooks = await NotebookRows(connection).all()
-        self._projects = {project.name: project for project in projects}
+        for name in self._projects.keys() - {project.name for project in projects}:
+            self._keep_project(name, None)
+        for project in projects:
+            self._keep_project(project.name, project)
         for slug in self._notebooks.keys() - {notebook.slug for notebook in notebooks}:
             self._keep(slug, None)
         for notebook in notebooks:
@@ -76,12 +80,24 @@ class Catalogue(ProjectCatalogue):
 
     def notebooks(self, project: str | None = None, owner: str | None = None) -> Sequence[Notebook]:
         """Return the notebooks, sorted by slug; None means of any project, of any owner."""
-        chosen = (
+        if self._slugs is None:
+            self._slugs = sorted(self._notebooks)
+        every = map(self._notebooks.__getitem__, self._slugs)
+        if project is None and owner is None:
+            return list(every)
+        return [
             notebook
-            for notebook in self._notebooks.values()
+            for notebook in every
             if project in (None, notebook.project) and owner in (None, notebook.owner)
-        )
-        return sorted(chosen, key=lambda notebook: notebook.slug)
+        ]
+
+    def others(self, notebook: Notebook) -> frozenset[str] | None:
+        """Return who may use a notebook beside its owner; None for nobody.
+
+        They are who teaches its project, and who it is shared with.
+        """
+        staff = self.staff(notebook.project)
+        return (staff.union(notebook.shared_with) if notebook.shared_with else staff) or None
 
     def find(self, slug: str) -> Notebook | None:
         """Return one notebook, or None."""
@@ -112,6 +128,7 @@ class Catalogue(ProjectCatalogue):
             Conflict: the slug is taken.
         """
         check_person(notebook.owner)
+        rules.check_shared(notebook.shared_with)
         check_notebook_slug(notebook.slug, notebook.project, notebook.owner)
         self.project(notebook.project)
         return await self._change(lambda: self._add_notebook(notebook), f"add-{notebook.slug}")
@@ -235,6 +252,31 @@ class Catalogue(ProjectCatalogue):
 
         return await self._update(slug, rule)
 
+    async def share(self, slug: str, people: Collection[str]) -> Notebook:
+        """Let some people use the notebook as its owner does.
+
+        Raises:
+            NotFound: there is none.
+            InvalidInput: somebody's name cannot be used, or there are too many.
+            NotebookLocked: it is locked.
+        """
+
+        def rule(notebook: Notebook) -> Mapping[str, Any]:
+            changes = {"shared_with": tuple(dict.fromkeys((*notebook.shared_with, *people)))}
+            rules.check_change(notebook, changes)
+            return changes
+
+        return await self._update(slug, rule)
+
+    async def unshare(self, slug: str, people: Collection[str]) -> Notebook:
+        """Let some people use the notebook no more; it may be locked. Raises NotFound."""
+
+        def rule(notebook: Notebook) -> Mapping[str, Any]:
+            left = tuple(one for one in notebook.shared_with if one not in people)
+            return {"shared_with": left}
+
+        return await self._update(slug, rule)
+
     async def remove_notebook(self, slug: str) -> None:
         """Forget a notebook. Raises NotFound, NotebookLocked."""
         await self._change(lambda: self._remove_notebook(slug), f"remove-{slug}")
@@ -272,6 +314,8 @@ class Catalogue(ProjectCatalogue):
     def _keep(self, slug: str, notebook: Notebook | None) -> None:
         if self._notebooks.get(slug) == notebook:
             return
+        if notebook is None or slug not in self._notebooks:
+            self._slugs = None
         if notebook is None:
             del self._notebooks[slug]
         else:

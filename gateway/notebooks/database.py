@@ -47,6 +47,10 @@ class DatabaseError(GatewayError):
     status = HTTPStatus.SERVICE_UNAVAILABLE
     code = "database"
 
+    def for_people(self) -> str:
+        """See GatewayError."""
+        return "the server's database does not answer"
+
 
 def parse_url(text: str) -> URL:
     """Return `text` as the URL of a driver that we use.

@@ -100,6 +100,8 @@ class Project:
         lifetimes: how long its notebooks' servers stay.
         links: which links of an LMS lead into it.
         links_page: which page of Jupyter they end on.
+        frame_ancestors: origins that may show its pages in a frame; None means the installation's.
+        anonymous: whether anybody gets a notebook of it for a moment, without a name.
         created: UTC.
     """
 
@@ -115,6 +117,8 @@ class Project:
     lifetimes: Lifetimes = Lifetimes()
     links: Links = Links.OFF
     links_page: LinkPage = LinkPage.NOTEBOOK
+    frame_ancestors: tuple[str, ...] | None = None
+    anonymous: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -159,6 +163,7 @@ class Notebook:
         started: when its server was started, UTC; None when cold. Cached.
         last_active: the last sign of a person or of work in it, UTC; None for never.
         lock: None means not locked.
+        shared_with: subjects who may use it as its project's staff may.
         created: UTC.
     """
 
@@ -183,3 +188,4 @@ class Notebook:
     started: datetime | None = None
     last_active: datetime | None = None
     lock: Lock | None = None
+    shared_with: tuple[str, ...] = ()

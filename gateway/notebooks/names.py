@@ -70,6 +70,11 @@ def check_slug(text: str) -> str:
     return text
 
 
+def nearest_slug(text: str) -> str:
+    """Return the slug that is like a text: `My_Course 3.2` → `my-course-3-2`; "" where none is."""
+    return text if is_slug(text) else _hyphened(text)[:LONGEST_SLUG].strip("-")
+
+
 def check_person(text: str) -> str:
     """Return `text` if it can name a person or group.
 
@@ -161,5 +166,5 @@ def _digest(project: str, person: str) -> str:
 
 
 def _suggestion(text: str) -> str:
-    better = _hyphened(text)[:LONGEST_SLUG].strip("-")
+    better = nearest_slug(text)
     return f"; write for example {better}" if better and better not in RESERVED else ""

@@ -74,6 +74,11 @@ class Operation:
     error: str | None = None
 
 
+# Built once: to build them takes longer than to carry them out.
+_UPDATE = sa.update(table).where(table.c.id == sa.bindparam("which"))
+_INSERT = sa.insert(table)
+
+
 class OperationRows:
     """The table of operations, over one connection."""
 
@@ -84,11 +89,9 @@ class OperationRows:
         """Store operations as they are now, new or not."""
         for operation in operations:
             columns = _columns(operation)
-            changed = await self._connection.execute(
-                sa.update(table).where(table.c.id == operation.id).values(columns)
-            )
+            changed = await self._connection.execute(_UPDATE, columns | {"which": operation.id})
             if not changed.rowcount:
-                await self._connection.execute(sa.insert(table).values(columns))
+                await self._connection.execute(_INSERT, columns)
 
     async def get(self, identity: str) -> Operation | None:
         """Return one, or None."""

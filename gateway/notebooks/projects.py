@@ -32,8 +32,13 @@ _CHANGEABLE = frozenset(
         "lifetimes",
         "links",
         "links_page",
+        "frame_ancestors",
+        "anonymous",
     ]
 )
+_NOBODY: frozenset[str] = frozenset()
+
+ProjectListener = Callable[[str], None]
 
 
 def utc_now() -> datetime:
@@ -53,8 +58,32 @@ class ProjectCatalogue:
         self._database = database
         self._now = now
         self._projects: dict[str, Project] = {}
+        self._staff: dict[str, frozenset[str]] = {}
+        self._project_listeners: list[ProjectListener] = []
         # Changes happen one after the other, so that memory sees them in the database's order.
         self._turn = asyncio.Lock()
+
+    def subscribe_projects(self, listener: ProjectListener) -> None:
+        """Have `listener` called with a project's name after who may use or frame it has changed.
+
+        It is called synchronously and must not raise.
+        """
+        self._project_listeners.append(listener)
+
+    def staff(self, name: str) -> frozenset[str]:
+        """Return the staff of a project; of one that is not there, nobody.
+
+        Its notebooks share the set: there may be very many of them.
+        """
+        return self._staff.get(name, _NOBODY)
+
+    def ancestors(self, name: str) -> tuple[str, ...] | None:
+        """Return which origins may frame a project; None for the installation's.
+
+        So it is for one that is not there.
+        """
+        project = self._projects.get(name)
+        return None if project is None else project.frame_ancestors
 
     def projects(self) -> Sequence[Project]:
         """Return all projects, sorted by name."""
@@ -81,14 +110,16 @@ class ProjectCatalogue:
         lifetimes: Lifetimes | None = None,
         links: Links = Links.OFF,
         links_page: LinkPage = LinkPage.NOTEBOOK,
+        frame_ancestors: Sequence[str] | None = None,
+        anonymous: bool = False,
     ) -> Project:
         """Add a project; its title is its name where none is given.
 
         Raises:
-            InvalidInput: name, source or staff cannot be used.
+            InvalidInput: name, source, staff or frame_ancestors cannot be used.
             Conflict: the name is taken.
         """
-        check_project({"source": source, "staff": staff})
+        check_project({"source": source, "staff": staff, "frame_ancestors": frame_ancestors})
         project = Project(
             name=check_slug(name),
             title=title or name,
@@ -102,6 +133,8 @@ class ProjectCatalogue:
             lifetimes=lifetimes or Lifetimes(),
             links=links,
             links_page=links_page,
+            frame_ancestors=None if frame_ancestors is None else tuple(frame_ancestors),
+            anonymous=anonymous,
         )
         await self._change(lambda: self._add_project(project), f"add-project-{name}")
         return project
@@ -114,7 +147,7 @@ class ProjectCatalogue:
             raise Conflict(
                 f"project {project.name!r} exists already; choose another name"
             ) from None
-        self._projects[project.name] = project
+        self._keep_project(project.name, project)
 
     async def update_project(self, name: str, /, **changes: Any) -> Project:
         """Change fields of a project by their names; return it as it is now.
@@ -141,10 +174,9 @@ class ProjectCatalogue:
                     books = await NotebookRows(connection).of_project(name, for_change=True)
                     check_not_under_lock(project, replace(project, **changes), books)
                 project = await rows.change(name, columns_of(changes))
+        self._keep_project(name, project)
         if project is None:
-            self._projects.pop(name, None)
             raise NotFound("project", name)
-        self._projects[name] = project
         return project
 
     async def remove_project(self, name: str) -> None:
@@ -158,13 +190,19 @@ class ProjectCatalogue:
                 await ProjectRows(connection).delete(name)
         except IntegrityError:
             raise Conflict(f"project {name!r} has notebooks; delete them first") from None
-        self._projects.pop(name, None)
+        self._keep_project(name, None)
 
     def _keep_project(self, name: str, project: Project | None) -> None:
+        before = (self.staff(name), self.ancestors(name))
+        staff = frozenset(() if project is None else project.staff)
         if project is None:
             self._projects.pop(name, None)
+            self._staff.pop(name, None)
         else:
-            self._projects[name] = project
+            self._projects[name], self._staff[name] = project, staff
+        if (staff, self.ancestors(name)) != before:
+            for listener in self._project_listeners:
+                listener(name)
 
     async def _change(self, change: Callable[[], Coroutine[Any, Any, T]], name: str) -> T:
         async def in_turn() -> T:

@@ -34,7 +34,7 @@ _PLAIN_NOTEBOOK = frozenset(
     field.name
     for field in dataclasses.fields(Notebook)
     if field.name in schema.notebooks.columns
-    and field.name not in ("environment", "labels", "state", "health")
+    and field.name not in ("environment", "labels", "state", "health", "shared_with")
 )
 
 
@@ -49,8 +49,8 @@ def columns_of(changes: Mapping[str, Any]) -> Values:
                 columns |= _lock_columns(value)
             case "environment" | "labels":
                 columns[name] = dict(value)
-            case "staff":
-                columns[name] = list(value)
+            case "staff" | "shared_with" | "frame_ancestors":
+                columns[name] = None if value is None else list(value)
             case "state" | "links" | "links_page":
                 columns[name] = str(value)
             case "health":
@@ -82,6 +82,8 @@ def _project(row: Row) -> Project:
         lifetimes=Lifetimes(**(row["lifetimes"] or {})),
         links=Links(row["links"] or Links.OFF),
         links_page=LinkPage(row["links_page"] or LinkPage.NOTEBOOK),
+        frame_ancestors=None if row["frame_ancestors"] is None else tuple(row["frame_ancestors"]),
+        anonymous=bool(row["anonymous"]),
     )
 
 
@@ -97,6 +99,7 @@ def _notebook(row: Row) -> Notebook:
         state=State(row["state"]),
         health=None if row["health"] is None else Health(row["health"]),
         lock=lock,
+        shared_with=tuple(row["shared_with"] or ()),
     )
 
 

@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from gateway.errors import Forbidden, InvalidInput, NotebookLocked, ProjectLocked
+from gateway.notebooks.ancestors import check_ancestors
 from gateway.notebooks.configuration import configuration_of
 from gateway.notebooks.model import Lock, Notebook, Project
 from gateway.notebooks.names import check_notebook_slug, check_person
 from gateway.notebooks.source import Source
 
-CONFIGURATION = frozenset(["name", "owner", "container_image", "limits", "environment", "labels"])
+CONFIGURATION = frozenset(
+    ["name", "owner", "container_image", "limits", "environment", "labels", "shared_with"]
+)
+MOST_SHARED = 100
 FACTS = frozenset(
     [
         "state",
@@ -77,20 +81,31 @@ def check_change(notebook: Notebook, changes: Mapping[str, Any]) -> None:
 
     Raises:
         NotebookLocked: it is locked, and its configuration is to be changed.
-        InvalidInput: the new owner cannot have it.
+        InvalidInput: the new owner cannot have it, or it cannot be shared so.
     """
     if changes.keys() & CONFIGURATION:
         check_unlocked(notebook)
     if "owner" in changes:
         check_person(changes["owner"])
         check_notebook_slug(notebook.slug, notebook.project, changes["owner"])
+    if "shared_with" in changes:
+        check_shared(changes["shared_with"])
+
+
+def check_shared(people: Sequence[str]) -> None:
+    """Raise InvalidInput if a notebook cannot be shared with these people."""
+    if len(people) > MOST_SHARED:
+        raise InvalidInput(f"shared_with: a notebook is shared with {MOST_SHARED} people at most")
+    for person in people:
+        check_person(person)
 
 
 def check_project(changes: Mapping[str, Any]) -> None:
-    """Raise InvalidInput if the source or a person of the staff cannot be used."""
+    """Raise InvalidInput if source, origins that may frame it, or a person cannot be used."""
     Source.parse(changes.get("source"))
     for person in changes.get("staff", ()):
         check_person(person)
+    check_ancestors(changes.get("frame_ancestors") or ())
 
 
 def check_fields(changes: Mapping[str, Any], allowed: frozenset[str], kind: str) -> None:

@@ -56,6 +56,8 @@ projects = sa.Table(
     sa.Column("lifetimes", sa.JSON),
     sa.Column("links", sa.String(16)),
     sa.Column("links_page", sa.String(16)),
+    sa.Column("frame_ancestors", sa.JSON),
+    sa.Column("anonymous", sa.Boolean),
 )
 
 notebooks = sa.Table(
@@ -91,6 +93,7 @@ notebooks = sa.Table(
     sa.Column("locked_by", sa.String(255)),
     sa.Column("lock_reason", sa.Text),
     sa.Column("locked_since", UtcDateTime),
+    sa.Column("shared_with", sa.JSON),
 )
 
 sessions = sa.Table(
@@ -100,6 +103,9 @@ sessions = sa.Table(
     sa.Column("subject", sa.String(255), nullable=False),
     sa.Column("display_name", sa.Text, nullable=False),
     sa.Column("administrator", sa.Boolean, nullable=False),
+    sa.Column("issuer", sa.Text),
+    # What httpd knows a session by where it admits people itself; worthless elsewhere.
+    sa.Column("edge", sa.String(64)),
     sa.Column("created", UtcDateTime, nullable=False),
     sa.Column("expires", UtcDateTime, nullable=False, index=True),
 )

@@ -18,14 +18,18 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from gateway.notebooks import schema
 
 NOTEBOOK, PROJECT, SESSION = "notebook", "project", "session"
+_REPORTED = ("last", "requests", "websockets", "reported")
 
 
-def moment(connection: AsyncConnection, seconds: float = 0.0) -> sa.ColumnElement[Any]:
+def moment(
+    connection: AsyncConnection, seconds: float | sa.ColumnElement[Any] = 0.0
+) -> sa.ColumnElement[Any]:
     """Return the database's time, `seconds` later, as an expression."""
     if connection.dialect.name == "sqlite":
         # As SQLAlchemy writes moments, so that they compare as text.
         form = "%Y-%m-%d %H:%M:%f000"
-        return sa.func.strftime(form, "now", f"{seconds:+.3f} seconds", type_=schema.UtcDateTime)
+        later = sa.func.printf("%+.3f seconds", seconds)
+        return sa.func.strftime(form, "now", later, type_=schema.UtcDateTime)
     later = sa.func.make_interval(0, 0, 0, 0, 0, 0, seconds)
     return sa.type_coerce(sa.func.clock_timestamp() + later, schema.UtcDateTime)
 
@@ -45,9 +49,10 @@ async def note(connection: AsyncConnection, kind: str, names: Iterable[str]) -> 
         kind: NOTEBOOK, PROJECT or SESSION.
         names: slugs, names or ids.
     """
-    now = moment(connection)
-    for name in names:
-        await connection.execute(sa.insert(schema.changes).values(kind=kind, name=name, moment=now))
+    rows = [{"name": name} for name in names]
+    if rows:
+        statement = sa.insert(schema.changes).values(kind=kind, moment=moment(connection))
+        await connection.execute(statement, rows)
 
 
 @dataclass(frozen=True, slots=True)
@@ -242,22 +247,28 @@ class ActivityRows:
 
     async def report(self, gateway: str, uses: Mapping[str, Use]) -> None:
         """Store what the traffic at one gateway is now, by slug."""
-        for slug, use in uses.items():
-            values: dict[str, Any] = {
-                "last": None if use.quiet is None else moment(self._connection, -use.quiet),
+        if not uses:
+            return
+        later = sa.bindparam("later", type_=sa.Float)
+        insert = _insert(self._connection, schema.activities).values(
+            gateway=gateway,
+            last=sa.case((later.is_not(None), moment(self._connection, later))),
+            reported=moment(self._connection),
+        )
+        statement = insert.on_conflict_do_update(
+            index_elements=[schema.activities.c.slug, schema.activities.c.gateway],
+            set_={name: insert.excluded[name] for name in _REPORTED},
+        )
+        rows = [
+            {
+                "slug": slug,
+                "later": None if use.quiet is None else -use.quiet,
                 "requests": use.requests,
                 "websockets": use.websockets,
-                "reported": moment(self._connection),
             }
-            statement = _insert(self._connection, schema.activities).values(
-                slug=slug, gateway=gateway, **values
-            )
-            await self._connection.execute(
-                statement.on_conflict_do_update(
-                    index_elements=[schema.activities.c.slug, schema.activities.c.gateway],
-                    set_=values,
-                )
-            )
+            for slug, use in uses.items()
+        ]
+        await self._connection.execute(statement, rows)
 
     async def sweep(self) -> None:
         """Remove what is told of notebooks that were deleted."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 
-from gateway.errors import Problem
+from gateway.problems import Problem
 from gateway.proxy.interface import Refuse
 from gateway.proxy.messages import RequestHead
 

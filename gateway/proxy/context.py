@@ -9,10 +9,11 @@ from typing import TYPE_CHECKING, TypeAlias
 
 from gateway.proxy.accesslog import AccessLog
 from gateway.proxy.forwarded import Forwarding
-from gateway.proxy.headers import HeaderRules, RequestIds
+from gateway.proxy.headers import HeaderRules
 from gateway.proxy.interface import Client, Clock, Gate, Observer, ProxyLimits
 from gateway.proxy.messages import RequestHead
 from gateway.proxy.pool import Pool
+from gateway.proxy.requestids import RequestIds
 
 if TYPE_CHECKING:
     from gateway.proxy.downstream import Downstream

@@ -8,8 +8,10 @@ transport and its end are connection.py's.
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 
-from gateway.errors import Problem, UpstreamTimeout
+from gateway.errors import UpstreamTimeout
+from gateway.problems import Problem
 from gateway.proxy.answers import render
 from gateway.proxy.connection import BUSY, HEAD, IDLE, Connection
 from gateway.proxy.context import Context
@@ -17,7 +19,7 @@ from gateway.proxy.ending import may_say_more
 from gateway.proxy.exchange import Exchange
 from gateway.proxy.framing import BadFraming, Body, no_trailers, request_body
 from gateway.proxy.head import HEAD_END, BadHead, check_partial, without_empty_lines
-from gateway.proxy.interface import Local
+from gateway.proxy.interface import Hold, Local, Relay
 from gateway.proxy.messages import Framing, RequestHead
 from gateway.proxy.pauses import AHEAD
 from gateway.proxy.repeated import RequestReader
@@ -96,6 +98,14 @@ class Downstream(Connection):
             if self._pauses is not None:
                 self._pauses.end(AHEAD)
             self._pump()
+
+    # -- for the server
+
+    def end_admitted(self, is_over: Callable[[Relay | Hold], bool], problem: Problem) -> None:
+        """Break the request in flight off, and tell why, if what admitted it is over."""
+        exchange = self._exchange
+        if exchange is not None and exchange.admitted is not None and is_over(exchange.admitted):
+            exchange.fail_with(problem)
 
     # -- for the exchange
 

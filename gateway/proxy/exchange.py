@@ -11,7 +11,8 @@ import asyncio
 import logging
 from typing import TYPE_CHECKING, Final
 
-from gateway.errors import Problem, UpstreamUnreachable, problem_of
+from gateway.errors import UpstreamUnreachable
+from gateway.problems import Problem, problem_of
 from gateway.proxy.accesslog import ABORTED, Entry
 from gateway.proxy.activity import shows_person
 from gateway.proxy.answers import problem_of_refusal
@@ -38,6 +39,8 @@ class Exchange:
 
     Attributes:
         request_complete: whether all of the request was read from the client.
+        admitted: what let it through to a route, with who and by which session; None for our own
+            pages.
         settled: whether it is over: answered, broken off or turned into a tunnel.
         write: sends response bytes to the client.
     """
@@ -60,6 +63,7 @@ class Exchange:
         "_task",
         "_uploads",
         "_upstream",
+        "admitted",
         "request_complete",
         "settled",
         "write",
@@ -93,6 +97,7 @@ class Exchange:
         self._held_bytes = 0
         self._status = 0
         self._keep_alive = False
+        self.admitted: Relay | Hold | None = None
         self.settled = False
         log = context.access_log
         self._entry = (
@@ -109,6 +114,7 @@ class Exchange:
             self._answer(problem_of_refusal(decision))
             return
         if not isinstance(decision, Local):
+            self.admitted = decision
             if decision.entry.activity is not None:
                 self._enter(decision.entry.activity)
             if isinstance(decision, Hold):
@@ -233,6 +239,7 @@ class Exchange:
         activity = self._relaying.entry.activity if isinstance(self._relaying, Relay) else None
         client_side, early = self._downstream.release_for_tunnel()
         tunnel = self._tunnel(client_side, upstream.release_for_tunnel(), activity, entry)
+        tunnel.admitted = self.admitted
         tunnel.start(from_client=early, from_upstream=rest)
 
     # -- inside

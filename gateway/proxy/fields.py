@@ -24,6 +24,8 @@ FOR_ORIGIN: Final = frozenset(
     b"service-worker-allowed clear-site-data nel report-to "
     b"strict-transport-security alt-svc".split()
 )
+# What says who may show a page in a frame; of a notebook that is rewritten.
+FRAMING: Final = frozenset((b"content-security-policy", b"x-frame-options"))
 # Connection may not name these away: the message would mean something else without them.
 _UNTOUCHABLE: Final = frozenset(b"host content-length content-type cookie authorization".split())
 _PORTS: Final = {"http": 80, "https": 443}

@@ -24,6 +24,8 @@ _ELEMENTS: Final = re.compile(r'(?:"(?:[^"\\]|\\.)*"|[^,"])+')
 _PAIRS: Final = re.compile(r'(?:"(?:[^"\\]|\\.)*"|[^;"])+')
 _DEFAULT_PORTS: Final = {"http": 80, "https": 443}
 _MOST_KNOWN: Final = 4096
+# httpd writes the second for a variable that is not set.
+_NOBODY: Final = (None, b"", b"(null)", b"-")
 
 
 def parse_node(text: str) -> Address | None:
@@ -49,10 +51,13 @@ class Forwarding:
 
     Args:
         trusted: networks whose word on the client is taken.
+        user_headers: lower-case names of the headers in which they tell whom they have
+            authenticated, and what that person is called; none, one or both.
     """
 
-    def __init__(self, trusted: Sequence[Network] = ()) -> None:
+    def __init__(self, trusted: Sequence[Network] = (), user_headers: Sequence[bytes] = ()) -> None:
         self._trusted = tuple(trusted)
+        self._user_headers = tuple(user_headers)
         self._known: dict[str, tuple[str, bool]] = {}
 
     def peer(self, address: str) -> tuple[str, bool]:
@@ -90,7 +95,22 @@ class Forwarding:
         address = self._client_address(peer, told.hops())
         scheme = told.scheme() or scheme
         host = told.host() or host
-        return Client(address, scheme, host, told.port() or _port_of(host, scheme), trusted=True)
+        port = told.port() or _port_of(host, scheme)
+        if not self._user_headers:
+            return Client(address, scheme, host, port, trusted=True)
+        user, name = self._told(head)
+        return Client(address, scheme, host, port, True, _user(user), _user(name) or "")
+
+    def _told(self, head: RequestHead) -> tuple[bytes | None, bytes | None]:
+        """Return the values of the headers about a person.
+
+        Several of one are joined by what is in no person's name: one may be the client's own.
+        """
+        found: list[bytes | None] = []
+        for name in self._user_headers:
+            values = [value for key, value in head.headers if key.lower() == name]
+            found.append(b"/".join(values) if values else None)
+        return found[0], found[1] if len(found) > 1 else None
 
     def lines(self, head: RequestHead, client: Client, peer: str) -> bytes:
         """Return the header lines that tell an upstream who sent `head`."""
@@ -171,6 +191,16 @@ def parse_forwarded(value: str) -> list[dict[str, str]]:
         if element:
             elements.append(element)
     return elements
+
+
+def _user(value: bytes | None) -> str | None:
+    """Return what a proxy says of a person; None where it says that there is none."""
+    if value in _NOBODY:
+        return None
+    try:
+        return value.decode() if value else None
+    except UnicodeDecodeError:
+        return value.decode("latin-1") if value else None
 
 
 def _port_of(host: str, scheme: str) -> int:

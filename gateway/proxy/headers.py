@@ -2,16 +2,18 @@
 
 Hop-by-hop headers end here (RFC 9110, 7.6.1); secrets are injected towards a notebook and never
 come back; what a client could use to speak in our name is removed. How a head is read is
-head.py's, how it is written fields.py's, who the client is forwarded.py's.
+head.py's, how it is written fields.py's, who the client is forwarded.py's, and what a request
+is called requestids.py's.
 """
 
 from __future__ import annotations
 
 import re
-import secrets
+from collections.abc import Sequence
 from typing import Final, cast
 from urllib.parse import quote, unquote_to_bytes
 
+from gateway.proxy.ancestors import FrameRules, framed
 from gateway.proxy.fields import (
     FOR_ORIGIN,
     HOP_BY_HOP,
@@ -35,39 +37,12 @@ _NOT_IN_TRAILERS: Final = HOP_BY_HOP | frozenset(
     b"host content-length content-type content-encoding content-range authorization cookie "
     b"set-cookie expect range cache-control max-forwards trailer".split()
 )
-_REQUEST_ID: Final = re.compile(rb"[A-Za-z0-9._~+/=:@\-]{1,128}")
 # A cookie for a whole domain would reach other notebooks' origins, and the gateway's.
 _DOMAIN: Final = re.compile(rb";\s*domain\s*=", re.IGNORECASE)
-_MOST_COOKIES: Final = 16
-# Formatting a number for each request costs more than looking its end up.
-_LAST_DIGITS: Final = [b"%03x" % number for number in range(4096)]
+_MOST_COOKIES: Final = 32
 _LOGIN_COOKIE: Final = b"username-"
-
-
-class RequestIds:
-    """Names requests: the client's X-Request-ID if it is sane, else one of our own."""
-
-    def __init__(self) -> None:
-        self._random = secrets.token_hex(10).encode()
-        self._prefix = b""
-        self._count = -1
-
-    def of(self, head: RequestHead) -> bytes:
-        """Return the id of a request."""
-        standing = head.standing
-        if standing is None or b"x-request-id" in standing.values:
-            told = head.get(b"x-request-id")
-            if told is not None and _REQUEST_ID.fullmatch(told):
-                return told
-        return self.next()
-
-    def next(self) -> bytes:
-        """Return an id that no other request has: random per process, then counted."""
-        self._count += 1
-        last = self._count % len(_LAST_DIGITS)
-        if not last:
-            self._prefix = b"%b%09x" % (self._random, self._count // len(_LAST_DIGITS))
-        return self._prefix + _LAST_DIGITS[last]
+# Of a person's name in characters, each at most twelve bytes as it is sent.
+_LONGEST_NAME: Final = 100
 
 
 def without_token(target: bytes) -> bytes:
@@ -95,10 +70,16 @@ class HeaderRules:
     Args:
         gateway_cookies: names of the gateway's own cookies; with `~` and more behind it a
             name is the gateway's too.
+        user_headers: lower-case names of headers in which a proxy in front names a person; they
+            go no further.
     """
 
-    def __init__(self, gateway_cookies: frozenset[bytes]) -> None:
+    def __init__(
+        self, gateway_cookies: frozenset[bytes], user_headers: Sequence[bytes] = ()
+    ) -> None:
         self._cookies = gateway_cookies
+        self._removed = HOP_BY_HOP | _OURS | frozenset(user_headers)
+        self._frames = FrameRules()
 
     def to_route(
         self, head: RequestHead, relay: Relay, forwarding: bytes, request_id: bytes
@@ -132,21 +113,22 @@ class HeaderRules:
             known is None
             or known.notebook is not notebook
             or known.user != relay.user
+            or known.user_name != relay.user_name
             or known.secret != entry.secret
         ):
             lines = self._lines_to(head, relay, forwarding)
-            standing.lines = known = _KnownLines(relay.user, entry.secret, lines, notebook=notebook)
+            standing.lines = known = _KnownLines(relay, lines)
         return known.lines
 
     def _lines_to(self, head: RequestHead, relay: Relay, forwarding: bytes) -> bytes:
         """Return the header lines for `relay`, which do not depend on the request line."""
         entry = relay.entry
-        removed = HOP_BY_HOP | _OURS
+        removed = self._removed
         lines = [forwarding]
         if entry.slug is not None:
             removed |= {b"authorization"}
             if relay.user is not None:
-                lines.append(b"X-Nbgate-User: %b\r\n" % quote(relay.user, safe="@+,=").encode())
+                lines.append(_person_lines(relay.user, relay.user_name))
         if entry.secret is not None:
             removed |= {b"authorization"}
             lines.append(b"Authorization: token %b\r\n" % entry.secret.encode())
@@ -175,7 +157,10 @@ class HeaderRules:
             b"X-Nbgate-Reason: %b\r\n" % quote(local.reason).encode(),
             b"X-Nbgate-Slug: %b\r\n" % quote(local.slug).encode(),
         ]
-        kept = self._with_gateway_cookies_alone(_kept(head, HOP_BY_HOP | _OURS))
+        if client.user is not None:
+            lines.append(b"X-Nbgate-Told-User: %b\r\n" % quote(client.user, safe="").encode())
+            lines.append(b"X-Nbgate-Told-Name: %b\r\n" % quote(client.user_name, safe="").encode())
+        kept = self._with_gateway_cookies_alone(_kept(head, self._removed))
         rendered = request_lines(head, kept, b"localhost", lines)
         return b"%b %b HTTP/1.1\r\n%b\r\n" % (head.method, head.target, rendered)
 
@@ -196,20 +181,26 @@ class HeaderRules:
             request_id: told to the client in place of what the upstream may say.
             relay: how it was asked for; None for the gateway's own pages. Cookies with the
                 gateway's names do not pass; of a notebook, neither do login cookies, cookies for
-                a domain, CORS permissions and what is said for a whole origin.
+                a domain, CORS permissions and what is said for a whole origin; who may frame it
+                is what its route says.
             keep_alive: whether the client's connection lives on.
         """
-        if head.plain is not None:
+        plain = head.plain
+        if plain is not None:
+            if relay is not None and relay.entry.ancestors is not None:
+                plain = self._frames.head_with(relay.entry.ancestors, plain, head.policy)
             if keep_alive and request.version == 11:
-                return b"%bX-Request-ID: %b\r\n\r\n" % (head.plain, request_id)
+                return b"%bX-Request-ID: %b\r\n\r\n" % (plain, request_id)
             ending = connection_lines(head, request, keep_alive=keep_alive)
-            return b"%bX-Request-ID: %b\r\n%b\r\n" % (head.plain, request_id, ending)
+            return b"%bX-Request-ID: %b\r\n%b\r\n" % (plain, request_id, ending)
         fields = passing(head, _NOT_TO_CLIENTS)
         if relay is not None:
             may_leave = (
                 self._may_leave_notebook if relay.entry.slug is not None else self._may_leave
             )
             fields = [field for field in fields if may_leave(*field)]
+            if relay.entry.ancestors is not None and head.status >= 200:
+                fields = framed(fields, relay.entry.ancestors)
         ending = connection_lines(head, request, keep_alive=keep_alive)
         return response_head(head, fields, b"X-Request-ID: %b\r\n%b" % (request_id, ending))
 
@@ -269,15 +260,27 @@ class HeaderRules:
 class _KnownLines:
     """The header lines for an upstream, and what they depend on besides the header block."""
 
-    __slots__ = ("lines", "notebook", "secret", "user")
+    __slots__ = ("lines", "notebook", "secret", "user", "user_name")
 
-    def __init__(
-        self, user: str | None, secret: str | None, lines: bytes, *, notebook: bool
-    ) -> None:
-        self.user = user
-        self.secret = secret
+    def __init__(self, relay: Relay, lines: bytes) -> None:
+        self.user = relay.user
+        self.user_name = relay.user_name
+        self.secret = relay.entry.secret
         self.lines = lines
-        self.notebook = notebook
+        self.notebook = relay.entry.slug is not None
+
+
+def _person_lines(user: str, name: str) -> bytes:
+    """Return the header lines that tell a notebook who sends the request, and what to call them.
+
+    Percent-encoded UTF-8, so that nothing in them ends a line. The name is left out where it says
+    no more than the subject.
+    """
+    line = b"X-Nbgate-User: %b\r\n" % quote(user, safe="@+,=").encode()
+    if not name or name == user:
+        return line
+    told = quote(name[:_LONGEST_NAME], safe="@+,=", errors="replace")
+    return b"%bX-Nbgate-User-Name: %b\r\n" % (line, told.encode())
 
 
 def _pair(cookie: bytes) -> bytes:

@@ -8,12 +8,14 @@ makes it wait, in `Gate.awaken`. Nothing here does I/O.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Final, Protocol
 
 from gateway.proxy.messages import RequestHead
 from routes.keys import Target
+
+_NOBODY: Final[frozenset[str]] = frozenset()
 
 
 @dataclass(slots=True)
@@ -35,30 +37,41 @@ class Activity:
 class RouteEntry:
     """What the table holds for a key: one immutable value, replaced whole on each change.
 
+    What each request looks at comes first: compiled, that is one line of the processor's cache.
+
     Attributes:
         key: the route's key in canonical form.
         target: where it leads now; None means cold.
         slug: the notebook behind it; None for a plain route that an operator set.
+        secret: the hop secret to inject; None for plain routes.
+        activity: shared by all successive entries of one notebook; None where nobody asks what the
+            traffic was: plain routes.
         owner: the subject who may use it; None for plain routes, which are open to all.
         project: the notebook's project; None for plain routes.
         waking: a start is under way, so background requests are held for it.
-        secret: the hop secret to inject; None for plain routes.
         generation: of the server behind the target.
         engine_id: the engine the target is on.
-        activity: shared by all successive entries of one notebook; None where nobody asks what the
-            traffic was: plain routes.
+        others: subjects who may use it as well: who teaches its project, who it is shared with;
+            None for nobody else.
+        direct: whether httpd may serve it by itself, where it does that: the server, of an image
+            of ours, says who may frame it, and asks for the hop secret.
+        ancestors: who may show it in a frame, as `frame-ancestors` has it; None to leave what the
+            upstream says.
     """
 
     key: str
     target: Target | None = None
     slug: str | None = None
+    secret: str | None = None
+    activity: Activity | None = None
     owner: str | None = None
     project: str | None = None
     waking: bool = False
-    secret: str | None = None
     generation: int = 0
     engine_id: str = "local"
-    activity: Activity | None = None
+    others: frozenset[str] | None = None
+    direct: bool = False
+    ancestors: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,6 +84,8 @@ class Client:
         host: Host as the client sees it, with its port if it sent one.
         port: the port of the client-visible origin.
         trusted: whether the peer itself is a configured proxy.
+        user: whom a trusted peer says that it has authenticated; None where it names nobody.
+        user_name: what it says they are called; "" for nothing.
     """
 
     address: str
@@ -78,6 +93,25 @@ class Client:
     host: str
     port: int
     trusted: bool = False
+    user: str | None = None
+    user_name: str = ""
+
+
+def shut_out(before: RouteEntry | None, now: RouteEntry) -> frozenset[str]:
+    """Return who might use a notebook, and may no more since its entry was replaced; mostly nobody.
+
+    Administrators are not looked at: what they had open by being named there ends as well.
+    """
+    if before is None or before.owner is None:
+        return _NOBODY
+    if before.owner == now.owner and before.others == now.others:
+        return _NOBODY
+    return (before.others or _NOBODY).union((before.owner,)) - _people(now)
+
+
+def _people(entry: RouteEntry) -> frozenset[str]:
+    owner = () if entry.owner is None else (entry.owner,)
+    return (entry.others or _NOBODY).union(owner)
 
 
 class Relay:
@@ -87,23 +121,32 @@ class Relay:
         entry: its route.
         user: the session's subject, told to the notebook; None on plain routes.
         may_wake: whether the request may start the notebook again if it turns out to be dead.
+        session: the session's id, with which it ends; "" on plain routes.
+        user_name: what the person is called, told to the notebook; "" where nobody said so.
     """
 
-    __slots__ = ("entry", "may_wake", "user")
+    __slots__ = ("entry", "may_wake", "session", "user", "user_name")
 
     # No dataclass: requests to many routes make one each, and compiled a plain class is quicker.
     def __init__(
-        self, entry: RouteEntry, user: str | None = None, *, may_wake: bool = True
+        self,
+        entry: RouteEntry,
+        user: str | None = None,
+        *,
+        may_wake: bool = True,
+        session: str = "",
+        user_name: str = "",
     ) -> None:
         self.entry = entry
         self.user = user
         self.may_wake = may_wake
+        self.session = session
+        self.user_name = user_name
 
     def __eq__(self, other: object) -> bool:
-        return isinstance(other, Relay) and (self.entry, self.user, self.may_wake) == (
-            other.entry,
-            other.user,
-            other.may_wake,
+        return isinstance(other, Relay) and (
+            (self.entry, self.user, self.may_wake, self.session, self.user_name)
+            == (other.entry, other.user, other.may_wake, other.session, other.user_name)
         )
 
     def __hash__(self) -> int:
@@ -115,10 +158,15 @@ class Relay:
 
 @dataclass(frozen=True, slots=True)
 class Hold:
-    """Keep the request (reading paused) until its notebook is hot, then relay it."""
+    """Keep the request (reading paused) until its notebook is hot, then relay it.
+
+    Attributes: see Relay.
+    """
 
     entry: RouteEntry
     user: str | None = None
+    session: str = ""
+    user_name: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,7 +175,7 @@ class Local:
 
     Attributes:
         reason: why, told in `X-Nbgate-Reason`: "" (its own page), `unknown`, `login`,
-            `forbidden`, `waiting`, `unavailable`.
+            `forbidden`, `waiting`, `reading` (not live, but its files), `unavailable`.
         slug: the notebook meant, told in `X-Nbgate-Slug`; "" for none.
     """
 
@@ -194,6 +242,20 @@ class DataPath(Protocol):
 
         Args:
             entry: the entry before it was made cold; None when there was none.
+        """
+        ...
+
+    async def end_sessions(self, session_ids: Collection[str]) -> None:
+        """Break off what these sessions have open: tunnels, and requests on their way.
+
+        They are out of the session table already, so nothing new begins.
+        """
+        ...
+
+    def end_use(self, key: str, people: frozenset[str]) -> None:
+        """Break off what these people have open at a route, and nowhere else.
+
+        Its entry names them no more, so nothing new begins.
         """
         ...
 

@@ -142,6 +142,7 @@ class ResponseHead:
         keep_alive: whether the upstream connection can be used again.
         plain: the head as it may go on, without its end, where no line of it is for us to touch;
             `headers` is empty then. Else None.
+        policy: the one line in `plain` that says who may show it in a frame; b"" for none.
     """
 
     __slots__ = (
@@ -150,6 +151,7 @@ class ResponseHead:
         "keep_alive",
         "length",
         "plain",
+        "policy",
         "reason",
         "status",
         "version",
@@ -174,3 +176,4 @@ class ResponseHead:
         self.length = length
         self.keep_alive = True
         self.plain = plain
+        self.policy = b""

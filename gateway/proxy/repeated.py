@@ -10,7 +10,7 @@ from __future__ import annotations
 import re
 from typing import Final
 
-from gateway.proxy.fields import FOR_ORIGIN, HOP_BY_HOP
+from gateway.proxy.fields import FOR_ORIGIN, FRAMING, HOP_BY_HOP
 from gateway.proxy.head import BODYLESS_STATUS, METHODS, parse_request, parse_response
 from gateway.proxy.messages import Framing, RequestHead, ResponseHead, Standing
 
@@ -24,7 +24,7 @@ _STATUS_LINE: Final = re.compile(rb"HTTP/1\.1 ([2-5][0-9][0-9]) [\t\x20-\x7e\x80
 _LINE: Final = re.compile(rb"([!#$%&'*+\-.^_`|~0-9A-Za-z]++):[ \t]*+([\t\x20-\x7e\x80-\xff]*+)")
 _LENGTH: Final = re.compile(rb"[0-9]{1,18}")
 # What is to be done about a header line; for a Content-Length it is the value itself.
-_PASSES, _DROPPED, _SPECIAL = b"passes", b"dropped", b"special"
+_PASSES, _DROPPED, _SPECIAL, _FRAMES = b"passes", b"dropped", b"special", b"frames"
 _TOUCHED: Final = HOP_BY_HOP | FOR_ORIGIN | {b"x-request-id", b"set-cookie"}
 _MOST_LINES: Final = 2048
 _LONGEST_LINE: Final = 512
@@ -106,12 +106,14 @@ class ResponseReader:
         status = self._statuses.get(line) or self._learn_status(line)
         if status == 204 or not status or len(fields) > _MOST_FIELDS:
             return None
-        length, passing = -1, self._passing
+        length, policy, passing = -1, b"", self._passing
         for field in [field for field in fields if field not in passing]:
             kind = self._kinds.get(field) or self._learn(field)
             if kind is _DROPPED:
                 fields.remove(field)
-            elif kind is _SPECIAL or (kind is not _PASSES and length >= 0):
+            elif kind is _FRAMES and not policy:
+                policy = field
+            elif kind is _SPECIAL or kind is _FRAMES or (kind is not _PASSES and length >= 0):
                 return None
             elif kind is not _PASSES:
                 length = int(kind)
@@ -124,7 +126,9 @@ class ResponseReader:
             return None
         fields.append(b"")
         plain = b"%b\r\n%b" % (line, b"\r\n".join(fields))
-        return ResponseHead(status, b"", 11, [], framing=framing, length=length, plain=plain)
+        head = ResponseHead(status, b"", 11, [], framing=framing, length=length, plain=plain)
+        head.policy = policy
+        return head
 
     def _learn_status(self, line: bytes) -> int:
         match = _STATUS_LINE.fullmatch(line)
@@ -157,6 +161,8 @@ def _kind_of(line: bytes) -> bytes:
         return field[2] if _LENGTH.fullmatch(field[2]) else _SPECIAL
     if name == b"connection" and field[2].lower() == b"keep-alive":
         return _DROPPED
+    if name in FRAMING:
+        return _FRAMES
     if name in _TOUCHED or name.startswith(b"access-control-"):
         return _SPECIAL
     return _PASSES

@@ -6,20 +6,31 @@ import asyncio
 import contextlib
 import socket
 import ssl
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from pathlib import Path
 from typing import Any, cast
 
+from gateway.problems import Problem
 from gateway.proxy.accesslog import AccessLog
 from gateway.proxy.context import Context, Manner
 from gateway.proxy.downstream import Downstream
 from gateway.proxy.exchange import Exchange
 from gateway.proxy.forwarded import Forwarding, Network
 from gateway.proxy.headers import HeaderRules
-from gateway.proxy.interface import Clock, Gate, Observer, ProxyLimits, monotonic
+from gateway.proxy.interface import (
+    Clock,
+    Gate,
+    Hold,
+    Observer,
+    ProxyLimits,
+    Relay,
+    monotonic,
+)
 from gateway.proxy.pool import Pool
 from routes.keys import Target
 
+_SESSION_ENDED = Problem(401, "login-required", "the session has ended; sign in again")
+_NOT_YOURS = Problem(404, "not-found", "there is no such page, or it is not yours")
 _BACKLOG = 1024
 _CLOSE_SECONDS = 2.0
 # A client that takes nothing is cut off sooner, by the deadlines of Downstream and Tunnel; this
@@ -38,6 +49,7 @@ class ProxyServer:
         observer: is told of requests and WebSockets.
         trusted: networks of proxies in front whose X-Forwarded-* are believed.
         gateway_cookies: names of cookies that no upstream but the application sees.
+        user_headers: of `trusted`, in which they name a person, and what that one is called.
         clock: monotonic seconds; the clock of `Activity.last`.
         access_log: is told of requests that ended; None for no log.
         manner: of another kind of gateway; it replaces `trusted` and `gateway_cookies`.
@@ -52,13 +64,16 @@ class ProxyServer:
         *,
         trusted: Sequence[Network] = (),
         gateway_cookies: frozenset[bytes] = frozenset(),
+        user_headers: Sequence[str] = (),
         clock: Clock = monotonic,
         access_log: AccessLog | None = None,
         manner: Manner | None = None,
     ) -> None:
         pages = "" if pages_socket is None else str(pages_socket)
         if manner is None:
-            manner = Manner(HeaderRules(gateway_cookies), Forwarding(trusted), Exchange)
+            named = [name.lower().encode() for name in user_headers]
+            rules = HeaderRules(gateway_cookies, named)
+            manner = Manner(rules, Forwarding(trusted, named), Exchange)
         self.pool = Pool(limits.connect_timeout, limits.upstream_idle, clock=clock, pages=pages)
         self._server: asyncio.Server | None = None
         self._context = Context(
@@ -143,6 +158,24 @@ class ProxyServer:
     def forget(self, target: Target) -> None:
         """Use no open connection to `target` again: what listens there is another now."""
         self.pool.forget(target)
+
+    def end_sessions(self, session_ids: Collection[str]) -> None:
+        """Break off tunnels and requests on their way that these sessions admitted.
+
+        A connection between two requests stays: each request is decided about anew.
+        """
+        self._end(lambda by: bool(by.session) and by.session in session_ids, _SESSION_ENDED)
+
+    def end_use(self, key: str, people: frozenset[str]) -> None:
+        """Break off what these people have open at a route; see end_sessions."""
+        self._end(lambda by: by.entry.key == key and by.user in people, _NOT_YOURS)
+
+    def _end(self, is_over: Callable[[Relay | Hold], bool], problem: Problem) -> None:
+        for tunnel in tuple(self._context.tunnels):
+            if tunnel.admitted is not None and is_over(tunnel.admitted):
+                tunnel.go_away()
+        for connection in tuple(self._context.connections):
+            connection.end_admitted(is_over, problem)
 
     async def stop(self, grace: float) -> None:
         """Stop accepting, let requests in flight finish, then close everything.

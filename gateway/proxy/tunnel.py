@@ -12,7 +12,7 @@ from typing import Final, cast
 from gateway.proxy.accesslog import Entry
 from gateway.proxy.activity import only_control_frames
 from gateway.proxy.context import Context
-from gateway.proxy.interface import Activity
+from gateway.proxy.interface import Activity, Hold, Relay
 
 # RFC 6455, 5.5.1 and 7.4.1: a close frame with code 1001, going away; masked from a client.
 _GOING_AWAY: Final = b"\x88\x02\x03\xe9"
@@ -30,6 +30,9 @@ class Tunnel:
         upstream: the upstream's transport.
         activity: the notebook's; None when it is not a notebook's.
         entry: what to tell the access log when it ends; None when there is none.
+
+    Attributes:
+        admitted: by what it was let through; None for what nobody asks for.
     """
 
     def __init__(
@@ -45,6 +48,7 @@ class Tunnel:
         self._activity = activity
         self._giving_up: asyncio.TimerHandle | None = None
         self._lost = 0
+        self.admitted: Relay | Hold | None = None
         self._client = _Side(self, client, of_client=True)
         self._upstream = _Side(self, upstream, of_client=False)
         self._client.other, self._upstream.other = self._upstream, self._client

@@ -2,7 +2,7 @@
 
 A setting comes from a flag of `nbgate serve`, else from the environment (`NBGATE_…`), else from
 the file named by NBGATE_CONFIG (`KEY=value` lines), else from its default here. serving.py,
-engine.py and lifecycle.py have those of a part; what is durable and who comes in is here.
+engine.py, lifecycle.py and people.py have those of a part; what is durable is here.
 """
 
 from __future__ import annotations
@@ -14,9 +14,11 @@ from typing import Any
 from pydantic import Field, ValidationError
 from pydantic_settings import SettingsConfigDict
 
+from gateway.durations import LONGEST
 from gateway.errors import InvalidInput
 from gateway.settings.engine import EngineSettings
 from gateway.settings.lifecycle import LifecycleSettings
+from gateway.settings.people import PeopleSettings
 from gateway.settings.serving import ServingSettings
 from gateway.settings.values import CommaList, Network, parse_address
 from gateway.sizes import parse_bytes
@@ -24,7 +26,7 @@ from gateway.sizes import parse_bytes
 __all__ = ["CommaList", "Network", "Settings", "load_settings", "parse_address", "parse_bytes"]
 
 
-class Settings(ServingSettings, EngineSettings, LifecycleSettings):
+class Settings(ServingSettings, EngineSettings, LifecycleSettings, PeopleSettings):
     """The settings of one gateway. Durations are seconds, sizes bytes."""
 
     model_config = SettingsConfigDict(env_prefix="NBGATE_", extra="ignore", frozen=True)
@@ -47,14 +49,21 @@ class Settings(ServingSettings, EngineSettings, LifecycleSettings):
     )
     httpd_direct: bool = Field(
         default=False,
-        description="Publish hot notebooks to httpd, which then serves them directly. Only "
-        "where httpd itself authenticates people.",
+        description="Publish hot notebooks, who owns them and the edge ids of sessions to httpd, "
+        "which then serves notebooks of our image to their owners directly.",
     )
     session_lifetime: float = Field(
         default=14 * 86400.0, gt=0, description="Seconds a session lives."
     )
     link_lifetime: float = Field(
         default=600.0, gt=0, description="Seconds a one-time login link can be used."
+    )
+    share_lifetime: float = Field(
+        default=7 * 86400.0,
+        ge=0,
+        le=LONGEST,
+        description="Seconds that a read-only copy which somebody shares can be read by whoever "
+        "has its address; 0: nobody shares any, and none that was made is shown.",
     )
 
     @property

@@ -10,8 +10,9 @@ from urllib.parse import urlsplit
 from pydantic import Field, field_validator, model_validator
 from pydantic_settings import BaseSettings
 
+from gateway.notebooks.ancestors import check_ancestors
 from gateway.notebooks.names import RESERVED
-from gateway.settings.values import ANCESTOR, DOMAIN, ORIGIN, CommaList, Network, parse_address
+from gateway.settings.values import DOMAIN, ORIGIN, CommaList, Network, parse_address
 
 
 class ServingSettings(BaseSettings):
@@ -60,7 +61,8 @@ class ServingSettings(BaseSettings):
     )
     frame_ancestors: CommaList = Field(
         default=(),
-        description="Origins that may show notebooks in a frame, comma-separated.",
+        description="Origins that may show notebooks and pages in a frame, comma-separated; a "
+        "project can have its own.",
     )
     head_bytes: int = Field(
         default=65536, ge=1024, description="Largest request head in bytes; more is 431."
@@ -129,12 +131,7 @@ class ServingSettings(BaseSettings):
     @field_validator("frame_ancestors")
     @classmethod
     def _ancestors(cls, value: tuple[str, ...]) -> tuple[str, ...]:
-        for item in value:
-            if not ANCESTOR.fullmatch(item):
-                raise ValueError(
-                    f"{item!r} is no origin; write for example https://lms.example.org"
-                )
-        return value
+        return check_ancestors(value)
 
     @field_validator("tls_cert", "tls_key", mode="before")
     @classmethod

@@ -10,14 +10,13 @@ from pydantic import PlainSerializer
 from pydantic_settings import NoDecode
 
 from gateway.errors import InvalidInput
+from gateway.notebooks.ancestors import HOST
 
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 CommaList = Annotated[tuple[str, ...], NoDecode, PlainSerializer(",".join, return_type=str)]
 
-HOST = r"[a-z0-9](?:[a-z0-9-]*[a-z0-9])?(?:\.[a-z0-9](?:[a-z0-9-]*[a-z0-9])?)*"
 DOMAIN = re.compile(HOST)
 ORIGIN = re.compile(rf"https?://(?:{HOST}|\[[0-9a-f:]+\])(?::[0-9]{{1,5}})?", re.IGNORECASE)
-ANCESTOR = re.compile(rf"https?://(?:\*\.)?{HOST}(?::(?:[0-9]{{1,5}}|\*))?", re.IGNORECASE)
 
 
 def parse_address(text: str) -> tuple[str, int]:

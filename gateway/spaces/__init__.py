@@ -2,6 +2,7 @@
 
 from gateway.notebooks.source import Source
 from gateway.spaces.exercises import Exercises
+from gateway.spaces.reading import Reading
 from gateway.spaces.spaces import Spaces
 
-__all__ = ["Exercises", "Source", "Spaces"]
+__all__ = ["Exercises", "Reading", "Source", "Spaces"]

@@ -20,7 +20,7 @@ ENTRIES = 20_000
 SECONDS = 2.0
 DEEPEST = 40
 
-_OF_THE_SERVER = frozenset({".ipynb_checkpoints", "__pycache__"})
+_OF_PROGRAMS = frozenset({".git", ".ipynb_checkpoints", "__pycache__"})
 _OF_THE_HOME = frozenset({".cache", ".config", ".ipython", ".jupyter", ".local"})
 _BEING_WRITTEN = ".~"
 
@@ -76,7 +76,7 @@ class Look:
 
 
 def _ignored(name: str, depth: int) -> bool:
-    if name in _OF_THE_SERVER or name.startswith(_BEING_WRITTEN):
+    if name in _OF_PROGRAMS or name.startswith(_BEING_WRITTEN):
         return True
     return depth == 0 and name in _OF_THE_HOME
 
@@ -90,8 +90,8 @@ def newest_change(
     """Return when a file in the folder `space` last changed; None if none was seen.
 
     Files count, folders do not: Jupyter makes some of its own. What Jupyter and programs write
-    by themselves does not count: `.ipynb_checkpoints` and `__pycache__` anywhere, and `.cache`,
-    `.config`, `.ipython`, `.jupyter` and `.local` at the top.
+    by themselves does not count: `.git`, `.ipynb_checkpoints` and `__pycache__` anywhere, and
+    `.cache`, `.config`, `.ipython`, `.jupyter` and `.local` at the top.
 
     Args:
         space: a descriptor of the folder.

@@ -56,6 +56,11 @@ class Checkouts:
         self._checkouts: dict[Source, _Checkout] = {}
         self._locks: dict[Source, asyncio.Lock] = {}
 
+    @property
+    def names(self) -> frozenset[str]:
+        """What the checkouts that are current are called in the root."""
+        return frozenset(one.folder.name for one in self._checkouts.values())
+
     @asynccontextmanager
     async def use(self, source: Source) -> AsyncIterator[Path]:
         """Give a folder with the repository's files, which stays until the end.

@@ -10,10 +10,16 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from gateway.errors import GatewayError
-from gateway.notebooks.source import Source
+from gateway.notebooks.source import Source, without_credentials
 
 _CLONE_SECONDS = 120.0
 _KILL_SECONDS = 5.0
+# Nothing of our machine, nor the URL with its password, comes into what students may have.
+_CLONE = (
+    *("-c", "core.logAllRefUpdates=false"),
+    *("clone", "--quiet", "--template=", "--origin", "origin"),
+    *("--depth", "1", "--no-tags", "--single-branch"),
+)
 # Set by git itself where we run below one of its hooks; they would point it elsewhere.
 _OTHER_REPOSITORY = frozenset(
     {
@@ -34,22 +40,33 @@ class SourceUnavailable(GatewayError):
 
     code = "source"
 
+    def for_people(self) -> str:
+        """See GatewayError."""
+        return "the files of its course cannot be had"
+
 
 async def clone(source: Source, folder: Path, seconds: float = _CLONE_SECONDS) -> None:
     """Fetch the newest commit of the repository into `folder`, which must not exist.
+
+    The clone does not know the credentials of the source's URL.
 
     Raises:
         SourceUnavailable: git is not there, refuses, or is not done in time.
     """
     assert source.url is not None
     branch = ["--branch", source.ref] if source.ref else []
-    command = ["git", "clone", "--quiet", "--depth", "1", "--no-tags", "--single-branch", *branch]
+    await _run(source, seconds, *_CLONE, *branch, "--", source.url, str(folder))
+    if source.address != source.url:
+        config = str(folder / ".git" / "config")
+        origin = ("remote.origin.url", source.address)
+        await _run(source, seconds, "config", "--file", config, *origin)
+
+
+async def _run(source: Source, seconds: float, *words: str) -> None:
     try:
         process = await asyncio.create_subprocess_exec(
-            *command,
-            "--",
-            source.url,
-            str(folder),
+            "git",
+            *words,
             env=_environment(os.environ),
             stdin=asyncio.subprocess.DEVNULL,
             stdout=asyncio.subprocess.DEVNULL,
@@ -84,8 +101,9 @@ def _first_complaint(output: bytes, source: Source) -> str:
     # What comes after it ("make sure you have the correct access rights") explains nothing.
     lines = [line.strip() for line in output.decode("utf-8", "replace").splitlines()]
     first = next((line for line in lines if line and not line.startswith("warning: ")), "")
-    # git may repeat the URL with the password that str(source) leaves out.
-    return first.replace(source.url or "", str(source)).removeprefix("fatal: ").rstrip(".")
+    # git may repeat the URL, or a part of it, with what str(source) leaves out.
+    first = without_credentials(first.replace(source.url or "", str(source)))
+    return first.removeprefix("fatal: ").rstrip(".")
 
 
 async def _kill(process: asyncio.subprocess.Process) -> None:

@@ -10,12 +10,10 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import errno
-import fcntl
 import os
 import secrets
-import stat
 import time
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Callable
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TypeVar
@@ -23,13 +21,10 @@ from typing import TypeVar
 from gateway.errors import GatewayError
 from gateway.notebooks.names import is_slug
 from gateway.notebooks.source import Source
-from gateway.spaces import changes, checkouts, folders
-from gateway.spaces.git import SourceUnavailable
+from gateway.spaces import checkouts, clones, folders, roots, sources
 
 T = TypeVar("T")
 
-_NEW = ".new-"
-_TRASH = ".trash-"
 _AT_ONCE = 4
 _LOOKS_AT_ONCE = 1
 _ABANDONED_SECONDS = 86400.0
@@ -39,6 +34,10 @@ class SpaceError(GatewayError):
     """A person's files cannot be read or written; the text says what and the remedy."""
 
     code = "space"
+
+    def for_people(self) -> str:
+        """See GatewayError."""
+        return "its files cannot be read or written"
 
 
 class Spaces:
@@ -64,7 +63,7 @@ class Spaces:
 
     async def exists(self, slug: str) -> bool:
         """Whether the notebook has a space. Raises SpaceError."""
-        return await self._in_thread(slug, lambda root: _exists(root, slug))
+        return await self._in_thread(slug, lambda root: roots.exists(root, _checked(slug)))
 
     async def has_file(self, slug: str, relative: str) -> bool:
         """Whether the space has a regular file at `relative`, reached through no symlink.
@@ -91,7 +90,7 @@ class Spaces:
         """
         _checked(slug)
         async with self._looks:
-            changed = await self._in_thread(slug, lambda root: _newest_change(root, slug))
+            changed = await self._in_thread(slug, lambda root: roots.newest_change(root, slug))
         return None if changed is None else datetime.fromtimestamp(changed, UTC)
 
     async def ensure(self, slug: str, source: Source | None) -> Path:
@@ -108,6 +107,27 @@ class Spaces:
                     await self._in_thread(slug, lambda root: self._make(root, slug, folder))
         return path
 
+    async def make_clone(self, slug: str, source: Source | None) -> None:
+        """Put the repository of `source` beside the files of an existing space, as its `.git`.
+
+        Nothing happens where the space has one, or `source` is no repository. No file changes:
+        where a person's differ from the course's, git tells.
+
+        Raises:
+            SourceUnavailable, SpaceError: see `with_source`.
+        """
+        if source is None or source.url is None or await self.in_space(slug, clones.is_clone):
+            return
+        name = _checked(slug)
+
+        def work(root: int) -> None:
+            with sources.opened_if(folder) as files:
+                assert files is not None
+                clones.make(root, name, files, self._copier)
+
+        async with self._lock(slug), self._files_of(source) as folder, self._turns:
+            await self._in_thread(slug, work)
+
     async def remove(self, slug: str) -> None:
         """Delete the space and all files in it; nothing happens when there is none.
 
@@ -118,7 +138,7 @@ class Spaces:
         """
         _checked(slug)
         async with self._lock(slug):
-            trash = await self._in_thread(slug, lambda root: _discard(root, slug))
+            trash = await self._in_thread(slug, lambda root: roots.discard(root, slug))
             if trash is not None:
                 async with self._turns:
                     await self._in_thread(slug, lambda root: folders.delete(trash, root))
@@ -130,18 +150,19 @@ class Spaces:
             SourceUnavailable: it is a folder that is not there, or cannot be read.
         """
         if source is not None and source.folder is not None:
-            await asyncio.to_thread(_check_folder, source.folder)
+            await asyncio.to_thread(sources.check, source.folder)
 
     async def sweep(self, older_than: float = _ABANDONED_SECONDS) -> int:
         """Delete what was left unfinished more than `older_than` seconds ago; return how much.
 
-        Younger ones may be another gateway's work.
+        Younger ones may be another gateway's work. Our own checkouts stay: their repository may be
+        away when they are needed again.
 
         Raises:
             SpaceError: the disk fails.
         """
-        before = time.time() - older_than
-        return await self._in_thread("", lambda root: _sweep(root, before))
+        before, kept = time.time() - older_than, self._checkouts.names
+        return await self._in_thread("", lambda root: roots.sweep(root, before, kept))
 
     async def close(self) -> None:
         """Let go of the checkouts."""
@@ -162,11 +183,29 @@ class Spaces:
         name = _checked(slug)
 
         def do(root: int) -> T:
-            with folders.opened_folder(name, root) as space, _opened_source(folder) as files:
+            with folders.opened_folder(name, root) as space, sources.opened_if(folder) as files:
                 return work(space, files)
 
         async with self._lock(slug), self._files_of(source) as folder, self._turns:
             return await self._in_thread(slug, do)
+
+    async def in_space(self, slug: str, work: Callable[[int], T]) -> T | None:
+        """Do `work` in a thread, with a descriptor of a space; None where there is no space.
+
+        It waits for nobody, so work that changes files is `with_source`'s.
+
+        Raises:
+            SpaceError: the disk fails.
+        """
+        name = _checked(slug)
+
+        def do(root: int) -> T | None:
+            if not roots.exists(root, name):
+                return None
+            with folders.opened_folder(name, root) as space:
+                return work(space)
+
+        return await self._in_thread(slug, do)
 
     async def in_source(self, source: Source, work: Callable[[int], T]) -> T:
         """Do `work` in a thread, with a descriptor of a source's files.
@@ -176,7 +215,7 @@ class Spaces:
         """
 
         def do(_: int) -> T:
-            with _opened_source(folder) as files:
+            with sources.opened_if(folder) as files:
                 assert files is not None
                 return work(files)
 
@@ -205,7 +244,7 @@ class Spaces:
         """Do `work` in a thread, with a descriptor of the root; translate what fails."""
 
         def run() -> T:
-            with _opened_root(self._root) as root:
+            with roots.opened(self._root) as root:
                 return work(root)
 
         try:
@@ -214,7 +253,7 @@ class Spaces:
             raise SpaceError(_explain(self._root, slug, error)) from error
 
     def _make(self, root: int, slug: str, source: Path | None) -> None:
-        name = f"{_NEW}{slug}-{secrets.token_hex(4)}"
+        name = f"{roots.NEW}{slug}-{secrets.token_hex(4)}"
         os.mkdir(name, 0o700, dir_fd=root)
         try:
             with folders.opened_folder(name, root) as target:
@@ -222,26 +261,15 @@ class Spaces:
                     os.fchown(target, *self._copier.owner)
                 if source is not None:
                     self._fill(source, target)
-            with _only_one(root):
-                if not _exists(root, slug):
+            with roots.only_one(root):
+                if not roots.exists(root, _checked(slug)):
                     os.rename(name, slug, src_dir_fd=root, dst_dir_fd=root)
         finally:
             folders.delete(name, root)
 
     def _fill(self, source: Path, target: int) -> None:
-        with _opened_source(source) as handle:
-            assert handle is not None
+        with sources.opened(source) as handle:
             self._copier.copy(handle, target)
-
-
-@contextlib.contextmanager
-def _opened_source(source: Path | None) -> Iterator[int | None]:
-    if source is None:
-        yield None
-        return
-    # The root of a source is the operator's word, so it may be reached by symlinks.
-    with folders.opened(str(source), os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC) as handle:
-        yield handle
 
 
 def _checked(slug: str) -> str:
@@ -256,69 +284,6 @@ def _encodable(text: str) -> bool:
     except UnicodeEncodeError:
         return False
     return True
-
-
-@contextlib.contextmanager
-def _opened_root(root: Path) -> Iterator[int]:
-    # Others pass through to what is theirs; the names of the spaces are names of persons.
-    root.mkdir(mode=0o711, parents=True, exist_ok=True)
-    with folders.opened(str(root), os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC) as handle:
-        yield handle
-
-
-@contextlib.contextmanager
-def _only_one(root: int) -> Iterator[None]:
-    """Keep other gateways from renaming below the root; held for two system calls."""
-    fcntl.flock(root, fcntl.LOCK_EX)
-    try:
-        yield
-    finally:
-        fcntl.flock(root, fcntl.LOCK_UN)
-
-
-def _exists(root: int, slug: str) -> bool:
-    kind = folders.kind_of(_checked(slug), root)
-    if kind not in (None, stat.S_IFDIR):
-        raise NotADirectoryError(errno.ENOTDIR, "something else than a folder is in its place")
-    return kind is not None
-
-
-def _newest_change(root: int, slug: str) -> float | None:
-    if not _exists(root, slug):
-        return None
-    with folders.opened_folder(slug, root) as space:
-        return changes.newest_change(space)
-
-
-def _discard(root: int, slug: str) -> str | None:
-    trash = f"{_TRASH}{slug}-{secrets.token_hex(4)}"
-    try:
-        os.rename(slug, trash, src_dir_fd=root, dst_dir_fd=root)
-    except FileNotFoundError:
-        return None
-    return trash
-
-
-def _sweep(root: int, before: float) -> int:
-    swept = 0
-    for name in os.listdir(root):
-        if name.startswith((_NEW, _TRASH, checkouts.PREFIX)):
-            changed = os.stat(name, dir_fd=root, follow_symlinks=False).st_ctime
-            if changed < before:
-                folders.delete(name, root)
-                swept += 1
-    return swept
-
-
-def _check_folder(folder: Path) -> None:
-    try:
-        with folders.opened(str(folder), os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC):
-            return
-    except OSError as error:
-        raise SourceUnavailable(
-            f"source folder {folder}: {error.strerror}; give an absolute folder that the "
-            f"gateway's user can read"
-        ) from error
 
 
 def _explain(root: Path, slug: str, error: OSError) -> str:

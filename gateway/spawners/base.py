@@ -81,6 +81,8 @@ class Server:
         status: the engine's own word for its state ("running", "dead", …).
         started: when it was started, UTC; None where the engine does not tell (in lists).
         created: when it was made, UTC; None where the engine does not tell.
+        ours: whether an image of ours, or the gateway itself, set its Jupyter up: then it trusts
+            the hop secret, and says who may frame it.
     """
 
     id: str
@@ -95,6 +97,7 @@ class Server:
     status: str = ""
     started: datetime | None = None
     created: datetime | None = None
+    ours: bool = False
 
 
 class Change(enum.StrEnum):

@@ -9,10 +9,11 @@ from __future__ import annotations
 import asyncio
 import logging
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 from gateway.errors import EngineError, EngineUnavailable, ImageMissing
+from gateway.spawners.bounded import ways
 from gateway.spawners.docker_spec import COMPOSE_PROJECT, INSTALLATION, ROLE, Image, image_from
 from gateway.spawners.engine import DEADLINE, Engine, EngineRefused
 
@@ -180,21 +181,26 @@ class Containers:
         """Run a command in it, as its own user; return the exit code.
 
         None where it cannot be run or has not ended by `deadline` seconds; then it is killed from
-        inside, where the image has the means.
+        inside, where the image has the means; see bounded.py.
         """
-        bounded = ["timeout", "-s", "KILL", str(math.ceil(deadline)), *command]
         try:
             async with asyncio.timeout(deadline):
-                try:
-                    code = await self._run(container, bounded)
-                except EngineRefused as error:
-                    if not error.says("not found in"):
-                        raise
-                    code = await self._run(container, command)
+                code = await self._run_one_way(container, ways(command, deadline))
         except (TimeoutError, EngineError) as error:
             log.info("command not run container=%s reason=%s", container[:12], error or "deadline")
             return None
         return None if code in _NOT_RUN else code
+
+    async def _run_one_way(self, container: str, commands: Iterable[Sequence[str]]) -> int | None:
+        """Run the first one whose program the image has."""
+        for command in commands:
+            try:
+                return await self._run(container, command)
+            except EngineRefused as error:
+                if not error.says("not found in"):
+                    raise
+                log.debug("not in the image container=%s program=%s", container[:12], command[0])
+        return None
 
     async def _run(self, container: str, command: Sequence[str]) -> int:
         made = await self._engine.call(

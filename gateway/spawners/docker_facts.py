@@ -9,7 +9,14 @@ from datetime import UTC, datetime
 from typing import Any
 
 from gateway.spawners.base import Server, ServerState
-from gateway.spawners.docker_spec import GENERATION, INSTALLATION, PORT, PORT_KEY, SLUG
+from gateway.spawners.docker_spec import (
+    GENERATION,
+    IMAGE_IS_OURS,
+    INSTALLATION,
+    PORT,
+    PORT_KEY,
+    SLUG,
+)
 from routes.keys import Target
 
 Json = dict[str, Any]
@@ -152,6 +159,8 @@ def _server(
         status=status,
         started=started,
         created=created,
+        # A container has its image's labels, and of this prefix no others: see docker_spec.
+        ours=labels.get(IMAGE_IS_OURS) == "1",
     )
 
 

@@ -1,8 +1,8 @@
 """What a notebook's container is made of: from a ServerSpec to the Engine API's JSON.
 
 Pure functions: no I/O, no docker-py. Containers of our image read `NBGATE_*`; others are given
-Jupyter's own token variable. Secrets are in the environment, never in the arguments, which any
-process on the host can read.
+Jupyter's own token variable, and their command is strange_image.py's. Secrets are in the
+environment, never in the arguments, which any process on the host can read.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 from gateway.errors import EngineError
+from gateway.spawners import strange_image
 from gateway.spawners.base import ServerSpec
 
 PORT = 8888
@@ -33,6 +34,8 @@ IMAGE_IS_OURS = LABEL_PREFIX + "image"
 IMAGE_IS_READ_ONLY = LABEL_PREFIX + "read-only-root"
 
 Json = dict[str, Any]
+
+_CPU_PERIOD = 100_000  # microseconds
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,6 +66,7 @@ class Place:
         address: the container's address on it.
         publish: whether the port is published on 127.0.0.1, at a port the engine chooses.
         pids: limit of processes and threads.
+        provider: source of the identity provider, for images that are not ours; "" for none.
     """
 
     installation: str
@@ -73,6 +77,7 @@ class Place:
     address: str
     publish: bool
     pids: int = 512
+    provider: str = ""
 
 
 def image_from(inspected: Json) -> Image:
@@ -92,7 +97,7 @@ def container_config(spec: ServerSpec, image: Image, place: Place) -> Json:
         "Hostname": "notebook",
         "User": f"{place.user}:{place.group}",
         "Env": [f"{name}={value}" for name, value in environment(spec, image).items()],
-        "Cmd": None if image.ours else token_mode_command(spec),
+        "Cmd": None if image.ours else strange_command(spec, place.provider),
         "WorkingDir": SPACE,
         "ExposedPorts": {PORT_KEY: {}},
         "HostConfig": host_config(spec, image, place),
@@ -124,6 +129,7 @@ def environment(spec: ServerSpec, image: Image) -> Mapping[str, str]:
     else:
         own = {
             "JUPYTER_TOKEN": spec.token,
+            "NBGATE_USER_NAME": spec.user_name,
             # The user may have no home in a strange image. The runtime folder holds the token, so
             # it must not lie in the space, which is copied and shared.
             "HOME": SPACE,
@@ -132,11 +138,9 @@ def environment(spec: ServerSpec, image: Image) -> Mapping[str, str]:
     return {**spec.environment, **own}
 
 
-def token_mode_command(spec: ServerSpec) -> list[str]:
+def strange_command(spec: ServerSpec, provider: str) -> list[str]:
     """Return the arguments for an image that is not ours: stock JupyterLab on PATH."""
-    command = [
-        "jupyter",
-        "lab",
+    arguments = [
         "--no-browser",
         "--ServerApp.ip=0.0.0.0",
         f"--ServerApp.port={PORT}",
@@ -146,8 +150,8 @@ def token_mode_command(spec: ServerSpec) -> list[str]:
         "--ServerApp.allow_remote_access=True",
     ]
     if spec.frame_ancestors:
-        command.append(f"--ServerApp.tornado_settings={framing(spec)}")
-    return command
+        arguments.append(f"--ServerApp.tornado_settings={framing(spec)}")
+    return strange_image.command(arguments, provider)
 
 
 def framing(spec: ServerSpec) -> str:
@@ -174,7 +178,9 @@ def host_config(spec: ServerSpec, image: Image, place: Place) -> Json:
     if spec.memory is not None:
         config["Memory"] = config["MemorySwap"] = spec.memory  # equal: no swap on top
     if spec.cpus is not None:
-        config["NanoCpus"] = round(spec.cpus * 10**9)
+        # As a quota: `NanoCpus` of more cores than the engine has would be refused.
+        config["CpuPeriod"] = _CPU_PERIOD
+        config["CpuQuota"] = round(spec.cpus * _CPU_PERIOD)
     if image.read_only_root:
         config["ReadonlyRootfs"] = True
         config["Tmpfs"] = {

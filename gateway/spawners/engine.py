@@ -13,7 +13,6 @@ import math
 import re
 import socket
 from collections.abc import AsyncIterator, Callable
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import datetime
 from http import HTTPStatus
@@ -27,6 +26,7 @@ from docker import APIClient
 
 from gateway.errors import EngineError, EngineUnavailable
 from gateway.spawners.engine_stream import JsonStream
+from gateway.spawners.engine_threads import Threads
 
 T = TypeVar("T")
 log = logging.getLogger(__name__)
@@ -99,10 +99,10 @@ class Engine:
         from_environment: dict[str, Any] = {**docker.utils.kwargs_from_env()}
         self._kwargs = {"base_url": address} if address else from_environment
         self.address: str = self._kwargs.get("base_url", _LOCAL)
-        self._pool = ThreadPoolExecutor(_THREADS, thread_name_prefix="engine")
-        self._slow = ThreadPoolExecutor(_SLOW_THREADS, thread_name_prefix="engine-slow")
+        self._pool = Threads(_THREADS, "engine", _is_answer)
+        self._slow = Threads(_SLOW_THREADS, "engine-slow", _is_answer)
         self._client: APIClient | None = None
-        self._connecting = asyncio.Lock()
+        self._connecting: asyncio.Task[APIClient] | None = None
         self._streams: set[JsonStream] = set()
 
     async def call(
@@ -114,8 +114,8 @@ class Engine:
             ask: given the APIClient (whose types are incomplete); blocks; must bound its own
                 requests where they may outlast DEADLINE.
             slow: whether it may take long by its nature.
-            deadline: seconds until the caller is told that the engine does not answer; None for
-                the engine's own.
+            deadline: seconds until the caller is told that the engine does not answer, once a
+                thread has taken it up; None for the engine's own.
 
         Raises:
             EngineRefused: the engine answered with an error.
@@ -182,8 +182,11 @@ class Engine:
         """Let go of the engine. Calls under way end by themselves, streams are ended."""
         for stream in tuple(self._streams):
             await stream.close()
-        self._pool.shutdown(wait=False, cancel_futures=True)
-        self._slow.shutdown(wait=False, cancel_futures=True)
+        if self._connecting is not None:
+            self._connecting.cancel()
+            await asyncio.wait([self._connecting])
+        self._pool.close()
+        self._slow.close()
         if self._client is not None:
             self._client.close()
             self._client = None
@@ -194,10 +197,21 @@ class Engine:
         return client
 
     async def _connect(self) -> APIClient:
-        async with self._connecting:
-            if self._client is None:
-                self._client = await self._run(self._pool, self._new_client, self._deadline)
-            return self._client
+        """Return the client, made once for all who wait: if it cannot be, all are told at once."""
+        if self._connecting is None:
+            made = self._run(self._pool, self._new_client, self._deadline)
+            self._connecting = asyncio.create_task(made, name="engine-connect")
+            self._connecting.add_done_callback(self._connected)
+        connecting = self._connecting
+        await asyncio.wait([connecting])
+        if connecting.cancelled():  # closed meanwhile
+            raise EngineUnavailable(self.address)
+        return connecting.result()
+
+    def _connected(self, made: asyncio.Task[APIClient]) -> None:
+        self._connecting = None
+        if not made.cancelled() and made.exception() is None:
+            self._client = made.result()
 
     def _new_client(self) -> APIClient:
         """Return a client that speaks the engine's version of the API.
@@ -210,11 +224,9 @@ class Engine:
             version = probe.version(api_version=False)["ApiVersion"]
         return APIClient(version=version, timeout=timeout, **self._kwargs)
 
-    async def _run(self, pool: ThreadPoolExecutor, ask: Callable[[], T], deadline: float) -> T:
-        loop = asyncio.get_running_loop()
+    async def _run(self, threads: Threads, ask: Callable[[], T], deadline: float) -> T:
         try:
-            async with asyncio.timeout(deadline):
-                return await loop.run_in_executor(pool, ask)
+            return await threads.run(ask, deadline)
         except docker.errors.APIError as error:
             raise refusal(error) from error
         except (
@@ -224,6 +236,10 @@ class Engine:
         ) as error:
             log.debug("engine call failed address=%s error=%s", self.address, error)
             raise EngineUnavailable(self.address) from error
+
+
+def _is_answer(error: BaseException) -> bool:
+    return isinstance(error, docker.errors.APIError)
 
 
 def checked(answer: requests.Response) -> requests.Response:

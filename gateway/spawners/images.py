@@ -59,14 +59,18 @@ async def build_image(
 def build_lines(events: Iterator[dict[str, Any]]) -> Iterator[str]:
     """Return the lines that people read of the engine's build events.
 
+    They are read to their end even if the build failed: only then is the connection given back.
+
     Raises:
         EngineError: an event says that the build failed.
     """
+    failure = None
     for event in events:
-        if "error" in event:
-            raise EngineError(f"the image could not be built: {str(event['error']).strip()}")
+        failure = failure or event.get("error")
         text = event.get("stream") or _pull_line(event)
         yield from (line for line in text.splitlines() if line.strip())
+    if failure is not None:
+        raise EngineError(f"the image could not be built: {str(failure).strip()}")
 
 
 def _pull_line(event: dict[str, Any]) -> str:

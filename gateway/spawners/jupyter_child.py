@@ -1,6 +1,7 @@
-"""What the process spawner runs: stock Jupyter in token mode, started without detours.
+"""What the process spawner runs: stock Jupyter with our identity provider, without detours.
 
-Run as a file by the interpreter that has Jupyter; it imports nothing of the gateway. What it does
+Run as a file by the interpreter that has Jupyter; it imports nothing of the gateway. Where there is
+no provider to be had, Jupyter runs in token mode. What it does
 before Jupyter gets control:
   - a session of its own, so that it outlives the gateway and its terminal;
   - it claims the port, and tells so through descriptor 3, before the slow imports begin;
@@ -16,7 +17,7 @@ import json
 import os
 import socket
 import sys
-from importlib import import_module
+from importlib import import_module, util
 from typing import Any
 
 STATUS_FD = 3
@@ -34,7 +35,7 @@ def main() -> None:
     os.write(STATUS_FD, CLAIMED)
     os.close(STATUS_FD)
     os.chdir(order["root_dir"])
-    become_jupyter(configuration(order, token))
+    become_jupyter(configuration(order, token), order["provider"])
     claim.close()
 
 
@@ -77,7 +78,8 @@ def configuration(order: dict[str, Any], token: str) -> dict[str, dict[str, Any]
         server["tornado_settings"] = {"headers": {"Content-Security-Policy": framing(order)}}
     return {
         "ServerApp": server,
-        "IdentityProvider": {"token": token},
+        "IdentityProvider": {"token": "" if order["provider"] else token},
+        "HopIdentityProvider": {"hop_secret": token, "user_name": order["user_name"]},
         "LabApp": {
             "extension_manager": "readonly",
             "news_url": None,
@@ -94,8 +96,13 @@ def framing(order: dict[str, Any]) -> str:
     return f"frame-ancestors {origins}; report-uri {order['base_url']}api/security/csp-report"
 
 
-def become_jupyter(settings: dict[str, dict[str, Any]]) -> None:
-    """Run the server until it is told to stop."""
+def become_jupyter(settings: dict[str, dict[str, Any]], provider: str) -> None:
+    """Run the server until it is told to stop.
+
+    Args:
+        settings: Jupyter's configuration.
+        provider: the file of the identity provider; "" for Jupyter's own.
+    """
     blocked: dict[str, Any] = {"rfc3987_syntax": None}
     sys.modules.update(blocked)
     path = os.environ.pop("PATH", "")
@@ -103,12 +110,25 @@ def become_jupyter(settings: dict[str, dict[str, Any]]) -> None:
     import_module("jupyterlab.labapp")
     os.environ["PATH"] = path
     server_class = import_module("jupyter_server.serverapp").ServerApp
+    if provider:
+        settings["ServerApp"]["identity_provider_class"] = provider_class(provider)
     config_class = import_module("traitlets.config").Config
     server = server_class.instance(config=config_class(settings))
     server.initialize([])
     gc.freeze()
     gc.enable()
     server.start()
+
+
+def provider_class(file: str) -> type:
+    """Return our identity provider, which is in no package here."""
+    found = util.spec_from_file_location("nbgate_identity", file)
+    assert found is not None
+    assert found.loader is not None
+    module = util.module_from_spec(found)
+    found.loader.exec_module(module)
+    provider: type = module.HopIdentityProvider
+    return provider
 
 
 if __name__ == "__main__":

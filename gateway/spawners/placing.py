@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Literal
 
 from gateway.errors import EngineError
+from gateway.spawners import strange_image
 from gateway.spawners.base import ServerSpec
 from gateway.spawners.docker_spec import Place
 from gateway.spawners.engine import Engine
@@ -98,4 +99,5 @@ class Placing:
             address=address,
             publish=not surroundings.prod,
             pids=self._options.pids,
+            provider=strange_image.provider_source(),
         )

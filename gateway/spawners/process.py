@@ -237,6 +237,7 @@ class ProcessSpawner:
             status="exited",
             started=procfs.started(record.ticks),
             created=procfs.started(record.ticks),
+            ours=True,
         )
         if record.boot != procfs.boot_id() or not procfs.runs(record.pid, record.ticks):
             return replace(facts, exit_code=status, reason=reason_of(status))

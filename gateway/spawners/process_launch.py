@@ -14,7 +14,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from gateway.errors import EngineError
-from gateway.spawners import jupyter_child
+from gateway.spawners import jupyter_child, strange_image
 from gateway.spawners.base import ServerSpec
 
 _NEEDED = ("ipykernel", "jupyterlab", "notebook")
@@ -91,10 +91,8 @@ def autosave_settings(interval: float) -> dict[str, object]:
 
 def extensions_of_pages() -> list[str]:
     """Return the folders of Lab's extensions that are ours: the notebook image's, if it is here."""
-    # In a checkout the image's folder is beside the package, in an installed package inside of it.
-    package = Path(__file__).resolve().parents[1]
-    places = (package.parent / "jupyter-image", package / "jupyter-image")
-    return [str(place / "labextensions") for place in places if place.is_dir()][:1]
+    folder = strange_image.image_folder()
+    return [] if folder is None else [str(folder / "labextensions")]
 
 
 def child_environment(
@@ -104,8 +102,11 @@ def child_environment(
     kept = {
         name: value for name, value in inherited.items() if not name.startswith(_PRIVATE + _SLOWING)
     }
+    provider = strange_image.provider_file()
     order = {
         "port": port,
+        "provider": "" if provider is None else str(provider),
+        "user_name": spec.user_name,
         "base_url": spec.base_url,
         "root_dir": str(spec.space.absolute()),
         "frame_ancestors": list(spec.frame_ancestors),

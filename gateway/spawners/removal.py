@@ -91,10 +91,18 @@ class Removal:
             stays = state_of(item["State"]) in (ServerState.RUNNING, ServerState.PAUSED)
             # What ended under its own name is no leftover: most are, and need no further look.
             stays = stays or (item["State"] == "exited" and has_own_name(item))
-            data = None if stays else await self._containers.find(item["Id"])
+            data = None if stays else await self._looked_at(item["Id"])
             why = "" if data is None else leftover(data, now, grace)
             if data is not None and why and await self.tried(data["Id"]):
                 yield data, why
+
+    async def _looked_at(self, container: str) -> Json | None:
+        """Return the engine's answer about a container; None where it has none."""
+        try:
+            return await self._containers.find(container)
+        except EngineRefused as error:
+            log.info("cannot be looked at container=%s reason=%s", container[:12], error)
+            return None
 
 
 def aside_name(container: str, slug: str) -> str:

@@ -12,38 +12,29 @@ from importlib import resources
 from aiohttp import web
 from aiohttp.typedefs import Handler
 
-from gateway.access import may_use
-from gateway.activation.activator import Phase
-from gateway.errors import problem_of
 from gateway.launch.deeplinks import SHAPES
-from gateway.notebooks.model import Notebook, State
-from gateway.web import deeplinks, notebook, openpage, signin, streams
-from gateway.web.context import PAGES, Pages, pages_of, principals_of, title_of
+from gateway.problems import problem_of
+from gateway.proxy.redaction import redacted
+from gateway.web import (
+    deeplinks,
+    home,
+    newtab,
+    notebook,
+    oidc,
+    openpage,
+    passersby,
+    read,
+    shares,
+    signin,
+    streams,
+    trusted,
+)
+from gateway.web.context import PAGES, Pages, pages_of
 from gateway.web.door import DOOR
-from gateway.web.render import message, page, request_id_of, say
-from gateway.web.streams import STREAMS, Streams
+from gateway.web.render import message, request_id_of, say
+from gateway.web.streams import STREAMS, streams_of
 
 logger = logging.getLogger(__name__)
-
-
-async def index(request: web.Request) -> web.Response:
-    """List the notebooks of whoever is signed in."""
-    pages, people = pages_of(request), principals_of(request)
-    principal = people[0] if people else None
-    books = pages.catalogue.notebooks() if people else ()
-    own = [
-        (title_of(request, book), book, pages.namespace.url(book.slug) + "lab", _state(pages, book))
-        for book in books
-        if any(may_use(person, book.owner) for person in people)
-    ]
-    stoppable = (Phase.QUEUED, State.STARTING, State.RUNNING)
-    return page(request, "index.html", principal=principal, notebooks=own, stoppable=stoppable)
-
-
-def _state(pages: Pages, book: Notebook) -> str:
-    """Return a notebook's state, or that it waits to be started."""
-    waits = pages.activator.status(book.slug).phase is Phase.QUEUED
-    return Phase.QUEUED.value if waits else book.state.value
 
 
 async def to_index(request: web.Request) -> web.Response:
@@ -57,11 +48,13 @@ async def elsewhere(request: web.Request) -> web.StreamResponse:
     slug = request.headers.get("X-Nbgate-Slug", "")
     if reason == "waiting":
         return await notebook.waiting(request, slug)
+    if reason == "reading":
+        return read.instead(request, slug)
     if reason == "login":
         at_own_origin = bool(pages_of(request).namespace.base_domain)
         return signin.to_authorize(request) if at_own_origin else signin.login_needed(request)
     if request.path == "/" and request.method in ("GET", "HEAD"):
-        return await index(request)
+        return await home.index(request)
     return notebook.unknown(request)
 
 
@@ -88,7 +81,7 @@ async def errors(request: web.Request, handler: Handler) -> web.StreamResponse:
                 "page failed request_id=%s method=%s path=%s",
                 request_id_of(request),
                 request.method,
-                request.rel_url.raw_path,
+                redacted(request.rel_url.raw_path.encode()).decode(),
             )
         # What only an operator can mend names folders, addresses and sources: it is in the log.
         detail = None if problem.status == 500 else problem.detail
@@ -105,12 +98,19 @@ async def _end_watching(app: web.Application) -> None:
 
 def build_pages(pages: Pages) -> web.Application:
     """Return the application."""
-    app = web.Application(middlewares=[errors])
+    app = web.Application(middlewares=[errors, trusted.middleware])
     app[PAGES] = pages
-    app[STREAMS] = Streams()
+    app[STREAMS] = streams_of(pages)
     app.on_shutdown.append(_end_watching)
     app.add_routes(signin.routes)
+    app.add_routes(oidc.routes)
+    app.add_routes(trusted.routes)
+    app.add_routes(home.routes)
+    app.add_routes(newtab.routes)
     app.add_routes(notebook.routes)
+    app.add_routes(passersby.routes)
+    app.add_routes(read.routes)
+    app.add_routes(shares.routes)
     app.add_routes(streams.routes)
     app.add_routes(openpage.routes)
     for prefix in SHAPES:

@@ -4,16 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
+from urllib.parse import unquote
 
 from aiohttp import web
 
-from gateway.access import Namespace, may_use
+from gateway.access import may_use
 from gateway.activation.activator import Activator
-from gateway.launch.cookies import tokens_from
+from gateway.launch.cookies import MOST_COURSES, tokens_from
 from gateway.launch.links import host_of as origin_host
 from gateway.launch.session_table import Principal, SessionTable, token_digest
 from gateway.launch.sessions import Sessions
 from gateway.launch.tickets import Tickets
+from gateway.namespace import Namespace
 from gateway.notebooks.catalogue import Catalogue
 from gateway.notebooks.model import Notebook
 
@@ -64,13 +66,17 @@ def at_own_origin(request: web.Request) -> bool:
     return host_of(request) == origin_host(pages_of(request).origin)
 
 
-def principal_of(request: web.Request, owner: str | None = None) -> Principal | None:
+def principal_of(request: web.Request, notebook: Notebook | None = None) -> Principal | None:
     """Return whose session the request carries, or None.
 
-    A browser may be several people, one per course; `owner` is who comes first among them.
+    A browser may be several people, one per course; who may use `notebook` comes first among
+    them, its owner before all others.
     """
-    digests = map(token_digest, _tokens_of(request))
-    return pages_of(request).table.first(digests, host_of(request), owner)
+    pages, digests = pages_of(request), map(token_digest, _tokens_of(request))
+    if notebook is None:
+        return pages.table.first(digests, host_of(request))
+    others = pages.catalogue.others(notebook)
+    return pages.table.first(digests, host_of(request), notebook.owner, others)
 
 
 def principals_of(request: web.Request) -> list[Principal]:
@@ -84,15 +90,35 @@ def cookie_of(request: web.Request) -> bytes:
     return request.headers.get("Cookie", "").encode("latin-1")
 
 
+def told_user(request: web.Request) -> str | None:
+    """Return whom a trusted proxy in front has authenticated, or None; the data path says so."""
+    told = request.headers.get("X-Nbgate-Told-User")
+    return None if told is None else unquote(told)
+
+
 def _tokens_of(request: web.Request) -> list[bytes]:
-    return tokens_from(cookie_of(request), is_https(request))
+    tokens = tokens_from(cookie_of(request), is_https(request), MOST_COURSES)
+    told = told_user(request)
+    if told is None:
+        return tokens
+    table, host = pages_of(request).table, host_of(request)
+    found = ((token, table.first((token_digest(token),), host)) for token in tokens)
+    return [token for token, one in found if one is not None and one.subject == told]
+
+
+def user_of(request: web.Request, notebook: Notebook | None) -> Principal | None:
+    """Return who of the request's browser may use the notebook, or None."""
+    principal = principal_of(request, notebook)
+    if principal is None or notebook is None:
+        return None
+    others = pages_of(request).catalogue.others(notebook)
+    return principal if may_use(principal, notebook.owner, others) else None
 
 
 def own_notebook(request: web.Request, slug: str) -> Notebook | None:
     """Return the notebook if the request's session may use it, else None."""
     notebook = pages_of(request).catalogue.find(slug)
-    principal = principal_of(request, notebook.owner if notebook is not None else None)
-    if principal is None or notebook is None or not may_use(principal, notebook.owner):
+    if user_of(request, notebook) is None:
         return None
     if pages_of(request).namespace.base_domain and not at_own_origin(request):
         host = host_of(request).encode("latin-1")
@@ -113,9 +139,12 @@ def wants_html(request: web.Request) -> bool:
 
 
 def from_own_page(request: web.Request) -> bool:
-    """Whether a POST comes from a page of the origin it goes to (RFC 6454; Fetch Metadata)."""
+    """Whether a POST comes from a page of the origin it goes to (RFC 6454; Fetch Metadata).
+
+    Every browser sends one of the two headers with a POST; what sends neither is no page of ours.
+    """
     origin = request.headers.get("Origin")
     if origin is not None:
         scheme = "https" if is_https(request) else "http"
         return origin.lower() == f"{scheme}://{host_of(request)}"
-    return request.headers.get("Sec-Fetch-Site", "same-origin") == "same-origin"
+    return request.headers.get("Sec-Fetch-Site") == "same-origin"

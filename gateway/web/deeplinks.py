@@ -1,8 +1,8 @@
 """Where the links of an LMS arrive: who comes, what they ask for, and where they are sent.
 
 A signed link makes a session and leads to the very URL without its signature; a plain one makes a
-session where its course allows that. What then opens, opens for a session alone. What changes
-something (putting a file back, stopping a server) is a button: following a link changes nothing.
+session where its course allows that. What then opens, opens for a session alone. What does
+something (puts a file back, stops a server, shares) is a button: following a link changes nothing.
 """
 
 from __future__ import annotations
@@ -22,6 +22,8 @@ from gateway.launch.targets import BadLink, Target, read_target
 from gateway.notebooks.model import Links, Notebook, Project
 from gateway.notebooks.names import notebook_slug
 from gateway.spaces import Source
+from gateway.spaces.git import SourceUnavailable
+from gateway.web import newtab, shares
 from gateway.web import notebook as notebook_pages
 from gateway.web import plainlinks as plainly
 from gateway.web.context import (
@@ -29,12 +31,15 @@ from gateway.web.context import (
     from_own_page,
     pages_of,
     principals_of,
+    wants_html,
 )
 from gateway.web.door import DOOR, known_visitor, sign_in
+from gateway.web.people import is_framed
 from gateway.web.plainlinks import unasked
 from gateway.web.question import question
-from gateway.web.render import say, words_of
+from gateway.web.render import say
 from gateway.web.signin import see_other
+from gateway.web.static_course import static_course
 from gateway.web.static_notebook import static_notebook
 
 logger = logging.getLogger(__name__)
@@ -93,7 +98,8 @@ async def _signed(request: web.Request, target: Target, link: DeepLink) -> web.R
     await pages_of(request).catalogue.open_for(project.name, visitor.subject)
     name = visitor.display_name or link.student
     arrival = await sign_in(request, project.name, visitor.subject, name)
-    return see_other(str(unsigned(target)), *arrival.cookies)
+    onward = await newtab.onward(request, unsigned(target), project.name, arrival.principal)
+    return see_other(onward, *arrival.cookies)
 
 
 async def _unsigned(request: web.Request, target: Target, link: DeepLink) -> web.Response:
@@ -108,9 +114,23 @@ async def _unsigned(request: web.Request, target: Target, link: DeepLink) -> web
     if request.method == "POST":
         return await _posted(request, project, target, link, principal)
     if principal is not None:
+        await newtab.void(request, target)
         return await _show(request, project, target, link, principal)
+    return await _stranger(request, project, target, link)
+
+
+async def _stranger(
+    request: web.Request, project: Project, target: Target, link: DeepLink
+) -> web.Response:
+    """Answer somebody without a session, or whose browser keeps none here."""
+    if link.kind is Kind.SHARE and not wants_html(request):
+        return shares.refuse(request, 401, "link.needed", "login-required")
+    if newtab.has_ticket(target):
+        return await newtab.offer(request, target, str(unasked(target)))
     if project.links is Links.PLAIN:
         return await plainly.admit(request, project, target, link)
+    if is_framed(request) and wants_html(request):
+        return question(request, 401, "link.needed", tab=str(unasked(target)))
     return say(request, 401, "link.needed", "login-required")
 
 
@@ -120,10 +140,10 @@ async def _show(
     """Open what the link asks for, or the page with the button that does it."""
     here = str(unasked(target))
     if link.kind is Kind.SHARE:
-        return web.json_response({"error": words_of(request)("link.share.detail")}, status=501)
+        return await shares.offer(request, project, target, link, principal)
     if link.kind is Kind.STOP:
         return question(request, 200, "link.stop", action=here)
-    if link.kind is Kind.OPEN and link.candidates and any(target.values(links.FORCE_COPY)):
+    if link.opens and link.candidates and any(target.values(links.FORCE_COPY)):
         return question(request, 200, "link.reset", action=here, file=link.candidates[0])
     return await _opened(request, project, target, link, principal)
 
@@ -133,10 +153,15 @@ async def _opened(
 ) -> web.Response:
     """Send the browser to the notebook, which is brought into the person's space first."""
     book = await _book(request, project, principal)
+    ways = request.config_dict[DOOR].ways
+    if link.kind is Kind.CLONE:
+        try:
+            await ways.spaces.make_clone(book.slug, Source.parse(project.source))
+        except SourceUnavailable as error:  # it is one the next time; what is there opens
+            logger.warning("no clone slug=%s reason=%s", book.slug, error)
     file = None
-    if link.kind is Kind.OPEN and link.parts:
-        exercises = request.config_dict[DOOR].ways.exercises
-        file = await exercises.bring(book.slug, Source.parse(project.source), link.candidates)
+    if link.opens and link.parts:
+        file = await ways.exercises.bring(book.slug, Source.parse(project.source), link.candidates)
         if file is None:
             return _missing(request)
     place = links.page_of(link, file, project.links_page)
@@ -157,8 +182,16 @@ async def _posted(
     link: DeepLink,
     principal: Principal | None,
 ) -> web.Response:
+    """Do what a button asks for, if somebody of the course has pressed it on our own page."""
     if plainly.is_instead(target):
         return await plainly.instead(request, project, target, link)
+    refuse = shares.refuse if link.kind is Kind.SHARE else say
+    if principal is None:
+        return refuse(request, 401, "link.needed", "login-required")
+    if not from_own_page(request):
+        return refuse(request, 403, "foreign", "error")
+    if link.kind is Kind.SHARE:
+        return await shares.act(request, project, target, link, principal)
     return await _act(request, project, target, link, principal)
 
 
@@ -167,22 +200,14 @@ def _missing(request: web.Request) -> web.Response:
 
 
 async def _act(
-    request: web.Request,
-    project: Project,
-    target: Target,
-    link: DeepLink,
-    principal: Principal | None,
+    request: web.Request, project: Project, target: Target, link: DeepLink, principal: Principal
 ) -> web.Response:
     """Do what a button on our own page asks for."""
-    if principal is None:
-        return say(request, 401, "link.needed", "login-required")
-    if not from_own_page(request):
-        return say(request, 403, "foreign", "error")
     if link.kind is Kind.STOP:
         book = await _book(request, project, principal)
         await pages_of(request).stop(book.slug, principal.subject)
         return question(request, 200, "link.stopped")
-    if link.kind is not Kind.OPEN or not link.candidates:
+    if not (link.opens and link.candidates):
         return _unknown(request)
     book = await _book(request, project, principal)
     exercises = request.config_dict[DOOR].ways.exercises
@@ -197,10 +222,13 @@ async def _act(
 async def _static(
     request: web.Request, project: Project, link: DeepLink, *, allowed: bool
 ) -> web.Response:
-    """Show the course's notebook; no server is started for it."""
+    """Show the course's notebook, or the list of them; no server is started for it."""
     door = request.config_dict[DOOR]
     if not allowed and not _of_course(request, project):
         return say(request, 401, "link.needed", "login-required")
+    if not link.parts:
+        door.count("static", "opened")
+        return await static_course(request, project)
     source = Source.parse(project.source)
     found = None if source is None else await door.ways.exercises.read(source, link.candidates)
     if found is None:

@@ -8,13 +8,17 @@ from dataclasses import dataclass, field
 
 from aiohttp import web
 
-from gateway.launch.cookies import session_cookie, token_from
+from gateway.launch.cookies import token_from
 from gateway.launch.deeplinks import has_plain_id, means
+from gateway.launch.newcomers import Newcomers
 from gateway.launch.session_table import Principal, token_digest
 from gateway.launch.ways import Ways
 from gateway.web.context import cookie_of, host_of, is_https, pages_of, principals_of
+from gateway.web.sending import Sending
+from gateway.web.session_cookies import cookies_of_session
 
 _READING = 2
+MOST_PASSERS_BY = 50
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,12 +28,22 @@ class Door:
     Attributes:
         ways: what stands behind links.
         count: told of each link: `signed`, `plain` or `static`, and what became of it.
+        most_passers_by: people without a name that may be in a course at once.
+        newcomers: bounds the ids that plain links bring anew.
         reading: bounds how many pages of courses' notebooks are made at once.
+        looking: bounds pages of people's files: one that is slow to show holds up no course.
+        copies: bounds those of copies that they share, which need no session.
+        entering: whoever has no name comes in alone: of several at once one gets the last place.
     """
 
     ways: Ways
     count: Callable[[str, str], None]
+    most_passers_by: int = MOST_PASSERS_BY
+    newcomers: Newcomers = field(default_factory=Newcomers)
     reading: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(_READING))
+    looking: Sending = field(default_factory=Sending)
+    copies: Sending = field(default_factory=Sending)
+    entering: asyncio.Lock = field(default_factory=asyncio.Lock)
 
 
 DOOR: web.AppKey[Door] = web.AppKey("door")
@@ -76,8 +90,7 @@ async def sign_in(
     assert principal is not None
     if last is not None and (gives_up or not has_plain_id(last.subject)):
         await pages.sessions.revoke(last.session)
-    cookie = session_cookie(token, is_https(request), pages.session_lifetime, course)
-    return Arrival(principal, (cookie,))
+    return Arrival(principal, tuple(cookies_of_session(request, token, course)))
 
 
 def last_visitor(request: web.Request, course: str) -> Principal | None:

@@ -18,8 +18,8 @@ from gateway.web.context import (
     from_own_page,
     own_notebook,
     pages_of,
-    principal_of,
     title_of,
+    user_of,
     wants_html,
 )
 from gateway.web.render import page, say, words_of
@@ -44,7 +44,7 @@ async def waiting(request: web.Request, slug: str) -> web.Response:
         answer = told_full(full.retry_after or _LOOK_AGAIN, words_of(request))
         return _waiting_page(request, notebook, answer, int(full.status))
     except (TooManyRunning, AllPlacesTaken) as limit:
-        return _limit_page(request, limit)
+        return limit_page(request, limit)
     return _waiting_page(request, notebook, status_of(request, slug), 503)
 
 
@@ -83,9 +83,11 @@ def _waiting_page(
     return answer
 
 
-def _limit_page(request: web.Request, limit: TooManyRunning | AllPlacesTaken) -> web.Response:
-    catalogue = pages_of(request).catalogue
-    running = [book for slug in limit.running if (book := catalogue.find(slug)) is not None]
+def limit_page(request: web.Request, limit: TooManyRunning | AllPlacesTaken) -> web.Response:
+    """Say that as many run as may, and which of them are the person's."""
+    # A teacher opens what is a student's: of the student's others, only what they teach as well.
+    found = map(pages_of(request).catalogue.find, limit.running)
+    running = [book for book in found if book and user_of(request, book)]
     answer = page(
         request,
         "limit.html",
@@ -135,8 +137,8 @@ async def start(request: web.Request) -> web.Response:
 async def stop(request: web.Request) -> web.Response:
     """Stop one's notebook: the button on the list of notebooks."""
     slug = request.match_info["slug"]
-    principal = principal_of(request)
-    if principal is None or own_notebook(request, slug) is None:
+    principal = user_of(request, own_notebook(request, slug))
+    if principal is None:
         return unknown(request)
     if not from_own_page(request):
         return say(request, 403, "foreign", "error")

@@ -7,6 +7,7 @@ browser gives it up.
 from __future__ import annotations
 
 import logging
+import math
 
 from aiohttp import web
 
@@ -16,9 +17,12 @@ from gateway.launch.deeplinks import DeepLink
 from gateway.launch.session_table import Principal
 from gateway.launch.targets import Target
 from gateway.notebooks.model import Links, Project
+from gateway.notebooks.names import notebook_slug
+from gateway.web import newtab
 from gateway.web.context import cookie_of, from_own_page, is_https, pages_of
 from gateway.web.door import DOOR, Arrival, known_visitor, last_visitor, sign_in
 from gateway.web.notebook import unknown
+from gateway.web.passersby import has_room, let_in, no_room
 from gateway.web.question import question
 from gateway.web.render import say
 from gateway.web.signin import see_other
@@ -42,8 +46,8 @@ def _times_asked(target: Target) -> int:
 
 
 def unasked(target: Target) -> Target:
-    """Return a link without what this module puts into it."""
-    return target.without(frozenset((_ASKED, _INSTEAD)))
+    """Return a link without what we put into it ourselves."""
+    return target.without(frozenset((_ASKED, _INSTEAD, newtab.TICKET)))
 
 
 async def admit(
@@ -72,6 +76,8 @@ async def _admit_new(
         if times:
             return question(request, 403, "link.cookies", tab=str(unasked(target)))
         return see_other(_asked(target, 1), state_cookie("link", https))
+    if (refused := await _refused(request, project.name, link)) is not None:
+        return refused
     arrival = await _admitted(request, project.name, link.student)
     if arrival is not None:
         door.count("plain", "opened")
@@ -114,6 +120,8 @@ async def instead(
         return say(request, 403, "foreign", "error")
     if known_visitor(request, project.name, link.student) is not None:
         return see_other(onward)
+    if (refused := await _refused(request, project.name, link)) is not None:
+        return refused
     door = request.config_dict[DOOR]
     arrival = await _admitted(request, project.name, link.student, gives_up=True)
     if arrival is None:
@@ -123,17 +131,35 @@ async def instead(
     return see_other(onward, *arrival.cookies)
 
 
+async def _refused(request: web.Request, course: str, link: DeepLink) -> web.Response | None:
+    """Return why nobody new comes in, or None; ids that the course knows are not new."""
+    if link.student == links.ANYBODY:
+        return None if has_room(request, course) else no_room(request)
+    slug = notebook_slug(course, links.plain_subject(course, link.student))
+    if pages_of(request).catalogue.find(slug) is not None or not await _is_free(request, link):
+        return None
+    door = request.config_dict[DOOR]
+    seconds = door.newcomers.wait(course, link.student)
+    if not seconds:
+        return None
+    door.count("plain", "full")
+    answer = say(request, 429, "link.newcomers", "too-many")
+    answer.headers["Retry-After"] = str(math.ceil(seconds))
+    return answer
+
+
 async def _admitted(
     request: web.Request, course: str, student: str, *, gives_up: bool = False
 ) -> Arrival | None:
     """Return the arrival of who came with a plain link, or None: the id is another session's.
 
+    Or the last place is somebody else's by now, of those for people without a name.
+
     `gives_up` is sign_in's.
     """
     bindings = request.config_dict[DOOR].ways.bindings
     if student == links.ANYBODY:
-        passer_by = links.passer_by(course)
-        return await sign_in(request, course, passer_by, student, gives_up=gives_up)
+        return await let_in(request, course, gives_up=gives_up)
     if await bindings.holder(course, student) is not None:
         return None
     subject = links.plain_subject(course, student)

@@ -6,6 +6,7 @@ import jinja2
 from aiohttp import web
 
 from gateway.web.context import pages_of, wants_html
+from gateway.web.framing import ancestors_of
 from gateway.web.language import DEFAULT, Words, words_for
 
 _TEMPLATES = jinja2.Environment(
@@ -33,7 +34,6 @@ def page(
     """Return a page that no cache keeps and that only allowed sites may frame."""
     words, home = words_of(request), pages_of(request).origin
     text = _TEMPLATES.get_template(template).render(home=home, t=words, **values)
-    ancestors = " ".join(("'self'", *pages_of(request).frame_ancestors))
     return web.Response(
         text=text,
         status=status,
@@ -47,7 +47,7 @@ def page(
             "Content-Security-Policy": (
                 "default-src 'none'; style-src 'self'; script-src 'self'; connect-src 'self'; "
                 f"img-src 'self' data:; form-action 'self'; base-uri 'none'; "
-                f"frame-ancestors {ancestors}"
+                f"frame-ancestors {ancestors_of(request)}"
             ),
         },
     )

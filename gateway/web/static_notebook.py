@@ -21,6 +21,13 @@ from markdown_it import MarkdownIt
 from gateway.web.render import page
 
 _MOST_CELLS = 2000
+# What its author can make slow: JSON with very many small parts, and prose that is taken apart, in
+# which each row of a table is filled up to its width.
+_MOST_MARKS = 400_000
+_MARKS = (b'"', b"\\", b"[", b"{", b",")
+_LONGEST_PROSE = 50_000
+_MOST_PROSE = 200_000
+_MOST_TABLE_CELLS = 20_000
 _IMAGES = ("image/png", "image/jpeg")
 _ESCAPES = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]")
 _MARKDOWN = MarkdownIt("commonmark", {"html": False}).enable("table")
@@ -49,18 +56,54 @@ def static_notebook(request: web.Request, file: str, content: bytes) -> web.Resp
 
 
 def cells_of(file: str, content: bytes) -> list[Cell]:
-    """Return what is in a notebook, or in a file of Markdown or Python."""
-    text = content.decode("utf-8", "replace")
+    """Return what is in a notebook, or in a file of Markdown or Python.
+
+    Nothing for a notebook that is damaged, or of more parts than any has; prose that is very long
+    is as it was written.
+    """
+    text, prose = content.decode("utf-8", "replace"), _Prose()
     if file.endswith(".md"):
-        return [Cell(prose=_prose(text))]
+        return [prose.cell(text)]
     if not file.endswith(".ipynb"):
         return [Cell(code=text)]
+    if sum(map(content.count, _MARKS)) > _MOST_MARKS:
+        return []
     try:
-        found = json.loads(text)
+        found = json.loads(text, parse_int=_no_number, parse_float=_no_number)
     except (ValueError, RecursionError):
         return []
     cells = found.get("cells") if isinstance(found, dict) else None
-    return [_cell(one) for one in itertools.islice(_dicts(cells), _MOST_CELLS)]
+    return [_cell(one, prose) for one in itertools.islice(_dicts(cells), _MOST_CELLS)]
+
+
+def _no_number(_: str) -> int:
+    """Return any: none is shown, and taking long ones apart holds the interpreter."""
+    return 0
+
+
+class _Prose:
+    """Renders Markdown, of one page so much."""
+
+    def __init__(self) -> None:
+        self._left = _MOST_PROSE
+        self._table_cells_left = _MOST_TABLE_CELLS
+
+    def cell(self, text: str) -> Cell:
+        """Return a cell of prose, rendered as long as that is quick."""
+        table_cells = _table_cells(text)
+        if len(text) > min(_LONGEST_PROSE, self._left) or table_cells > self._table_cells_left:
+            return Cell(code=text)
+        self._left -= len(text)
+        self._table_cells_left -= table_cells
+        # It escapes everything but its own tags, and drops links that could run something.
+        html: str = _MARKDOWN.render(text)
+        return Cell(prose=html)
+
+
+def _table_cells(text: str) -> int:
+    """Return how many cells there are in it at most, were it one table."""
+    lines = text.split("\n")
+    return len(lines) * max(line.count("|") for line in lines)
 
 
 def _dicts(value: object) -> Iterator[dict[str, Any]]:
@@ -68,10 +111,10 @@ def _dicts(value: object) -> Iterator[dict[str, Any]]:
         yield from (one for one in value if isinstance(one, dict))
 
 
-def _cell(cell: dict[str, Any]) -> Cell:
+def _cell(cell: dict[str, Any], prose: _Prose) -> Cell:
     source = _text(cell.get("source"))
     if cell.get("cell_type") == "markdown":
-        return Cell(prose=_prose(source))
+        return prose.cell(source)
     outputs = [_output(one) for one in _dicts(cell.get("outputs"))]
     return Cell(code=source, outputs=[one for one in outputs if one.text or one.image])
 
@@ -102,9 +145,3 @@ def _text(value: object) -> str:
         return "".join(_text(one) for one in value if isinstance(one, str))
     # JSON may hold halves of characters, which no page can.
     return value.encode("utf-8", "replace").decode() if isinstance(value, str) else ""
-
-
-def _prose(text: str) -> str:
-    # The renderer escapes everything but its own tags, and drops links that could run something.
-    html: str = _MARKDOWN.render(text)
-    return html

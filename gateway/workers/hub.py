@@ -64,6 +64,7 @@ class Hub:
         roll.on_change(self._moved.set)
         self._server: asyncio.Server | None = None
         self._closed = False
+        self._strangers = 0
 
     async def start(self, place: Path | socket.socket) -> None:
         """Listen on a Unix socket; nobody but this user is let in.
@@ -142,12 +143,24 @@ class Hub:
 
     def _accepted(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         channel = Channel(reader, writer)
-        if self._closed:
+        if self._closed or self._is_a_stranger(channel):
             channel.close()
             return
         task = asyncio.create_task(self._attend(channel), name="worker's connection")
         self._serving[task] = channel
         task.add_done_callback(self._serving.pop)
+
+    def _is_a_stranger(self, channel: Channel) -> bool:
+        """Whether another user's process is there: it is let go unheard, and holds nothing here.
+
+        A socket whose name is in no directory has no rights of its own, so anybody may connect.
+        """
+        if channel.user == os.geteuid():
+            return False
+        self._strangers += 1
+        if self._strangers == 1:  # else they could fill the log
+            logger.warning("a process of another user is let go user=%d", channel.user)
+        return True
 
     async def _attend(self, channel: Channel) -> None:
         try:
@@ -161,7 +174,7 @@ class Hub:
         messages = channel.messages()
         async with asyncio.timeout(_HELLO_SECONDS):
             hello = await anext(messages, None)
-        reason = self._refusal(hello, channel.user)
+        reason = self._refusal(hello)
         if reason:
             channel.send({"t": "refused", "reason": reason})
             await channel.sent()
@@ -177,9 +190,7 @@ class Hub:
             self._moved.set()
             logger.info("worker gone pid=%d", link.pid)
 
-    def _refusal(self, hello: Message | None, user: int) -> str:
-        if user != os.geteuid():
-            return "it is of another user"
+    def _refusal(self, hello: Message | None) -> str:
         if hello is None or hello["t"] != "hello":
             return "no hello"
         if hello.get("version") != VERSION:

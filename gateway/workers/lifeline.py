@@ -3,7 +3,8 @@
 An inherited socket is closed by the kernel however the supervisor ends, on every system and
 whichever thread started the child. Control also speaks through it, in lines: `ready`, once it
 serves, and `keep <pid> …`, which is answered with `kept` when all other workers have ended. It is
-told `ended <pid>` of each worker that has ended.
+told `ended <pid>` of each worker that has ended, and `stopping` when a stop begins: workers end
+first, and what they wait for of control's must not last until their drain is over.
 """
 
 from __future__ import annotations
@@ -45,6 +46,7 @@ class Lifeline:
         self._writer = writer
         self._ended = ended
         self._worker_ended = worker_ended
+        self._stop_begins: Callable[[], None] = lambda: None
         self._kept = asyncio.Event()
         self._turn = asyncio.Lock()
         self._task = asyncio.create_task(self._listen(), name="lifeline")
@@ -60,6 +62,10 @@ class Lifeline:
         os.set_inheritable(descriptor, False)
         end = socket.socket(fileno=descriptor)
         return cls(*await asyncio.open_unix_connection(sock=end), ended, worker_ended)
+
+    def heed_stop(self, begins: Callable[[], None]) -> None:
+        """Have `begins` called when the supervisor says that all are going to be stopped."""
+        self._stop_begins = begins
 
     def ready(self) -> None:
         """Say that this child serves."""
@@ -88,6 +94,8 @@ class Lifeline:
                     self._kept.set()
                 elif line.startswith(b"ended "):
                     self._worker_ended(int(line.split()[1]))
+                elif line == b"stopping\n":
+                    self._stop_begins()
         except OSError as error:
             logger.debug("lifeline broke reason=%s", error)
         logger.warning("the supervisor is gone")

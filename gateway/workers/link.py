@@ -7,8 +7,8 @@ import logging
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from dataclasses import dataclass
 
-from gateway.errors import problem_of
 from gateway.launch.session_table import SessionTable
+from gateway.problems import problem_of
 from gateway.proxy.interface import Activity, Clock, RouteEntry
 from gateway.traffic import Traffic
 from gateway.workers.channel import Channel

@@ -8,7 +8,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Literal, Self
 
-from gateway.access import Namespace
+from gateway.namespace import Namespace
 from gateway.proxy.forwarded import Network
 from gateway.proxy.interface import ProxyLimits
 
@@ -41,6 +41,7 @@ class WorkerOptions:
         access_log: form of the access log; workers append whole lines to one file.
         access_log_file: see gateway.proxy.accesslog.
         trusted: networks of proxies in front.
+        user_headers: in which those name a person.
         log_level: least severe log lines that are shown.
         log_format: their form.
     """
@@ -68,6 +69,7 @@ class WorkerOptions:
     access_log: Literal["off", "combined", "json"] = "off"
     access_log_file: str = "-"
     trusted: tuple[str, ...] = ()
+    user_headers: tuple[str, ...] = ()
     log_level: str = "info"
     log_format: Literal["text", "json"] = "text"
 

@@ -6,9 +6,11 @@ itself. Of an entry's activity only whether there is one: each process counts it
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable
 from dataclasses import fields
 from datetime import UTC, datetime
+from functools import lru_cache
 from operator import attrgetter
 from typing import Any
 
@@ -22,6 +24,7 @@ _ENTRY = tuple(field.name for field in fields(RouteEntry) if field.name != "acti
 _entry_values = attrgetter(*_ENTRY)
 _target_values = attrgetter(*(field.name for field in fields(Target)))
 _TARGET_AT, _KEY_AT = _ENTRY.index("target"), _ENTRY.index("key")
+_OTHERS_AT, _ANCESTORS_AT = _ENTRY.index("others"), _ENTRY.index("ancestors")
 
 
 def counted(entry: RouteEntry) -> bool:
@@ -34,6 +37,8 @@ def of_entry(entry: RouteEntry) -> Record:
     record = list(_entry_values(entry))
     if entry.target is not None:
         record[_TARGET_AT] = _target_values(entry.target)
+    if entry.others is not None:
+        record[_OTHERS_AT] = sorted(entry.others)
     record.append(counted(entry))
     return record
 
@@ -49,9 +54,19 @@ def to_entry(record: Record, activity_of: Callable[[str], Activity]) -> RouteEnt
     values = dict(zip(_ENTRY, members, strict=True))
     if (target := members[_TARGET_AT]) is not None:
         values["target"] = Target(*target)
+    if (others := members[_OTHERS_AT]) is not None:
+        values["others"] = _people(*others)
+    if (ancestors := members[_ANCESTORS_AT]) is not None:
+        values["ancestors"] = sys.intern(ancestors)
     if is_counted:
         values["activity"] = activity_of(members[_KEY_AT])
     return RouteEntry(**values)
+
+
+@lru_cache
+def _people(*subjects: str) -> frozenset[str]:
+    """Return the set of `subjects`; the notebooks of a course share one."""
+    return frozenset(subjects)
 
 
 def keys_in(changes: list[Record]) -> list[str]:
@@ -60,7 +75,7 @@ def keys_in(changes: list[Record]) -> list[str]:
 
 
 def of_session(digest: bytes, host: str, expires: datetime, principal: Principal) -> Record:
-    """Return a session token's record; the display name stays with control."""
+    """Return a session token's record."""
     return [
         digest.hex(),
         host,
@@ -68,11 +83,12 @@ def of_session(digest: bytes, host: str, expires: datetime, principal: Principal
         principal.subject,
         principal.session,
         principal.administrator,
+        principal.display_name,
     ]
 
 
 def to_session(record: Record) -> tuple[bytes, str, datetime, Principal]:
     """Return what SessionTable.put takes."""
-    digest, host, expires, subject, session, administrator = record
-    principal = Principal(subject, session, administrator)
+    digest, host, expires, subject, session, administrator, name = record
+    principal = Principal(subject, session, administrator, name)
     return bytes.fromhex(digest), host, datetime.fromtimestamp(expires, UTC), principal

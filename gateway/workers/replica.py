@@ -6,16 +6,24 @@ so at once.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import replace
 from typing import Any
 
 from gateway.launch.session_table import SessionTable
-from gateway.proxy.interface import Activity, RouteEntry
+from gateway.proxy.interface import Activity, RouteEntry, shut_out
 from gateway.workers import records
 from gateway.workers.frames import Message
 from routes.keys import Target
 from routes.table import Table
+
+
+def _nobody(session_ids: Collection[str]) -> None:
+    """Nobody asks for ended sessions."""
+
+
+def _none_out(key: str, people: frozenset[str]) -> None:
+    """Nobody asks for people that a route names no more."""
 
 
 class OutOfStep(Exception):
@@ -34,15 +42,24 @@ class Replica:
 
     Args:
         forget: told of a target that must not be used any more.
+        ended: told of sessions that have ended, when nobody is let in with them any more.
+        out: told of a route, and of people that it let in and does no more.
     """
 
-    def __init__(self, forget: Callable[[Target], None]) -> None:
+    def __init__(
+        self,
+        forget: Callable[[Target], None],
+        ended: Callable[[Collection[str]], None] = _nobody,
+        out: Callable[[str, frozenset[str]], None] = _none_out,
+    ) -> None:
         self.table: Table[RouteEntry] = Table()
         self.sessions = SessionTable()
         self.activities: dict[str, Activity] = {}
         self.epoch = ""
         self.seq = 0
         self._forget = forget
+        self._ended = ended
+        self._out = out
         self._hot: dict[str, Target] = {}
         self._suspects: dict[str, RouteEntry] = {}
         self._growing: _Growing | None = None
@@ -75,12 +92,18 @@ class Replica:
             return Table()
         before, self._hot = self._hot, growing.hot
         self.table.swap(growing.table)
+        gone = self.sessions.ids() - growing.sessions.ids()
         self.sessions.replace(growing.sessions)
+        if gone:
+            self._ended(gone)
         self.epoch, self.seq = growing.epoch, growing.seq
         self._suspects.clear()
         for key in tuple(self.activities):
-            if self.table.get(key) is None:
+            now = self.table.get(key)
+            if now is None:
                 del self.activities[key]
+            else:
+                self._shut_out(growing.table.get(key), now)
         for key, target in before.items():
             if growing.hot.get(key) != target:
                 self._forget(target)
@@ -99,6 +122,9 @@ class Replica:
         for change in message["changes"]:
             self._change(*change)
             self.seq += 1
+        ended = [change[1] for change in message["changes"] if change[0] == "drop"]
+        if ended:
+            self._ended(ended)
         return True
 
     def suspect(self, entry: RouteEntry) -> RouteEntry | None:
@@ -129,7 +155,9 @@ class Replica:
             self.sessions.drop(value[0])
 
     def _put(self, entry: RouteEntry) -> None:
+        before = self.table.get(entry.key)
         self.table.place(entry.key, entry)
+        self._shut_out(before, entry)
         self._suspects.pop(entry.key, None)
         if entry.activity is None:
             self.activities.pop(entry.key, None)
@@ -146,6 +174,11 @@ class Replica:
         if was is not None:
             self._forget(was)
         self.activities.pop(key, None)
+
+    def _shut_out(self, before: RouteEntry | None, now: RouteEntry) -> None:
+        people = shut_out(before, now)
+        if people:
+            self._out(now.key, people)
 
     def _entry(self, record: records.Record) -> RouteEntry:
         return records.to_entry(record, self._activity)

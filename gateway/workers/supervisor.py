@@ -122,6 +122,8 @@ class Supervisor:
         await self._stopping.wait()
         for listener in self._listeners:
             listener.close()
+        if self._control is not None:
+            self._control.writer.write(b"stopping\n")
         await self._stop(list(self._workers.values()), workers, _WORKER_STOP_SECONDS)
         ending = [self._control.process] if self._control else []
         await self._stop(ending, [control], _CONTROL_STOP_SECONDS)

@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import logging
 import sys
+from collections.abc import Collection
 
 from gateway import logs
 from gateway.access import AccessGate
@@ -40,7 +41,7 @@ class Worker:
     def __init__(self, options: WorkerOptions, stack: contextlib.AsyncExitStack) -> None:
         traffic = Traffic()
         namespace = options.namespace
-        replica = Replica(self._forget)
+        replica = Replica(self._forget, self._end_sessions, self._end_use)
         reporter = Reporter(traffic, replica.activities)
         remote = Remote(options.control_path, options.fleet, replica, reporter, namespace.key)
         gate = AccessGate(
@@ -58,6 +59,7 @@ class Worker:
             traffic,
             trusted=options.networks,
             gateway_cookies=GATEWAY_COOKIES,
+            user_headers=options.user_headers,
             access_log=open_access_log(options.access_log, options.access_log_file, stack),
         )
         self._member = Member(
@@ -75,6 +77,12 @@ class Worker:
 
     def _forget(self, target: Target) -> None:
         self._server.forget(target)
+
+    def _end_sessions(self, session_ids: Collection[str]) -> None:
+        self._server.end_sessions(session_ids)
+
+    def _end_use(self, key: str, people: frozenset[str]) -> None:
+        self._server.end_use(key, people)
 
 
 async def _work(options: WorkerOptions) -> None:

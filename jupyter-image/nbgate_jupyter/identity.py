@@ -1,7 +1,8 @@
 """Who a request is from: the gateway, which proves itself by the hop secret, names the person.
 
 Jupyter's own token stays empty, so the page's configuration has none and a stale `?token=`
-cannot spoil a request of the gateway's.
+cannot spoil a request of the gateway's. Stands by itself: the gateway gives this file to images
+that are not ours too, and to servers that are processes.
 """
 
 from __future__ import annotations
@@ -16,21 +17,29 @@ from jupyter_server.auth import IdentityProvider, User
 from traitlets import Unicode
 
 USER_HEADER = "X-Nbgate-User"
+NAME_HEADER = "X-Nbgate-User-Name"
 _LONGEST_NAME = 200
+_MOST_NAMES = 100
 _AUTHORIZATION = re.compile(r"(?:token|bearer)\s+(\S+)\s*", re.IGNORECASE)
 
 
 class HopIdentityProvider(IdentityProvider):
     """Trusts whoever has the hop secret.
 
-    - `Authorization: token <secret>`: the gateway. It has checked session and Origin; the person's
-      name is in `X-Nbgate-User`, percent-encoded UTF-8. No cookie is set.
+    - `Authorization: token <secret>`: the gateway. It has checked session and Origin; who the
+      person is stands in `X-Nbgate-User`, and what they are called in `X-Nbgate-User-Name` if
+      that is known, both percent-encoded UTF-8. httpd, where it serves notebooks by itself, knows
+      the first alone: then the name counts that was told last. No cookie is set.
     - `?token=<secret>`, or the secret in the login form: a browser that came by the direct URL of
       the development mode. It gets Jupyter's normal login cookie, and Jupyter's own checks.
     """
 
     hop_secret = Unicode("", help="The secret shared with the gateway.").tag(config=True)
     user_name = Unicode("", help="The person's name where no header tells it.").tag(config=True)
+
+    def __init__(self, **traits: Any) -> None:
+        super().__init__(**traits)
+        self._names: dict[str, str] = {}
 
     def get_user(self, handler: Any) -> Any:
         """Return the person, or an awaitable of the person or None."""
@@ -71,11 +80,22 @@ class HopIdentityProvider(IdentityProvider):
         return bool(mine) and hmac.compare_digest(mine, theirs)
 
     def _person(self, handler: Any) -> User:
-        told = ""
+        subject, told = "", ""
         if self._from_gateway(handler):
-            told = readable(unquote(handler.request.headers.get(USER_HEADER, "")))
-        name = told or self.user_name or "anonymous"
-        return User(username=name, name=name, display_name=name, initials=initials(name))
+            subject = readable(unquote(handler.request.headers.get(USER_HEADER, "")))
+            told = readable(unquote(handler.request.headers.get(NAME_HEADER, "")))
+        subject = subject or readable(self.user_name) or "anonymous"
+        name = self._remembered(subject, told) or short(subject)
+        return User(username=subject, name=name, display_name=name, initials=initials(name))
+
+    def _remembered(self, subject: str, told: str) -> str:
+        """Return what `subject` was called last; `told` is what they are called now, or ""."""
+        if not told or self._names.get(subject) == told:
+            return self._names.get(subject, "")
+        if len(self._names) >= _MOST_NAMES:
+            del self._names[next(iter(self._names))]
+        self._names[subject] = told
+        return told
 
 
 def derive(secret: str, purpose: str) -> bytes:
@@ -86,6 +106,11 @@ def derive(secret: str, purpose: str) -> bytes:
 def readable(name: str) -> str:
     """Return `name` without control characters, at most 200 characters long."""
     return "".join(letter for letter in name if letter.isprintable())[:_LONGEST_NAME].strip()
+
+
+def short(subject: str) -> str:
+    """Return the part of `subject` that names the person: `oidc/login.example.org:ada` is ada."""
+    return subject.rpartition(":")[2].strip() or subject
 
 
 def initials(name: str) -> str:

@@ -7,21 +7,25 @@ from pathlib import Path
 
 import pytest
 
-from gateway.access import Namespace
 from gateway.activation.activator import Activator
 from gateway.activation.admission import AdmissionLimits
 from gateway.activation.lifecycle import Lifecycle, ServerDefaults, Timing
 from gateway.activation.operations import Operations
 from gateway.activation.readiness import ReadinessProbe
+from gateway.activation.routerules import RouteRules
 from gateway.activation.routing import RouteService
 from gateway.metrics import Metrics
+from gateway.namespace import Namespace
 from gateway.notebooks.catalogue import Catalogue
 from gateway.notebooks.database import Database
 from gateway.notebooks.identity import Identity
 from gateway.notebooks.model import Limits
 from gateway.proxy.interface import RouteEntry
 from gateway.spaces import Spaces
+from routes import admission
+from routes.admission import AdmissionMap, AdmissionMaps
 from routes.apachedb import ApacheDB
+from routes.pair import publisher_of
 from routes.publisher import Publisher
 from routes.table import Table
 from tests.activation.fakes import FakeSpawner
@@ -84,8 +88,15 @@ async def _world(folder: Path, *, direct: bool) -> AsyncIterator[World]:
         stack.callback(file.close)
         publisher = Publisher(file)
         stack.push_async_callback(publisher.close)
-        secrets = None
+        secrets = people = None
         if direct:
+            edges, owners = (
+                AdmissionMap(publisher_of(path, 0o640, path.name, stack), path.name)
+                for path in admission.beside(folder / "routes.gdbm")
+            )
+            people = AdmissionMaps(edges, owners)
+            for one in (edges, owners):
+                stack.push_async_callback(one.close)
             hidden = ApacheDB.secrets(folder / "secrets.gdbm")
             stack.callback(hidden.close)
             secrets = Publisher(hidden)
@@ -95,12 +106,10 @@ async def _world(folder: Path, *, direct: bool) -> AsyncIterator[World]:
             file,
             publisher,
             secrets,
-            namespace,
-            lambda slug: catalogue.find(slug) is not None,
-            "nb.example.org",
+            RouteRules(namespace, lambda slug: catalogue.find(slug) is not None, "nb.example.org"),
+            people=people,
         )
         probe = ReadinessProbe(interval=0.01)
-        stack.push_async_callback(probe.close)
         defaults = ServerDefaults("image", Limits(2**30, 1.0), (), 1.0, 1.0)
         operations = Operations(database, "this")
         stack.push_async_callback(operations.close)
@@ -117,6 +126,7 @@ async def _world(folder: Path, *, direct: bool) -> AsyncIterator[World]:
             operations,
         )
         catalogue.subscribe(lifecycle.follow)
+        catalogue.subscribe_projects(lifecycle.follow_project)
         await catalogue.load()
         await catalogue.add_project("demo")
         activator = Activator(

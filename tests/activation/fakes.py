@@ -10,7 +10,7 @@ from datetime import datetime
 
 from aiohttp import web
 
-from gateway.errors import EngineError, ImageMissing
+from gateway.errors import EngineError, GatewayError, ImageMissing
 from gateway.spawners.base import (
     Change,
     Mode,
@@ -55,8 +55,9 @@ class FakeSpawner:
         self.down: EngineError | None = None
         self.found: Mode = "unknown"
         self.asked = 0
-        self.failure: EngineError | None = None
+        self.failure: GatewayError | None = None
         self.dies = False
+        self.ours = True  # whether images are
         self.gate = asyncio.Event()
         self.gate.set()
         self.missing: set[str] = set()
@@ -273,7 +274,13 @@ class FakeSpawner:
         port = runner.addresses[0][1]
         target = Target("127.0.0.1", port)
         return Server(
-            number, spec.slug, spec.generation, ServerState.RUNNING, target=target, port=port
+            number,
+            spec.slug,
+            spec.generation,
+            ServerState.RUNNING,
+            target=target,
+            port=port,
+            ours=self.ours,
         )
 
 

@@ -9,9 +9,10 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from gateway.access import AccessGate, Namespace, Wake, crosses_origin, wake_of
+from gateway.access import AccessGate, Wake, crosses_origin, wake_of
 from gateway.errors import StartFailed
 from gateway.launch.session_table import Principal, SessionTable
+from gateway.namespace import Namespace
 from gateway.proxy.interface import Client, Hold, Local, Refuse, Relay, RouteEntry
 from gateway.proxy.messages import RequestHead
 from routes.keys import parse_target
@@ -35,7 +36,7 @@ def head(
 
 def entry(slug: str, owner: str, target: str | None = None) -> RouteEntry:
     parsed = parse_target(target) if target else None
-    return RouteEntry(f"/nb/{slug}", parsed, slug, owner, "demo")
+    return RouteEntry(f"/nb/{slug}", parsed, slug, owner=owner, project="demo")
 
 
 async def never(slug: str) -> RouteEntry:
@@ -61,14 +62,16 @@ PLAIN = RouteEntry("/wiki", parse_target("127.0.0.1:9002"))
 
 
 def test_owner_is_relayed_to_a_hot_notebook() -> None:
-    assert gate_with(HOT).decide(head("/nb/hers/lab", COOKIE), CLIENT) == Relay(HOT, "alice")
+    assert gate_with(HOT).decide(head("/nb/hers/lab", COOKIE), CLIENT) == Relay(
+        HOT, "alice", session="s1"
+    )
 
 
 def test_target_stands_until_its_notebook_is_stopped_or_started_again() -> None:
-    assert gate_with(HOT).stands(Relay(HOT, "alice"))
+    assert gate_with(HOT).stands(Relay(HOT, "alice", session="s1"))
     for now in (replace(HOT, target=None), replace(HOT, generation=HOT.generation + 1)):
-        assert not gate_with(now).stands(Relay(HOT, "alice"))
-    assert not gate_with().stands(Relay(HOT, "alice"))
+        assert not gate_with(now).stands(Relay(HOT, "alice", session="s1"))
+    assert not gate_with().stands(Relay(HOT, "alice", session="s1"))
     assert gate_with().stands(Relay(PLAIN)), "nothing is stopped behind a plain route"
 
 
@@ -152,14 +155,14 @@ def test_background_request_is_held_only_while_starting() -> None:
     assert isinstance(refused, Refuse)
     assert refused.status == 424
     waking = replace(COLD, waking=True)
-    assert gate_with(waking).decide(poll, CLIENT) == Hold(waking, "alice")
+    assert gate_with(waking).decide(poll, CLIENT) == Hold(waking, "alice", "s1")
 
 
 def test_navigation_gets_the_waiting_page_and_a_call_is_held() -> None:
     gate = gate_with(COLD)
     page = gate.decide(head("/nb/cold/lab", COOKIE | NAVIGATION), CLIENT)
     assert page == Local("waiting", "cold")
-    assert gate.decide(head("/nb/cold/api", COOKIE), CLIENT) == Hold(COLD, "alice")
+    assert gate.decide(head("/nb/cold/api", COOKIE), CLIENT) == Hold(COLD, "alice", "s1")
 
 
 async def test_held_request_goes_on_when_the_notebook_is_hot() -> None:
@@ -167,7 +170,7 @@ async def test_held_request_goes_on_when_the_notebook_is_hot() -> None:
         return HOT
 
     gate = gate_with(COLD, ensure=start)
-    assert await gate.awaken(Hold(COLD, "alice")) == Relay(HOT, "alice")
+    assert await gate.awaken(Hold(COLD, "alice", "s1")) == Relay(HOT, "alice", session="s1")
 
 
 async def test_hold_is_bounded_and_says_when_to_come_back() -> None:
@@ -175,7 +178,9 @@ async def test_hold_is_bounded_and_says_when_to_come_back() -> None:
         await asyncio.Event().wait()
         return HOT
 
-    answer = await gate_with(COLD, hold_timeout=0.01, ensure=start).awaken(Hold(COLD, "alice"))
+    answer = await gate_with(COLD, hold_timeout=0.01, ensure=start).awaken(
+        Hold(COLD, "alice", "s1")
+    )
     assert isinstance(answer, Refuse)
     assert (answer.status, answer.code) == (503, "starting")
     assert answer.retry_after
@@ -185,7 +190,7 @@ async def test_failed_start_is_told_without_its_log() -> None:
     async def start(slug: str) -> RouteEntry:
         raise StartFailed(slug, "it ended with exit code 3", "secret log", 4.0)
 
-    answer = await gate_with(COLD, ensure=start).awaken(Hold(COLD, "alice"))
+    answer = await gate_with(COLD, ensure=start).awaken(Hold(COLD, "alice", "s1"))
     assert isinstance(answer, Refuse)
     assert (answer.status, answer.retry_after) == (503, 4)
     assert "exit code 3" in answer.detail
@@ -210,7 +215,9 @@ class TestPlainRouteForEverything:
         for path in ("/", "/hub/home", "/user/a%40b/lab", "/nb", "/nb/", "/nbx/y"):
             assert gate.decide(head(path), CLIENT) == Relay(self.EVERYTHING), path
         assert gate.decide(head("/wiki/x"), CLIENT) == Relay(PLAIN)
-        assert gate.decide(head("/nb/hers/lab", COOKIE), CLIENT) == Relay(HOT, "alice")
+        assert gate.decide(head("/nb/hers/lab", COOKIE), CLIENT) == Relay(
+            HOT, "alice", session="s1"
+        )
         assert gate.decide(head("/gateway/login"), CLIENT) == Local()
 
     def test_it_does_not_tell_which_notebooks_there_are(self) -> None:

@@ -7,10 +7,12 @@ from typing import Any
 
 import pytest
 
+from gateway.activation import facts as facts_module
 from gateway.activation.facts import Facts
 from gateway.notebooks.database import DatabaseError
 from gateway.notebooks.model import Notebook, State
 from tests.activation.conftest import World
+from tests.support.waiting import until
 
 
 async def test_what_is_noted_and_not_written_in_the_midst_of_a_settlement_is_owed_still(
@@ -41,3 +43,32 @@ async def test_what_is_noted_and_not_written_in_the_midst_of_a_settlement_is_owe
     await facts.settle()
     await world.catalogue.load()
     assert world.catalogue.notebook(slug).state is State.RUNNING
+
+
+async def test_write_that_hangs_and_goes_on_later_does_not_bring_old_facts_back(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    slug = await world.notebook()
+    book, write = world.catalogue, world.catalogue.update_notebook
+    goes_on, written = asyncio.Event(), list[State]()
+
+    async def update(slug: str, /, **changes: Any) -> Notebook:
+        if not written:
+            await goes_on.wait()
+        written.append(changes["state"])
+        return await write(slug, **changes)
+
+    monkeypatch.setattr(book, "update_notebook", update)
+    monkeypatch.setattr(facts_module, "_WRITE_SECONDS", 0.01)
+    monkeypatch.setattr(facts_module, "_AGAIN_SECONDS", 0.01)
+    facts = Facts(book)
+    await facts.note(slug, state=State.STARTING)
+    await facts.note(slug, state=State.RUNNING)
+    assert book.notebook(slug).state is State.RUNNING
+    goes_on.set()
+    await until(lambda: bool(written))
+    monkeypatch.undo()
+    await facts.settle()
+    assert book.notebook(slug).state is State.RUNNING
+    await book.load()
+    assert book.notebook(slug).state is State.RUNNING

@@ -15,7 +15,7 @@ from gateway.notebooks.model import Health, State
 from gateway.proxy.interface import RouteEntry
 from routes.keys import Target
 from tests.activation.conftest import World
-from tests.activation.test_reconciler import Pauses
+from tests.activation.followed import Pauses
 from tests.support.waiting import until
 
 INTERVAL = 30.0
@@ -84,8 +84,12 @@ async def test_server_that_misses_three_probes_is_unhealthy_and_goes_on(
     assert record.state is State.RUNNING
     assert (world.routes.entry(entry.key), world.spawner.stopped) == (entry, [])
     assert world.metrics.registry.get_sample_value("nbgate_unhealthy_servers") == 1
-    told = [r for r in caplog.records if r.getMessage().startswith("unhealthy reason=")]
-    assert [record.name for record in told] == [f"nbgate.notebook.{slug}"]
+
+    def told() -> list[str]:
+        return [r.name for r in caplog.records if r.getMessage().startswith("unhealthy reason=")]
+
+    await until(lambda: bool(told()))
+    assert told() == [f"nbgate.notebook.{slug}"]
     world.spawner.hang(slug, hangs=False)
     await watched.round("answered")
     await until(lambda: world.catalogue.notebook(slug).health is Health.HEALTHY)

@@ -9,7 +9,7 @@ from dataclasses import replace
 import pytest
 
 from gateway.errors import EngineError, NotebookLocked, NotFound, StartFailed
-from gateway.notebooks.model import Health, State
+from gateway.notebooks.model import Health, Lifetimes, State
 from routes.apachedb import read as read_file
 from routes.keys import Target
 from routes.publisher import Publisher
@@ -25,6 +25,15 @@ async def test_each_start_has_a_generation_and_secret_of_its_own(world: World) -
     first, second = world.spawner.starts
     assert (first.generation, second.generation) == (1, 2)
     assert first.token != second.token
+
+
+async def test_projects_own_interval_of_autosave_is_the_servers(world: World) -> None:
+    slug = await world.notebook()
+    for own, told in ((15.0, 15.0), (0.0, 0.0), (None, None)):
+        await world.catalogue.update_project("demo", lifetimes=Lifetimes(autosave=own))
+        await world.activator.ensure(slug)
+        assert world.spawner.starts[-1].autosave == told
+        await world.lifecycle.stop_container(slug)
 
 
 async def test_stop_makes_it_cold_and_keeps_the_space(world: World) -> None:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from gateway.access import Namespace
 from gateway.errors import Conflict
+from gateway.namespace import Namespace
 from routes.apachedb import read
 from routes.secretmap import beside
 from tests.activation.conftest import World

@@ -8,8 +8,8 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from gateway.access import Namespace
 from gateway.activation.operations import Kind, Operation, Operations
+from gateway.activation.routerules import RouteRules
 from gateway.activation.routing import RouteService
 from gateway.api import Facts, Services
 from gateway.errors import EngineError, StartFailed
@@ -18,15 +18,17 @@ from gateway.launch.linkkeys import LinkKeys
 from gateway.launch.links import LinkPolicy, LinkService
 from gateway.launch.session_table import SessionTable
 from gateway.launch.sessions import Sessions
+from gateway.launch.shares import FOLDER, Shares
 from gateway.launch.signed import SignedLinks
 from gateway.launch.tickets import Tickets
 from gateway.launch.ways import Ways
+from gateway.namespace import Namespace
 from gateway.notebooks.catalogue import Catalogue
 from gateway.notebooks.database import Database
 from gateway.notebooks.identity import Identity
 from gateway.notebooks.model import State
 from gateway.proxy.interface import RouteEntry
-from gateway.spaces import Exercises, Spaces
+from gateway.spaces import Exercises, Reading, Spaces
 from routes.apachedb import ApacheDB
 from routes.keys import Target
 from routes.publisher import Publisher
@@ -180,7 +182,9 @@ def _ways(database: Database, spaces: Spaces, origin: str) -> Ways:
         Bindings(database),
         spaces,
         Exercises(spaces),
+        Reading(spaces),
         Sessions(database, SessionTable(), 3600.0),
+        Shares(spaces.path("x").parent / FOLDER, spaces.exists),
     )
 
 
@@ -216,10 +220,12 @@ async def world_in(
         file,
         publisher,
         secrets=None,
-        namespace=Namespace(),
-        is_known=lambda slug: catalogue.find(slug) is not None,
-        own_host="nb.example.org",
-        own_sockets=state_dir / "run",
+        rules=RouteRules(
+            Namespace(),
+            lambda slug: catalogue.find(slug) is not None,
+            own_host="nb.example.org",
+            own_sockets=state_dir / "run",
+        ),
     )
     await routes.load()
     services = Services(

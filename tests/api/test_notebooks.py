@@ -160,8 +160,11 @@ async def test_delete_keeps_the_space_unless_asked(
 ) -> None:
     await create(client)
     await client.post("/gateway/api/links", json={"slug": "first"})
+    shares = world.services.ways.shares
+    secret, _ = await shares.make("first", "demo", "a.ipynb", b"{}")
     response = await client.delete(f"{URL}/first", params={"purge_space": str(purge).lower()})
     assert response.status == 204
+    assert (await shares.find(secret) is None) is purge, "what was shared goes with the files"
     assert (await client.get(f"{URL}/first")).status == 404
     assert (world.state_dir / "spaces" / "first").exists() is not purge
 

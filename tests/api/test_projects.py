@@ -171,3 +171,48 @@ async def test_a_source_folder_that_is_not_there_is_named(client: Client, tmp_pa
 async def test_a_missing_field_is_named(client: Client) -> None:
     response = await client.post(URL, json={})
     assert (await response.json())["detail"] == "name: is required"
+
+
+async def test_origins_that_may_frame_a_project_are_its_own_or_the_installations(
+    client: Client,
+) -> None:
+    assert (await add(client))["frame_ancestors"] is None
+    for given in (["https://lms.example.org", "http://*.example.org:*"], [], None):
+        response = await client.patch(f"{URL}/demo", json={"frame_ancestors": given})
+        assert (response.status, (await response.json())["frame_ancestors"]) == (200, given)
+    await client.patch(f"{URL}/demo", json={"frame_ancestors": ["https://a.example"]})
+    kept = await (await client.patch(f"{URL}/demo", json={"title": "New"})).json()
+    assert kept["frame_ancestors"] == ["https://a.example"]
+
+
+@pytest.mark.parametrize(
+    "origin",
+    [
+        "",
+        "*",
+        "https:",
+        "'none'",
+        "lms.example.org",
+        "https://lms.example.org/",
+        "https://lms.example.org; script-src *",
+        "https://lms.example.org\r\nX-Evil: 1",
+        "https://lms.example.org, https://b.example.org",
+        "https://lms.example.org\n",
+        "https://user@lms.example.org",
+        f"https://{'a' * 300}.example.org",
+    ],
+)
+async def test_what_is_no_origin_frames_nothing(client: Client, origin: str) -> None:
+    await add(client)
+    for response in (
+        await client.patch(f"{URL}/demo", json={"frame_ancestors": [origin]}),
+        await client.post(URL, json={"name": "other", "frame_ancestors": [origin]}),
+    ):
+        assert response.status == 422
+        assert "frame_ancestors" in (await response.json())["detail"]
+
+
+async def test_origins_that_may_frame_a_project_are_not_without_number(client: Client) -> None:
+    origins = [f"https://lms{number}.example.org" for number in range(51)]
+    response = await client.post(URL, json={"name": "demo", "frame_ancestors": origins})
+    assert response.status == 422

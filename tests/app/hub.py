@@ -13,13 +13,14 @@ from typing import Any
 
 from aiohttp import web
 
-from gateway.access import Namespace
+from gateway.activation.routerules import RouteRules
 from gateway.activation.routing import RouteService
 from gateway.api import build_management_app
 from gateway.app.jupyterhub import GatewayBook, apart
 from gateway.chp.api import RoutesApi
 from gateway.chp.book import Stamps
 from gateway.chp.tally import Tally
+from gateway.namespace import Namespace
 from gateway.proxy.interface import RouteEntry
 from routes import extras
 from routes.apachedb import ApacheDB
@@ -109,10 +110,12 @@ async def hub_in(folder: Path, *, persist: bool = True) -> AsyncIterator[Hub]:
             database,
             publishers[0],
             None,
-            Namespace(),
-            lambda slug: world.catalogue.find(slug) is not None,
-            "nb.example.org",
-            folder / "run",
+            RouteRules(
+                Namespace(),
+                lambda slug: world.catalogue.find(slug) is not None,
+                "nb.example.org",
+                folder / "run",
+            ),
             publishers[1] if persist else None,
         )
         stack.push_async_callback(hub.service.api.close)

@@ -71,7 +71,11 @@ async def test_engine_that_is_down_at_the_start_is_used_once_it_is_up(
         async with running(settings) as second:
             asked = spawner.asked
             await until(lambda: spawner.asked > asked + 2)
-            (told,) = [record.getMessage() for record in caplog.records]
+            (told,) = [
+                record.getMessage()
+                for record in caplog.records
+                if record.name == "gateway.app.engine"
+            ]
             assert "unix:///nowhere.sock does not answer" in told, "told once, however often tried"
             assert await mode_of(api, settings) == "unknown"
             status, problem = await direct_link(api, settings, slug)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -30,11 +31,14 @@ class FakeLifecycle:
 
     done: list[tuple[str, str]] = field(default_factory=list)
     locks: dict[str, asyncio.Lock] = field(default_factory=dict)
+    fails: Exception | None = None
 
     def lock(self, slug: str) -> asyncio.Lock:
         return self.locks.setdefault(slug, asyncio.Lock())
 
     async def sync_container(self, slug: str) -> str:
+        if self.fails is not None:
+            raise self.fails
         self.done.append(("sync", slug))
         return "found"
 
@@ -197,6 +201,24 @@ async def test_notebook_that_was_started_here_meanwhile_is_not_made_cold(
         await there.catalogue.update_notebook(SLUG, **RUNNING)
     await there.following.settled()
     assert there.lifecycle.done == []
+
+
+@pytest.mark.parametrize("error", [OSError(errno.ENOSPC, "No space left"), KeyError("ours")])
+async def test_change_that_cannot_be_followed_is_said(
+    here: Gateway, there: Gateway, error: Exception, caplog: pytest.LogCaptureFixture
+) -> None:
+    await here.catalogue.open_for("demo", "mary")
+    await there.follow()
+    there.has(None)
+    there.lifecycle.fails = error
+    await here.catalogue.update_notebook(SLUG, **RUNNING)
+    await there.follow()
+    (said,) = [one for one in caplog.records if "not followed" in one.getMessage()]
+    assert (said.exc_info is None) == isinstance(error, OSError)
+    there.lifecycle.fails = None
+    await here.catalogue.update_notebook(SLUG, port=4712)
+    await there.follow()
+    assert there.lifecycle.done == [("sync", SLUG)]
 
 
 async def test_change_that_is_committed_late_is_not_missed(here: Gateway, there: Gateway) -> None:

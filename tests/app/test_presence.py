@@ -128,6 +128,33 @@ async def test_only_what_changed_is_written_and_alone_nothing(
     assert await rows(database) == [("x", "a")]
 
 
+async def test_traffic_of_many_notebooks_is_one_statement(
+    one: Gateway, two: Gateway, database: Database
+) -> None:
+    two.traffic = {f"book-{number}": Activity(TICKS - number) for number in range(1, 50)}
+    two.traffic["open"] = Activity(websockets=1)  # a reader that was never seen to do anything
+    sent: list[str] = []
+
+    def note(_c: object, _k: object, statement: str, *_: object) -> None:
+        if statement.startswith("INSERT INTO activities"):
+            sent.append(statement)
+
+    await one.presence.beat()
+    sa.event.listen(sa.engine.Engine, "before_cursor_execute", note)
+    try:
+        await two.presence.beat()
+    finally:
+        sa.event.remove(sa.engine.Engine, "before_cursor_execute", note)
+
+    assert len(sent) == 1
+    assert len(await rows(database)) == 50
+    traffic = await one.presence.traffic()
+    assert traffic["open"] == Traffic(None, 0, 1)
+    last = traffic["book-49"].last
+    assert last is not None
+    assert timedelta(seconds=49) <= NOW - last < timedelta(seconds=49) + SLACK
+
+
 async def test_what_was_open_at_a_dead_gateway_is_open_no_more(
     one: Gateway, two: Gateway, database: Database
 ) -> None:

@@ -17,15 +17,17 @@ from tests.support.engine import EngineHandle
 from tests.support.faults import PROJECT, StubGateway, make_misbehaving_image, stub_gateway
 from tests.support.pair import (
     Pair,
-    arm,
     at_both,
     becomes,
     companion,
     containers_of,
-    disarm,
+    doomed,
+    leader_first,
+    leads,
     meetings,
     session_is_known,
     silent_for_a_minute,
+    started,
     status,
 )
 
@@ -84,14 +86,12 @@ async def test_killed_in_mid_start_the_other_goes_on_with_it(pair: Pair, tmp_pat
         await pair.two.stop_notebook(slug)
         await becomes(pair.one, slug, "cold")
         pair.one.stop()
-        reached = arm(pair.one, tmp_path, "POST /containers/start sent 1")
-        pair.one.start()
-        with pytest.raises(aiohttp.ClientError):
-            await status(ask(pair.one))
-        assert reached.read_text() == "POST /containers/start sent 1"
-        assert await status(ask(pair.two)) == 200
-        (container,) = await asyncio.to_thread(containers_of, pair, slug)
-        await disarm(pair.one, tmp_path)
+        async with doomed(pair.one, tmp_path, "POST /containers/start sent 1") as dead:
+            with pytest.raises(aiohttp.ClientError):
+                await status(ask(pair.one))
+            await dead()
+            assert await status(ask(pair.two)) == 200
+            (container,) = await asyncio.to_thread(containers_of, pair, slug)
         for gateway in pair:
             await becomes(gateway, slug, "ready")
             assert (await gateway.record(slug))["container_id"] == container.id
@@ -104,25 +104,22 @@ async def test_killed_in_mid_stop_the_other_carries_it_on(pair: Pair, tmp_path: 
         assert await status(ask(pair.one)) == 200
         await becomes(pair.two, slug, "ready")
         pair.one.stop()
-        reached = arm(pair.one, tmp_path, "POST /containers/stop 1")
         met = meetings(pair.two)
-        pair.one.start()
 
         async def is_met() -> bool:
             return meetings(pair.two) > met
 
-        await eventually(is_met, "the other knows that it is there again")
-        with pytest.raises(aiohttp.ClientError):
-            await pair.one.stop_notebook(slug)
-        assert reached.read_text() == "POST /containers/stop 1"
-        await silent_for_a_minute(pair.one)
-
         async def stopped() -> bool:
             return not await asyncio.to_thread(containers_of, pair, slug)
 
-        await eventually(stopped, "the other has stopped it")
-        await becomes(pair.two, slug, "cold")
-        await disarm(pair.one, tmp_path)
+        async with doomed(pair.one, tmp_path, "POST /containers/stop 1") as dead:
+            await eventually(is_met, "the other knows that it is there again")
+            with pytest.raises(aiohttp.ClientError):
+                await pair.one.stop_notebook(slug)
+            await dead()
+            await silent_for_a_minute(pair.one)
+            await eventually(stopped, "the other has stopped it")
+            await becomes(pair.two, slug, "cold")
         assert await status(ask(pair.one)) == 200
 
 
@@ -178,31 +175,15 @@ async def sign_out(ask: Callable[[StubGateway], Any], pair: Pair) -> None:
 
 
 async def test_one_leads_and_the_other_takes_over(pair: Pair) -> None:
-    async def leaders() -> int:
-        return sum(leads(gateway) for gateway in pair)
-
-    async def one_leads() -> bool:
-        return await leaders() == 1
-
-    await eventually(one_leads, "one leads")
-    leader, other = pair if leads(pair.one) else (pair.two, pair.one)
+    leader, other = await leader_first(pair)
     leader.stop()
 
     async def other_leads() -> bool:
         return leads(other)
 
     await eventually(other_leads, "the other leads")
-    leader.start()
+    await started(leader)
     assert not leads(leader)
-
-
-def leads(gateway: StubGateway) -> bool:
-    """Whether a gateway's log says that it leads now."""
-    process = gateway.process
-    if process is None or process.poll() is not None:
-        return False
-    said = gateway.log.read_text().rpartition(" serving url=")[2]
-    return said.count(" leads name=culler") > said.count(" leads no more name=culler")
 
 
 async def test_other_installations_name_is_refused_in_words(

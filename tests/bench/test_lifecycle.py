@@ -6,7 +6,8 @@ from bench.lifecycle.noticed import Noticed
 from bench.lifecycle.report import Measured, document, percentile, table
 
 QUIET = [0.001] * 98 + [0.002] * 2
-RUN = Measured(200, QUIET, [0.001] * 90 + [0.003] * 10, 80.0, in_order=True, complete=True)
+BUSY = [0.001] * 90 + [0.003] * 10
+RUN = Measured(True, 200, [QUIET, QUIET], [BUSY, QUIET], 80.0, in_order=True, complete=True)
 
 NOTICED = Noticed([0.004, 0.002, 0.003], [0.25])
 
@@ -21,15 +22,18 @@ def test_percentile_is_the_nearest_rank() -> None:
 def test_goal_is_twice_the_quiet_value_and_nobody_lost_or_overtaken() -> None:
     assert RUN.ratio == 1.5
     assert RUN.good
-    assert not replace(RUN, busy=[0.005] * 100).good
+    slow = replace(RUN, busy=[[0.005] * 100, QUIET])
+    assert not slow.good
+    assert replace(slow, apart=False).good  # the engine takes the time of who is asked
     assert not replace(RUN, in_order=False).good
     assert not replace(RUN, complete=False).good
 
 
 def test_results_say_what_was_found() -> None:
-    text = document(replace(RUN, in_order=False), NOTICED, {"date": "today"})
+    text = document([replace(RUN, in_order=False)], NOTICED, {"date": "today"})
     assert "- date: today" in text
     assert "1.50 × the quiet one" in text
     assert "NOT in order" in text
-    assert "| quiet | 100 | 1.0 | 2.0 | 2.0 |" in table(RUN, NOTICED)
+    assert "| through the gateway, quiet | 100 | 1.0 | 2.0 | 2.0 |" in table([RUN], NOTICED)
+    assert "| itself, while they start | 100 | 1.0 | 2.0 | 2.0 |" in table([RUN], NOTICED)
     assert "| `docker kill`, since its end | 3 | 3.0 | 4.0 | 4.0 |" in text

@@ -6,13 +6,9 @@ its name fails here, so that no line loses its test unnoticed.
 
 from __future__ import annotations
 
-import ast
-import functools
-from pathlib import Path
-
 import pytest
 
-TESTS = Path(__file__).parent.parent
+from tests.support.named import gone, lines_of
 
 # What it does → tests, as `module: name`, without the `test_` of either; modules without a folder
 # are those beside this one.
@@ -337,28 +333,8 @@ CONTRACT: dict[str, dict[str, list[str]]] = {
     },
 }
 
-LINES = [
-    pytest.param(tests, id=f"{part}: {line}")
-    for part, lines in CONTRACT.items()
-    for line, tests in lines.items()
-]
 
-
-@functools.cache
-def names_in(module: str) -> frozenset[str]:
-    """Return the names of the tests of a module."""
-    folder, _, name = module.rpartition("/")
-    tree = ast.parse((TESTS / (folder or "chp") / f"test_{name}.py").read_text(encoding="utf-8"))
-    functions = (ast.FunctionDef, ast.AsyncFunctionDef)
-    return frozenset(
-        node.name.removeprefix("test_")
-        for node in ast.walk(tree)
-        if isinstance(node, functions) and node.name.startswith("test_")
-    )
-
-
-@pytest.mark.parametrize("tests", LINES)
+@pytest.mark.parametrize("tests", lines_of(CONTRACT))
 def test_each_line_has_its_tests(tests: list[str]) -> None:
     assert tests
-    gone = [one for one in tests if one.partition(": ")[2] not in names_in(one.partition(": ")[0])]
-    assert not gone
+    assert not gone(tests, folder="chp")

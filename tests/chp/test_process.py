@@ -17,6 +17,7 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from tests.chp.test_options import PROGRAM
 from tests.proxy.certificates import make_pair
+from tests.support.gateway import free_port
 from tests.support.waiting import PATIENCE
 
 
@@ -98,12 +99,11 @@ def started(
 
 
 def free_ports(count: int) -> list[int]:
-    """Return ports that nobody listens on now."""
-    sockets = [socket.create_server(("127.0.0.1", 0)) for _ in range(count)]
-    ports = [int(sock.getsockname()[1]) for sock in sockets]
-    for sock in sockets:
-        sock.close()
-    return ports
+    """Return ports that nobody listens on now; see free_port."""
+    ports: set[int] = set()
+    while len(ports) < count:
+        ports.add(free_port())
+    return list(ports)
 
 
 def ask(place: int | Path, path: str, *headers: str) -> str:

@@ -48,6 +48,22 @@ def test_lifetimes_are_given_and_shown_as_people_write_them(
     assert changed["max_age"] == 43200.0
 
 
+def test_origins_that_may_frame_it_are_given_shown_and_given_back(
+    gateway: Gateway, nbgate: Command
+) -> None:
+    added = nbgate.ok(
+        "project", "add", "demo", "--frame-ancestors",
+        "https://lms.example.org, https://b.example.org", "--json",
+    ).json  # fmt: skip
+    assert added["frame_ancestors"] == ["https://lms.example.org", "https://b.example.org"]
+    lines = nbgate.ok("project", "show", "demo").out.splitlines()
+    shown = ["frame_ancestors", "https://lms.example.org", "https://b.example.org"]
+    assert shown in [line.split() for line in lines]
+    for text, origins in (("none", []), ("default", None)):
+        told = nbgate.ok("project", "update", "demo", "--frame-ancestors", text, "--json").json
+        assert told["frame_ancestors"] == origins
+
+
 @pytest.mark.parametrize("url", ["https://git.example.org/a.git", "git@git.example.org:a/b.git"])
 def test_git_urls_are_kept_as_they_are(gateway: Gateway, nbgate: Command, url: str) -> None:
     assert nbgate.ok("project", "add", "demo", "--source", url, "--json").json["source"] == url
@@ -62,6 +78,7 @@ def test_git_urls_are_kept_as_they_are(gateway: Gateway, nbgate: Command, url: s
         (["add", "other", "--idle-timeout", "soon"], 2, "--idle-timeout: 'soon' is no duration"),
         (["add", "other", "--still-busy", "ftp://a/"], 1, "still_busy: 'ftp://a/'"),
         (["add", "other", "--source", "/nowhere/at/all"], 1, "/nowhere/at/all"),
+        (["add", "other", "--frame-ancestors", "lms.org"], 1, "'lms.org' is no origin"),
         (["add", "demo"], 5, "exists already"),
         (["show", "nothing"], 4, "'nothing'"),
         (["update", "demo"], 2, "nothing to change"),

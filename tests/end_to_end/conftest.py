@@ -36,6 +36,13 @@ def gateway_with(
             remove_network(settings["docker_host"], state)
 
 
+def add_linked_courses(gateway: GatewayProcess, source: Path) -> None:
+    """Add two courses: `signed` takes signed links, `plain` takes plain ones too."""
+    for name in ("signed", "plain"):
+        gateway.nbgate("project", "add", name, "--source", str(source), "--links", name)
+    gateway.nbgate("link", "key", "add", "--project", "signed")
+
+
 def remove_network(engine: str, state: Path) -> None:
     """Remove the network of the gateway that had this state folder."""
     installation = json.loads((state / "identity.json").read_text())["installation"]

@@ -10,20 +10,12 @@ import aiohttp
 import pytest
 
 from tests.support.browser import browser_page, run_first_cell, screenshot
-from tests.support.gateway import ROOT, GatewayProcess, free_port, running
+from tests.support.gateway import ROOT, GatewayProcess, running_by
 
 
 @pytest.fixture
 def gateway(tmp_path: Path) -> Iterator[GatewayProcess]:
-    port = free_port()
-    with running(
-        tmp_path / "state",
-        listen=f"127.0.0.1:{port}",
-        public_url=f"http://nb.localhost:{port}",
-        routing="host",
-        base_domain="nb.localhost",
-    ) as process:
-        process.port = port
+    with running_by("host", tmp_path / "state") as process:
         process.nbgate("project", "add", "demo", "--source", str(ROOT / "examples" / "demo"))
         yield process
 

@@ -15,17 +15,11 @@ import pytest
 from tests.end_to_end.conftest import SPAWNERS, gateway_with
 from tests.front.upstream import Told, running_upstream, told
 from tests.support.apache import folder_for_httpd
+from tests.support.faults import small_disk
 from tests.support.front import Front, running_front
 from tests.support.gateway import GatewayProcess, execute, free_port, running, signed_in
 from tests.support.waiting import PATIENCE
 
-AUTH = """
-AuthType Basic
-AuthName Notebooks
-AuthBasicProvider file
-AuthUserFile {file}
-Require valid-user
-"""
 MINE = "mine-09.:/@"
 TRACED = {
     "X-Request-ID": MINE,
@@ -47,50 +41,51 @@ class Site:
 
 
 async def site(
-    request: pytest.FixtureRequest, spawner: str, stack: AsyncExitStack, *, direct: bool
+    request: pytest.FixtureRequest,
+    spawner: str,
+    stack: AsyncExitStack,
+    *,
+    direct: bool,
+    small: bool = False,
+    **more: str,
 ) -> Site:
+    """Run a gateway with httpd in front of it.
+
+    Args:
+        request: of the test.
+        spawner: `process` or `docker`.
+        stack: ends both.
+        direct: whether httpd serves hot notebooks.
+        small: whether what httpd reads is on a small disk of its own.
+        more: settings.
+    """
     folder = stack.enter_context(folder_for_httpd())
+    routes = folder / ("disk" if small else "state/routes")
+    if small:
+        stack.enter_context(small_disk(routes))
+        more["route_file"] = str(routes / "routes.gdbm")
     port = free_port()
     settings = {
         "httpd_direct": str(direct).lower(),
         "public_url": f"http://127.0.0.1:{port}",
         "trusted_proxies": "127.0.0.1",
+        **more,
     }
     gateway = stack.enter_context(gateway_with(request, folder / "state", spawner, **settings))
-    passwords, rules = folder / "htpasswd", folder / "auth.conf"
-    passwords.write_text(await htpasswd("alice", "wonderland"))
-    rules.write_text(AUTH.format(file=passwords))
     front = running_front(
         folder,
-        folder / "state" / "routes",
+        routes,
         f"127.0.0.1:{gateway.port}",
         port,
         NBGATE_HTTPD_DIRECT=str(direct).lower(),
-        NBGATE_HTTPD_AUTH=str(rules),
     )
     return Site(gateway, await stack.enter_async_context(front))
-
-
-async def htpasswd(name: str, password: str) -> str:
-    """Return a line of a password file, made by httpd's own tool."""
-    process = await asyncio.create_subprocess_exec(
-        "htpasswd", "-nb", name, password, stdout=asyncio.subprocess.PIPE
-    )
-    async with asyncio.timeout(PATIENCE):
-        line, _ = await process.communicate()
-    return line.decode().strip() + "\n"
 
 
 @pytest.fixture(params=SPAWNERS)
 async def through_gateway(request: pytest.FixtureRequest) -> AsyncIterator[Site]:
     async with AsyncExitStack() as stack:
         yield await site(request, request.param, stack, direct=False)
-
-
-@pytest.fixture(params=SPAWNERS)
-async def direct(request: pytest.FixtureRequest) -> AsyncIterator[Site]:
-    async with AsyncExitStack() as stack:
-        yield await site(request, request.param, stack, direct=True)
 
 
 async def use(client: aiohttp.ClientSession, base: str) -> None:
@@ -119,39 +114,6 @@ async def test_everything_works_through_httpd_and_gateway(through_gateway: Site)
         stranger.get(f"{through_gateway.notebook}api/status") as answer,
     ):
         assert answer.status == 401
-
-
-async def test_hot_notebook_works_while_the_gateway_is_stopped(direct: Site) -> None:
-    direct.gateway.nbgate("notebook", "url", "--project", "demo", "--person", "alice")
-    direct.gateway.nbgate("notebook", "start", "demo-x-alice")
-    direct.gateway.stop()
-    try:
-        async with aiohttp.ClientSession() as stranger:
-            async with stranger.get(f"{direct.notebook}api/status") as answer:
-                assert answer.status == 401
-            with pytest.raises(aiohttp.WSServerHandshakeError):
-                await stranger.ws_connect(f"{direct.notebook}api/events/subscribe")
-        basic = aiohttp.encode_basic_auth("alice", "wonderland")
-        async with aiohttp.ClientSession(headers={"Authorization": basic}) as alice:
-            await use(alice, direct.notebook)
-            path = "/nb/demo-x-alice/api/status"
-            async with alice.get(direct.front.url + path, headers=TRACED) as answer:
-                assert (answer.status, answer.headers.getall("X-Request-ID")) == (200, [MINE])
-    finally:
-        direct.gateway.start()
-
-
-async def test_stopped_notebook_is_not_served_by_httpd_any_more(direct: Site) -> None:
-    direct.gateway.nbgate("notebook", "url", "--project", "demo", "--person", "alice")
-    direct.gateway.nbgate("notebook", "start", "demo-x-alice")
-    direct.gateway.nbgate("notebook", "stop", "demo-x-alice")
-    basic = aiohttp.encode_basic_auth("alice", "wonderland")
-    async with (
-        aiohttp.ClientSession(headers={"Authorization": basic}) as alice,
-        alice.get(f"{direct.notebook}api/status") as answer,
-    ):
-        assert answer.status == 401
-        assert "login-required" in await answer.text()
 
 
 async def logged_id(front: Front, path: str) -> str:

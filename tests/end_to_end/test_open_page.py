@@ -2,85 +2,32 @@
 
 from __future__ import annotations
 
-import json
-import re
 from collections.abc import Mapping
 from pathlib import Path
 
 import pytest
-from playwright.async_api import Locator, Page, Route, expect
+from playwright.async_api import Page, Route, expect
 
 from tests.end_to_end.conftest import gateway_with
+from tests.end_to_end.open_page import (
+    MILLISECONDS,
+    RESULT,
+    VIEWS,
+    banner_of,
+    compute,
+    edit,
+    is_saved,
+    open_notebook,
+    start_again,
+)
 from tests.support.browser import browser_page, screenshot
 from tests.support.gateway import GatewayProcess
-from tests.support.waiting import PATIENCE, until
+from tests.support.waiting import until
 
 pytestmark = pytest.mark.browser
 
-NOTEBOOK = "first-steps.ipynb"
-EDIT = "6 * 7 * 1000"
-RESULT = "42000"
-_MILLISECONDS = 1000 * PATIENCE
-_VIEWS = {"lab": "lab/tree", "notebooks": "notebooks"}
 
-
-def banner_of(page: Page) -> Locator:
-    return page.locator("#nbgate-banner")
-
-
-async def open_notebook(page: Page, gateway: GatewayProcess, person: str, view: str) -> str:
-    """Open a person's demo notebook in Lab or in Notebook 7 and compute; return its slug."""
-    slug = f"demo-x-{person}"
-    link = gateway.nbgate("notebook", "url", "--project", "demo", "--person", person)
-    await page.goto(link)
-    await page.locator(".jp-Launcher").wait_for()
-    # The page shows an idle kernel before it is connected to one; then the kernel says something.
-    async with page.expect_websocket(lambda socket: "/channels" in socket.url) as connecting:
-        await page.goto(f"{gateway.url}/nb/{slug}/{_VIEWS[view]}/{NOTEBOOK}")
-    await (await connecting.value).wait_for_event("framereceived")
-    await page.locator(".jp-Notebook-ExecutionIndicator[data-status=idle]").first.wait_for()
-    await compute(page, "5050")
-    # Its own elements appear with what asks the gateway.
-    await banner_of(page).wait_for(state="attached")
-    await note_dialogs(page)
-    return slug
-
-
-async def note_dialogs(page: Page) -> None:
-    """Note every dialog of Lab's from now on, and mark the page: a new one has no mark."""
-    await page.evaluate(
-        """() => {
-            window.dialogs = [];
-            new MutationObserver(() => {
-                for (const dialog of document.querySelectorAll(".jp-Dialog"))
-                    window.dialogs.push(dialog.innerText);
-            }).observe(document.body, { childList: true, subtree: true });
-        }"""
-    )
-
-
-async def compute(page: Page, result: str) -> None:
-    """Run the first cell; wait for its result."""
-    cell = page.locator(".jp-CodeCell").first
-    await cell.locator(".cm-content").click()
-    await page.keyboard.press("Shift+Enter")
-    output = cell.locator(".jp-OutputArea-output")
-    await expect(output).to_have_text(re.compile(result), timeout=_MILLISECONDS)
-
-
-async def edit(page: Page) -> None:
-    """Add a line to the first cell, and do not save it."""
-    await page.locator(".jp-CodeCell .cm-content").first.click()
-    await page.keyboard.press("Control+End")
-    await page.keyboard.type(f"\n{EDIT}")
-
-
-def is_saved(gateway: GatewayProcess, slug: str) -> bool:
-    """Whether the file has the edit; it is whole at each moment."""
-    return EDIT in json.dumps(json.loads((gateway.state / "spaces" / slug / NOTEBOOK).read_text()))
-
-
-@pytest.mark.parametrize("view", list(_VIEWS))
+@pytest.mark.parametrize("view", list(VIEWS))
 async def test_one_click_brings_a_stopped_notebook_back_with_its_edits(
     gateway: GatewayProcess, view: str
 ) -> None:
@@ -91,13 +38,13 @@ async def test_one_click_brings_a_stopped_notebook_back_with_its_edits(
         gateway.nbgate("notebook", "stop", slug)
         banner = banner_of(page)
 
-        await expect(banner.get_by_role("alert")).to_contain_text("stopped", timeout=_MILLISECONDS)
+        await expect(banner.get_by_role("alert")).to_contain_text("stopped", timeout=MILLISECONDS)
         await page.keyboard.press("Control+s")  # is made good for when it is back
         await screenshot(page, f"stopped-{view}-{spawner}")
         assert gateway.show(slug)["state"] == "cold", "a page that is open wakes nothing"
         assert not is_saved(gateway, slug)
         await banner.get_by_role("button", name="Start it again").click()
-        await expect(banner).to_contain_text("runs again", timeout=_MILLISECONDS)
+        await expect(banner).to_contain_text("runs again", timeout=MILLISECONDS)
         await screenshot(page, f"back-{view}-{spawner}")
 
         await compute(page, RESULT)
@@ -112,11 +59,11 @@ async def test_page_comes_back_by_itself_when_the_notebook_is_started_elsewhere(
         slug = await open_notebook(page, gateway, "frank", "lab")
         await edit(page)
         gateway.nbgate("notebook", "stop", slug)
-        await expect(banner_of(page)).to_contain_text("stopped", timeout=_MILLISECONDS)
+        await expect(banner_of(page)).to_contain_text("stopped", timeout=MILLISECONDS)
 
         gateway.nbgate("notebook", "start", slug)
 
-        await expect(banner_of(page)).to_contain_text("runs again", timeout=_MILLISECONDS)
+        await expect(banner_of(page)).to_contain_text("runs again", timeout=MILLISECONDS)
         await compute(page, RESULT)
         assert await page.evaluate("window.dialogs") == []
 
@@ -124,23 +71,36 @@ async def test_page_comes_back_by_itself_when_the_notebook_is_started_elsewhere(
 async def test_idle_notebook_is_warned_kept_and_stopped_and_comes_back(
     request: pytest.FixtureRequest, tmp_path: Path
 ) -> None:
-    settings = {"idle_timeout": "70", "warning_time": "60", "cull_interval": "1"}
+    settings = {"idle_timeout": "40", "warning_time": "30", "cull_interval": "1"}
     with gateway_with(request, tmp_path / "state", "process", **settings) as gateway:
         async with browser_page() as page:
             slug = await open_notebook(page, gateway, "ivan", "lab")
             await edit(page)
             banner = banner_of(page)
-            await expect(banner).to_contain_text("This notebook stops in", timeout=_MILLISECONDS)
+            await expect(banner).to_contain_text("This notebook stops in", timeout=MILLISECONDS)
             await banner.get_by_role("button", name="Keep it running").click()
             await expect(banner).to_be_hidden()
             assert gateway.show(slug)["state"] == "running"
 
-            await expect(banner).to_contain_text("was stopped", timeout=_MILLISECONDS)
+            await expect(banner).to_contain_text("was stopped", timeout=MILLISECONDS)
             assert gateway.show(slug)["state"] == "cold", "an open page alone keeps nothing"
-            await banner.get_by_role("button", name="Start it again").click()
-            await expect(banner).to_contain_text("runs again", timeout=_MILLISECONDS)
+            await start_again(page, "was stopped")
             await compute(page, RESULT)
             assert await page.evaluate("window.dialogs") == []
+
+
+@pytest.mark.engine
+async def test_a_stop_loses_nothing_that_the_projects_interval_has_saved(
+    request: pytest.FixtureRequest, tmp_path: Path
+) -> None:
+    with gateway_with(request, tmp_path / "state", "docker") as gateway:
+        gateway.nbgate("project", "update", "demo", "--autosave", "1")
+        async with browser_page() as page:
+            slug = await open_notebook(page, gateway, "judy", "lab")
+            await edit(page)
+            await until(lambda: is_saved(gateway, slug))  # nobody has pressed a key for that
+            gateway.nbgate("notebook", "stop", slug)
+            assert is_saved(gateway, slug)
 
 
 class Warned:
@@ -159,7 +119,7 @@ class Warned:
         await page.route("**/gateway/page/*", self._tell)
         await page.route("**/gateway/keep/*", self._keep)
         await page.evaluate("document.dispatchEvent(new Event('visibilitychange'))")
-        await expect(banner_of(page)).to_contain_text("stops in 4 minutes", timeout=_MILLISECONDS)
+        await expect(banner_of(page)).to_contain_text("stops in 4 minutes", timeout=MILLISECONDS)
 
     async def _tell(self, route: Route) -> None:
         answer = await route.fetch()

@@ -147,9 +147,9 @@ async def test_call_is_held_up_to_the_bound_and_told_when_to_come_again(tmp_path
                             break
 
 
-async def test_gateway_that_stops_ends_the_streams(tmp_path: Path) -> None:
-    # With --workers a stream is cut when the worker's drain is over: control ends behind them.
-    with running(tmp_path / "state", memory_reserve="900T") as gateway:
+@pytest.mark.parametrize("workers", ["0", "2"])
+async def test_gateway_that_stops_ends_the_streams(tmp_path: Path, workers: str) -> None:
+    with running(tmp_path / "state", memory_reserve="900T", workers=workers) as gateway:
         gateway.nbgate("project", "add", "demo")
         link = gateway.nbgate("notebook", "url", "--project", "demo", "--person", "kim")
         async with signed_in(link) as client, waiting_for(client, gateway, "demo-x-kim") as events:
@@ -159,6 +159,21 @@ async def test_gateway_that_stops_ends_the_streams(tmp_path: Path) -> None:
             gateway.process.terminate()
             assert [line async for line in events if line.strip(b":\n")] == []
             await asyncio.to_thread(gateway.process.wait, PATIENCE)
+
+
+@pytest.mark.parametrize("workers", ["0", "2"])
+async def test_stream_ends_for_who_is_signed_out_elsewhere(tmp_path: Path, workers: str) -> None:
+    """By the operator here, who deletes the student while the page waits."""
+    with running(tmp_path / "state", memory_reserve="900T", workers=workers) as gateway:
+        gateway.nbgate("project", "add", "demo")
+        link = gateway.nbgate("notebook", "url", "--project", "demo", "--person", "kim")
+        async with signed_in(link) as client, waiting_for(client, gateway, "demo-x-kim") as events:
+            assert b"memory to spare" in await anext(events)
+            words = ("student", "delete", "demo", "kim", "--yes")
+            await asyncio.to_thread(gateway.nbgate, *words)
+            assert [line async for line in events if line.strip(b":\n")] == []
+            async with client.get(f"{gateway.url}/gateway/events/demo-x-kim") as answer:
+                assert answer.status == 404
 
 
 @contextlib.asynccontextmanager

@@ -4,7 +4,8 @@ A step is whatever leaves a trace outside of the process: a request to the engin
 something (before it is sent, and when it was sent but not answered), a transaction, a published
 file, a space, the readiness probe. Steps have names with a number: the n-th of its kind since the
 process was armed. It is armed by a file with the steps that were tried before; it names the first
-other one in a second file, and kills itself there. After one step is before the next one.
+other one in a second file, and kills itself there. After one step is before the next one. Or the
+file names the one step (`only …`), for a test that is about that, whatever else comes before.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ import signal
 import sys
 import threading
 from collections import Counter
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +30,7 @@ from gateway.spawners.process import ProcessSpawner
 from routes import publishing
 
 TRIED, REACHED = "NBGATE_TEST_TRIED", "NBGATE_TEST_REACHED"
+ONLY = "only "
 _CHANGES = ("POST", "PUT", "DELETE")
 _ID = re.compile(r"/v1\.\d+|/[0-9a-f]{64}|\?.*|(?<=/containers/)(?!create)[^/]+/?")
 
@@ -54,10 +56,22 @@ class Breakpoints:
                 self._counts.clear()
             self._counts[step] += 1
             name = f"{step} {self._counts[step]}"
-            if name not in self._tried.read_text().splitlines():
+            if is_due(name, self._tried.read_text().splitlines()):
                 self._reached.write_text(name)
                 os.kill(os.getpid(), signal.SIGKILL)
                 threading.Event().wait()
+
+
+def is_due(step: str, armed: Sequence[str]) -> bool:
+    """Whether a step is the one to die at.
+
+    Args:
+        step: with its number.
+        armed: lines of the file: `only` and the step, or all steps that were tried before.
+    """
+    if len(armed) == 1 and armed[0].startswith(ONLY):
+        return step == armed[0].removeprefix(ONLY)
+    return step not in armed
 
 
 def set_up(points: Breakpoints) -> None:

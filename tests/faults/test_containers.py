@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import signal
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -12,8 +13,9 @@ import pytest
 from tests.spawners.helpers import eventually
 from tests.support.engine import EngineHandle
 from tests.support.faults import PROJECT, StubGateway, stub_gateway
+from tests.support.waiting import PATIENCE
 
-BEHAVIOURS = ("silent", "errors", "slow", "exits", "floods")
+BEHAVIOURS = ("silent", "errors", "slow", "exits", "floods", "deaf", "dies")
 
 
 @pytest.fixture(scope="module")
@@ -47,6 +49,12 @@ async def works(client: aiohttp.ClientSession, url: str) -> None:
         assert (answer.status, await answer.text()) == (200, "{}")
 
 
+def wait_for_end(gateway: StubGateway, container: str) -> int:
+    """Return the exit status."""
+    with gateway.client() as client:
+        return int(client.api.wait(container, timeout=int(PATIENCE))["StatusCode"])
+
+
 async def test_killed_in_mid_request(gateway: StubGateway) -> None:
     slug = f"{PROJECT}-x-half"
     async with gateway.person("half") as client:
@@ -60,6 +68,18 @@ async def test_killed_in_mid_request(gateway: StubGateway) -> None:
         await works(client, gateway.page("hello", "half"))
         (after,) = await asyncio.to_thread(container_of, gateway, slug)
         assert after != before
+
+
+async def test_deaf_to_sigterm_is_killed_when_its_time_is_over(gateway: StubGateway) -> None:
+    project = project_of("deaf")
+    slug = f"{project}-x-dora"
+    async with gateway.person("dora", project) as client:
+        await works(client, gateway.page("hello", "dora", project))
+        (container,) = await asyncio.to_thread(container_of, gateway, slug)
+        end = asyncio.create_task(asyncio.to_thread(wait_for_end, gateway, container))
+        await gateway.stop_notebook(slug)
+        assert await end == 128 + signal.SIGKILL
+        assert await asyncio.to_thread(container_of, gateway, slug) == []
 
 
 async def test_killed_in_mid_websocket(gateway: StubGateway) -> None:
@@ -118,6 +138,22 @@ async def test_one_that_never_comes_up_is_told_and_removed(
         again = gateway.run("notebook", "start", slug)
         assert again.returncode == 1
         assert "the stub gives up" in again.stderr, "the operator sees the end of its log"
+
+
+async def test_one_that_dies_behind_its_probe_is_made_anew(gateway: StubGateway) -> None:
+    """The first request may find it dead, dying (the engine's own proxy of the port), or gone."""
+    project = project_of("dies")
+    slug = f"{project}-x-alice"
+    async with gateway.person(project=project) as client:
+
+        async def is_served() -> bool:
+            async with client.get(gateway.page("hello", project=project)) as answer:
+                assert answer.status in (200, 502, 503)
+                return answer.status == 200
+
+        await eventually(is_served, "it runs again")
+    assert (await gateway.record(slug))["generation"] == 2
+    assert len(await asyncio.to_thread(container_of, gateway, slug)) == 1
 
 
 async def test_one_that_answers_slowly_is_waited_for(gateway: StubGateway) -> None:

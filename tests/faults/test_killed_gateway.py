@@ -14,13 +14,15 @@ from pathlib import Path
 import aiohttp
 import pytest
 
+from routes import admission
 from routes.apachedb import read
 from tests.faults import breakpoints
 from tests.support.engine import EngineHandle
 from tests.support.faults import PROJECT, StubGateway, stub_gateway
-from tests.support.waiting import PATIENCE
+from tests.support.waiting import PATIENCE, until
 
 SLUG = f"{PROJECT}-x-alice"
+PAIR = f"/alice/{SLUG}"
 MOST = 60  # steps; more means that they never end
 
 
@@ -85,6 +87,21 @@ def published(gateway: StubGateway) -> list[bytes]:
     return list(read(gateway.state / "routes" / "routes.gdbm"))
 
 
+def owned(gateway: StubGateway) -> list[bytes]:
+    """Return the pairs of person and notebook that httpd admits by itself."""
+    return list(read(gateway.state / "routes" / admission.OWNERS))
+
+
+def with_edges(gateway: StubGateway) -> list[bytes]:
+    """Return the people whose sessions httpd knows."""
+    return list(read(gateway.state / "routes" / admission.EDGES).values())
+
+
+def is_dead(gateway: StubGateway) -> bool:
+    """Whether the gateway's process has ended."""
+    return gateway.process is None or gateway.process.poll() is not None
+
+
 async def works(gateway: StubGateway, client: aiohttp.ClientSession) -> None:
     """Have a request answered by the notebook, and what is said of it true."""
     async with client.get(gateway.page("hello")) as answer:
@@ -94,6 +111,8 @@ async def works(gateway: StubGateway, client: aiohttp.ClientSession) -> None:
     record = await gateway.record(SLUG)
     assert record["container_id"] == container.id
     assert published(gateway) == [f"/nb/{SLUG}".encode()]
+    assert owned(gateway) == [PAIR.encode()]
+    await until(lambda: with_edges(gateway) == [b"alice"])  # it trails behind
     assert "hot" in gateway.nbgate("route", "list") or record["phase"] == "ready"
 
 
@@ -114,6 +133,7 @@ async def test_killed_at_each_step_of_a_start(gateway: StubGateway, tmp_path: Pa
             assert await truth(gateway) == "cold"
             assert gateway.containers() == []
             assert published(gateway) == []
+            await until(lambda: owned(gateway) == [])
     kinds = {step.rpartition(" ")[0] for step in killed.steps}
     assert kinds >= {
         "commit",
@@ -124,6 +144,7 @@ async def test_killed_at_each_step_of_a_start(gateway: StubGateway, tmp_path: Pa
         "POST /containers/start sent",
         "readiness",
         "publish secrets.gdbm",
+        "publish owners.gdbm",
         "publish routes.gdbm",
     }
 
@@ -133,7 +154,12 @@ async def test_killed_at_each_step_of_a_stop(gateway: StubGateway, tmp_path: Pat
     gateway.start()
     async with gateway.person() as client:
         await works(gateway, client)
-        while await killed.at_next_step(lambda: gateway.stop_notebook(SLUG)):
+
+        async def stop() -> None:
+            await gateway.stop_notebook(SLUG)
+            await until(lambda: is_dead(gateway) or owned(gateway) == [])
+
+        while await killed.at_next_step(stop):
             gateway.start()
             assert await truth(gateway) in ("hot", "cold")
             await works(gateway, client)
@@ -144,6 +170,7 @@ async def test_killed_at_each_step_of_a_stop(gateway: StubGateway, tmp_path: Pat
     assert kinds >= {
         "commit",
         "publish secrets.gdbm",
+        "publish owners.gdbm",
         "publish routes.gdbm",
         "POST /containers/stop",
         "POST /containers/stop sent",

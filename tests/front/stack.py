@@ -2,17 +2,26 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import json
+import os
+import ssl
 import subprocess
 from dataclasses import dataclass
+from pathlib import Path
+from urllib.parse import urlsplit
 
 import docker
+from docker.models.containers import Container
 
+from tests.proxy.certificates import Pair, make_pair
 from tests.support.waiting import PATIENCE
 
 PROJECT = "nbgate-front-test"
 PREFIX, SUBNET = "10.213.17", "10.213.32.0/24"
+TLS_GROUP = 4242
+"""The group that may read the key of the certificate."""
 BUILDS = """
 services:
   notebook-image: {build: {network: host}}
@@ -85,3 +94,63 @@ def take_down(stack: Stack) -> None:
     if mine:
         for network in stack.client.networks.list(filters=mine):
             network.remove()
+
+
+def container_of(stack: Stack, service: str) -> Container:
+    labels = [f"com.docker.compose.{key}" for key in (f"project={PROJECT}", f"service={service}")]
+    (found,) = stack.client.containers.list(all=True, filters={"label": labels})
+    return found
+
+
+def users_of_what_serves(container: Container) -> list[str]:
+    """Return the user ids of all that the container's first process, an init, has started.
+
+    What the engine runs beside that, as health checks, is no child of it.
+    """
+    listed = container.top(ps_args="-eo pid,ppid,uid")["Processes"]
+    parents = {pid: parent for pid, parent, _ in listed}
+    init = str(container.attrs["State"]["Pid"])
+
+    def serves(pid: str) -> bool:
+        above = parents[pid]
+        return above == init or (above in parents and serves(above))
+
+    return [user for pid, _, user in listed if serves(pid)]
+
+
+def serve_https(stack: Stack, folder: Path) -> Pair:
+    """Bring the stack up again with https; return the pair that it serves with."""
+    for part in (folder, folder / "live"):
+        part.mkdir(exist_ok=True)
+        part.chmod(0o755)
+    pair = make_pair(folder, "first")
+    cert, key = folder / "live" / "fullchain.pem", folder / "live" / "privkey.pem"
+    pair.put(cert, key)
+    key.chmod(0o640)
+    os.chown(key, 0, TLS_GROUP)
+    stack.environment.update(
+        NBGATE_TLS_DIR=str(folder),
+        NBGATE_TLS_CERT=str(cert),
+        NBGATE_TLS_KEY=str(key),
+        NBGATE_TLS_GROUP=str(TLS_GROUP),
+        NBGATE_PUBLIC_URL=stack.url.replace("http:", "https:"),
+    )
+    stack.compose("up", "--detach")
+    until_healthy(stack)
+    return pair
+
+
+async def until_certificate_is(url: str, wanted: Pair) -> None:
+    """Wait until new connections are shown `wanted`."""
+    parts = urlsplit(url)
+    assert parts.hostname is not None
+    assert parts.port is not None
+    async with asyncio.timeout(PATIENCE):
+        while True:
+            with contextlib.suppress(OSError):
+                shown = await asyncio.to_thread(
+                    ssl.get_server_certificate, (parts.hostname, parts.port)
+                )
+                if shown == wanted.cert.read_text():
+                    return
+            await asyncio.sleep(0.2)

@@ -6,16 +6,30 @@ import asyncio
 import contextlib
 import json
 import os
-import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import aiohttp
 import pytest
 from docker.models.containers import Container
 
-from tests.front.stack import BUILDS, PREFIX, PROJECT, SUBNET, Stack, take_down, until_healthy
+from tests.front.stack import (
+    BUILDS,
+    PREFIX,
+    PROJECT,
+    SUBNET,
+    TLS_GROUP,
+    Stack,
+    container_of,
+    serve_https,
+    take_down,
+    until_certificate_is,
+    until_healthy,
+    users_of_what_serves,
+)
+from tests.proxy.certificates import make_pair
 from tests.support.browser import browser_page, run_first_cell, screenshot
 from tests.support.engine import CACHE, ROOT, EngineHandle, Say, locked
 from tests.support.gateway import PATIENT, ask_at_once, execute, free_port, signed_in
@@ -96,12 +110,6 @@ def prometheus(stack: Stack) -> Iterator[str]:
     stack.compose(*profile, "rm", "--stop", "--force", "prometheus")
 
 
-def container_of(stack: Stack, service: str) -> Container:
-    labels = [f"com.docker.compose.{key}" for key in (f"project={PROJECT}", f"service={service}")]
-    (found,) = stack.client.containers.list(all=True, filters={"label": labels})
-    return found
-
-
 async def until_health_is(stack: Stack, service: str, wanted: str) -> None:
     """Wait for what the engine says of a service's health check."""
     health: Any = None
@@ -151,22 +159,6 @@ def test_notebook_image_is_built_from_inside(stack: Stack) -> None:
         assert made.attrs["Config"]["Entrypoint"] == ours.attrs["Config"]["Entrypoint"]
     finally:
         stack.client.images.remove(tag)
-
-
-def users_of_what_serves(container: Container) -> list[str]:
-    """Return the user ids of all that the container's first process, an init, has started.
-
-    What the engine runs beside that, as health checks, is no child of it.
-    """
-    listed = container.top(ps_args="-eo pid,ppid,uid")["Processes"]
-    parents = {pid: parent for pid, parent, _ in listed}
-    init = str(container.attrs["State"]["Pid"])
-
-    def serves(pid: str) -> bool:
-        above = parents[pid]
-        return above == init or (above in parents and serves(above))
-
-    return [user for pid, _, user in listed if serves(pid)]
 
 
 def test_nothing_that_serves_is_root(stack: Stack) -> None:
@@ -233,29 +225,9 @@ async def test_cold_notebook_opens_through_httpd(course: Stack) -> None:
         assert response.status == 401
 
 
-AUTH = """
-AuthType Basic
-AuthName Notebooks
-AuthBasicProvider file
-AuthUserFile /etc/nbgate/conf.d/htpasswd
-Require valid-user
-"""
-
-
-def admit_by_httpd(stack: Stack, folder: Path) -> None:
-    """Bring the stack up again with an httpd that knows alice and serves hot notebooks itself."""
-    folder.chmod(0o755)
-    command = ["htpasswd", "-nb", "alice", "wonderland"]
-    line = subprocess.run(command, check=True, capture_output=True, text=True).stdout
-    more = folder / "conf.d"
-    more.mkdir(mode=0o755)
-    (more / "htpasswd").write_text(line)
-    (folder / "auth.conf").write_text(AUTH)
-    stack.environment.update(
-        NBGATE_HTTPD_DIRECT="true",
-        NBGATE_HTTPD_AUTH_FILE=str(folder / "auth.conf"),
-        NBGATE_HTTPD_CONF=str(more),
-    )
+def serve_directly(stack: Stack) -> None:
+    """Bring the stack up again with an httpd that serves hot notebooks to their owners itself."""
+    stack.environment.update(NBGATE_HTTPD_DIRECT="true")
     stack.compose("up", "--detach")
     until_healthy(stack)
 
@@ -265,9 +237,13 @@ async def until_httpd_is_on_the_notebooks_network(stack: Stack) -> None:
     async with asyncio.timeout(PATIENCE):
         while True:
             (httpd,) = stack.client.containers.list(filters={"label": labels})
-            if any(name.startswith("nbgate-") and name.count("-") == 1 for name in networks(httpd)):
+            if any(map(is_of_notebooks, networks(httpd))):
                 return
             await asyncio.sleep(0.2)
+
+
+def is_of_notebooks(network: str) -> bool:
+    return network.startswith("nbgate-") and network.count("-") == 1
 
 
 def networks(container: Container) -> list[str]:
@@ -275,22 +251,71 @@ def networks(container: Container) -> list[str]:
 
 
 async def test_hot_notebook_works_through_httpd_while_the_gateway_is_stopped(
-    course: Stack, tmp_path: Path
+    course: Stack,
 ) -> None:
-    admit_by_httpd(course, tmp_path)
-    course.nbgate("notebook", "url", "--project", "demo", "--person", "alice")
+    serve_directly(course)
+    link = course.nbgate("notebook", "url", "--project", "demo", "--person", "alice")
     course.nbgate("notebook", "start", "demo-x-alice")
     await until_httpd_is_on_the_notebooks_network(course)
-    course.compose("stop", "gateway")
     base = f"{course.url}/nb/demo-x-alice/"
-    try:
-        async with aiohttp.ClientSession() as stranger, stranger.get(f"{base}lab") as answer:
-            assert answer.status == 401
-        basic = aiohttp.encode_basic_auth("alice", "wonderland")
-        async with aiohttp.ClientSession(headers={"Authorization": basic}) as alice:
+    async with signed_in(link) as alice:
+        async with alice.get(f"{base}api/status") as answer:
+            assert answer.status == 200
+        course.compose("stop", "gateway")
+        try:
+            async with aiohttp.ClientSession() as stranger, stranger.get(f"{base}lab") as answer:
+                assert answer.status == 503
             async with alice.get(f"{base}api/me") as answer:
                 assert (await answer.json())["identity"]["name"] == "alice"
             assert await execute(alice, base, "6 * 7") == "42"
+        finally:
+            course.compose("start", "gateway")
+            until_healthy(course)
+
+
+async def test_joining_the_notebooks_network_breaks_no_connection(course: Stack) -> None:
+    """The gateway puts httpd on it while people are there: httpd was made anew, or the network."""
+    await until_httpd_is_on_the_notebooks_network(course)
+    httpd = container_of(course, "httpd")
+    (name,) = (name for name in networks(httpd) if is_of_notebooks(name))
+    address = httpd.attrs["NetworkSettings"]["Networks"][name]["IPAddress"]
+    network = course.client.networks.get(name)
+    parts = urlsplit(course.url)
+    reader, writer = await asyncio.open_connection(parts.hostname, parts.port)
+    ask = b"GET /.nbgate-httpd HTTP/1.1\r\nHost: localhost\r\n\r\n"
+    try:
+        for change in (
+            lambda: None,
+            lambda: network.disconnect(httpd),
+            lambda: network.connect(httpd, ipv4_address=address),
+        ):
+            await asyncio.to_thread(change)
+            writer.write(ask)
+            async with asyncio.timeout(PATIENCE):
+                assert b" 204 " in await reader.readuntil(b"\r\n\r\n"), change
     finally:
-        course.compose("start", "gateway")
-        until_healthy(course)
+        writer.close()
+
+
+async def test_notebook_works_over_https_and_a_renewal_is_followed(
+    course: Stack, tmp_path: Path
+) -> None:
+    assert "plain http" in course.compose("logs", "--no-color", "gateway")
+    pair = serve_https(course, tmp_path)
+    await until_httpd_is_on_the_notebooks_network(course)
+    link = course.nbgate("notebook", "url", "--project", "demo", "--person", "tess")
+    assert link.startswith("https://")
+    base = f"{course.environment['NBGATE_PUBLIC_URL']}/nb/demo-x-tess/"
+    connector = aiohttp.TCPConnector(ssl=pair.client())
+    jar = aiohttp.CookieJar(unsafe=True)
+    async with aiohttp.ClientSession(connector=connector, cookie_jar=jar) as client:
+        async with client.get(link, allow_redirects=False) as answer:
+            cookies = answer.headers.getall("Set-Cookie")
+        assert cookies[0].startswith("__Host-nbgate=")  # with httpd direct, one for httpd comes too
+        assert all("; Secure; HttpOnly; SameSite=None; Partitioned" in one for one in cookies)
+        assert await execute(client, base, "6 * 7") == "42"
+        renewed = make_pair(tmp_path, "second")
+        renewed.put(tmp_path / "live" / "fullchain.pem", tmp_path / "live" / "privkey.pem")
+        (tmp_path / "live" / "privkey.pem").chmod(0o640)
+        os.chown(tmp_path / "live" / "privkey.pem", 0, TLS_GROUP)
+        await until_certificate_is(base, renewed)

@@ -2,31 +2,28 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import pytest
 from aiohttp import ClientSession
 
 from tests.front.conftest import StartFront
-from tests.front.test_direct import VALID_USER, basic, write_auth
+from tests.front.people import KEY, SECRET, cookie, publish
 from tests.front.upstream import Upstream, told
 from tests.support.front import RouteFiles
 
 pytestmark = pytest.mark.asyncio(loop_scope="package")
 
-KEY, SECRET = "/nb/demo-x-alice", "5ec2e7"
 TARGET = f"{KEY}/a%2Fb%3F?x=%3F&y"
 
 
 @pytest.mark.parametrize("direct", ["false", "true"])
 async def test_dead_targets_request_goes_to_the_gateway_as_it_was_sent(
-    folder: Path, start_front: StartFront, routes: RouteFiles, notebook: Upstream, direct: str
+    start_front: StartFront, routes: RouteFiles, notebook: Upstream, direct: str
 ) -> None:
-    routes.write({KEY: notebook.address}, {KEY: SECRET})
-    rules = write_auth(folder, VALID_USER)
-    front = await start_front(NBGATE_HTTPD_DIRECT=direct, NBGATE_HTTPD_AUTH=str(rules))
+    publish(routes, notebook)
+    front = await start_front(NBGATE_HTTPD_DIRECT=direct)
     await notebook.stop()
-    headers = basic("alice") | {"Cookie": "a=1; nbgate-session=mine", "X-Mine": "kept"}
+    cookies = f"a=1; nbgate-session=mine; {cookie('alice')['Cookie']}"
+    headers = {"Cookie": cookies, "Authorization": "token mine", "X-Mine": "kept"}
     answer = told(await front.ask(TARGET, headers=headers))
     assert (answer.by, answer.method, answer.target) == ("gateway", "GET", TARGET)
     assert answer.one("Cookie") == headers["Cookie"]
@@ -36,13 +33,12 @@ async def test_dead_targets_request_goes_to_the_gateway_as_it_was_sent(
 
 
 async def test_gateway_is_not_told_a_secret_of_a_dead_target(
-    folder: Path, start_front: StartFront, routes: RouteFiles, notebook: Upstream
+    start_front: StartFront, routes: RouteFiles, notebook: Upstream
 ) -> None:
-    routes.write({KEY: notebook.address}, {KEY: SECRET})
-    rules = write_auth(folder, VALID_USER)
-    front = await start_front(NBGATE_HTTPD_DIRECT="true", NBGATE_HTTPD_AUTH=str(rules))
+    publish(routes, notebook)
+    front = await start_front(NBGATE_HTTPD_DIRECT="true")
     await notebook.stop()
-    answer = await front.ask(TARGET, headers=basic("alice"))
+    answer = await front.ask(TARGET, headers=cookie("alice"))
     assert SECRET.encode() not in answer.body
 
 

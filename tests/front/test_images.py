@@ -22,15 +22,18 @@ grep -E '^(Uid|Gid|Groups|CapPrm|CapEff|CapBnd|NoNewPrivs):' /proc/self/status |
 echo "home $HOME"
 echo "arguments $*"
 """
-# What answers in the gateway's place, and tells whose user id asks.
+# What answers in the gateway's place, and tells whose user id asks. It goes on running: who asked
+# would be killed with the container's first process.
 LISTENER = b"""
-import socket, sys
+import signal, socket, sys
 server = socket.create_server(("127.0.0.1", 8001))
 connection, (_, port) = server.accept()
 lines = [line.split() for line in open("/proc/net/tcp")][1:]
 print(*(line[7] for line in lines if int(line[1].split(":")[1], 16) == port))
+connection.recv(4096)
 connection.sendall(b"HTTP/1.1 %b \\r\\n" % sys.argv[1].encode())
 connection.close()
+signal.pause()
 """
 # As in compose.yaml.
 RIGHTS = ["CHOWN", "DAC_OVERRIDE", "SETGID", "SETPCAP", "SETUID"]
@@ -129,6 +132,7 @@ def test_health_check_asks_the_gateway_without_root(
         listening = "until grep -q :1F41 /proc/net/tcp; do sleep 0.1; done"
         assert container.exec_run(["timeout", str(PATIENCE), "sh", "-c", listening])[0] == 0
         assert container.exec_run(check[1:])[0] == code
+        container.kill()
         container.wait(timeout=PATIENCE)
         assert container.logs().decode().split() == [uid]
     finally:

@@ -126,6 +126,7 @@ async def test_claims_of_the_client_are_replaced(
         "X-Nbgate-Reason": "waiting",
         "X-Nbgate-Slug": "bob",
         "X-Nbgate-User": "root",
+        "X-Nbgate-User-Name": "Root",
         "X-Request-ID": "mine",
     }
     answer = told(await front.ask(path, host="me.example.org:81", headers=claims))
@@ -149,6 +150,21 @@ async def test_trusted_proxy_in_front_tells_address_and_scheme(start_front: Star
     assert (answer.one("X-Forwarded-For") or "").endswith("192.0.2.1")
     assert answer.one("X-Forwarded-Proto") == "https"
     assert told(await front.ask("/")).one("X-Forwarded-Proto") == "http"
+
+
+@pytest.mark.parametrize(
+    ("trusted", "heard"), [("", False), ("192.0.2.7", False), ("127.0.0.1", True)]
+)
+async def test_who_somebody_is_is_told_by_a_trusted_proxy_alone(
+    start_front: StartFront, trusted: str, heard: bool
+) -> None:
+    names = {"NBGATE_USER_HEADER": "X-Remote-User", "NBGATE_USER_NAME_HEADER": "X-Remote-Name"}
+    front = await start_front(NBGATE_TRUSTED_PROXY=trusted, **names)
+    said = {"X-Remote-User": "the-teacher", "x-remote-name": "The Teacher"}
+    seen = told(await front.ask("/nb/alice/lab", headers=said))
+    assert seen.by == "gateway"
+    assert seen.one("X-Remote-User") == ("the-teacher" if heard else None)
+    assert seen.one("X-Remote-Name") == ("The Teacher" if heard else None)
 
 
 async def test_untrusted_client_beside_a_trusted_proxy_tells_nothing(
@@ -197,10 +213,14 @@ async def test_gateway_cookies_in_a_second_cookie_header_do_not_pass(
 
 async def test_every_cookie_of_the_gateway_is_named_in_the_configuration() -> None:
     conf = (HTTPD / "httpd.conf").read_text()
-    rules = [line for line in conf.splitlines() if "Cookie" in line and "nbgate-session" in line]
-    assert len(rules) == 2
+    patterns = re.findall(
+        r'^\S*Header edit\*? (?:Set-)?Cookie "(.*nbgate-.*?)" ""', conf, re.MULTILINE
+    )
+    assert len(patterns) == 2
     for name in GATEWAY_COOKIES:
-        assert all(re.search(rf"[|:]{name.decode()}[|)]", rule) for rule in rules), name
+        for cookie in (f"{name.decode()}=x", f"{name.decode()}~flotpython=x"):
+            assert all(re.search(pattern, cookie) for pattern in patterns), cookie
+    assert not any(re.search(pattern, "nbgate-other=x") for pattern in patterns)
 
 
 async def test_plain_route_gets_the_clients_own_credentials(
@@ -233,5 +253,18 @@ async def test_no_secret_is_logged(
     headers = {"Referer": "http://x/?token=hidden", "Cookie": "nbgate-session=hidden"}
     await front.ask("/nb/alice/shown?token=hidden", headers=headers)
     while "/nb/alice/shown" not in (log := front.log.read_text()):
+        await front.ask("/.nbgate-httpd")
+    assert "hidden" not in log
+
+
+async def test_address_of_a_shared_copy_is_in_no_log(
+    start_front: StartFront, routes: RouteFiles, notebook: Upstream
+) -> None:
+    """Neither where the gateway ends while it answers: that is logged with the path."""
+    routes.write({"/nb/alice": notebook.address})
+    front = await start_front()
+    assert (await front.ask("/gateway/shared/hidden?break")).status == 502
+    assert (await front.ask("/nb/alice/told?break")).status == 502
+    while "returned by /nb/alice/told" not in (log := front.log.read_text()):
         await front.ask("/.nbgate-httpd")
     assert "hidden" not in log

@@ -7,13 +7,11 @@ import pytest
 from aiohttp import ClientSession, WSMsgType, WSServerHandshakeError
 
 from tests.front.conftest import StartFront
-from tests.front.test_direct import VALID_USER, basic, write_auth
+from tests.front.people import KEY, SECRET, cookie, publish
 from tests.front.upstream import Upstream
 from tests.support.front import RouteFiles
 
 pytestmark = pytest.mark.asyncio(loop_scope="package")
-
-KEY, SECRET = "/nb/demo-x-alice", "5ec2e7"
 
 
 @pytest.mark.parametrize(("key", "by"), [(KEY, "notebook"), ("/nb/other", "gateway")])
@@ -66,22 +64,21 @@ async def test_silent_tunnel_outlives_the_time_limits_of_requests(
         assert (message.type, message.data) == (WSMsgType.TEXT, "still here")
 
 
-async def test_handshake_of_a_known_person_gets_the_secret(
-    folder: Path, start_front: StartFront, routes: RouteFiles, notebook: Upstream, gateway: Upstream
+async def test_handshake_of_the_owner_gets_the_secret(
+    start_front: StartFront, routes: RouteFiles, notebook: Upstream, gateway: Upstream
 ) -> None:
-    routes.write({KEY: notebook.address}, {KEY: SECRET})
-    rules = write_auth(folder, VALID_USER)
-    front = await start_front(NBGATE_HTTPD_DIRECT="true", NBGATE_HTTPD_AUTH=str(rules))
+    publish(routes, notebook)
+    front = await start_front(NBGATE_HTTPD_DIRECT="true")
     await gateway.stop()
     own = {"Origin": front.url, "Sec-Fetch-Site": "same-origin"}
     url = f"{front.url}{KEY}/channels?token=stale&session_id=1"
-    async with ClientSession(headers=basic("alice") | own) as session:
+    async with ClientSession(headers=cookie("alice") | own) as session:
         async with session.ws_connect(url) as socket:
             first = await socket.receive_json()
         assert ["Authorization", f"token {SECRET}"] in first["headers"]
         assert first["target"] == f"{KEY}/channels?session_id=1"
     async with ClientSession() as session:
-        with pytest.raises(WSServerHandshakeError, match="401"):
+        with pytest.raises(WSServerHandshakeError, match="503"):
             await session.ws_connect(url)
 
 

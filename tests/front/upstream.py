@@ -100,6 +100,9 @@ async def running_upstream(name: str, port: int | None = None) -> AsyncIterator[
         upstream.seen.append(f"{request.method} {request.raw_path}")
         if request.headers.get("Upgrade", "").lower() == "websocket":
             return await _echo(name, request)
+        if "break" in request.query:
+            assert request.transport is not None
+            request.transport.abort()
         status = int(request.query.get("status", "200"))
         body = _telling(name, request, await request.read())
         response = web.json_response(body, status=status)

@@ -15,6 +15,7 @@ from gateway.launch.cookies import (
     state_from,
     token_from,
     tokens_from,
+    tokens_of_course,
 )
 
 
@@ -95,6 +96,15 @@ def test_many_cookies_of_courses_do_not_hide_the_general_one() -> None:
     found = tokens_from(header, https=False)
     assert found[0] == b"real"
     assert len(found) == 12
+    assert len(tokens_from(header, https=False, most=100)) == 100
+
+
+def test_cookie_of_a_course_is_found_among_very_many() -> None:
+    many = [f"nbgate-session~c{number}=x{number}" for number in range(100)]
+    header = "; ".join([*many, "nbgate-session~c99=other"]).encode()
+    assert tokens_of_course(header, https=False, course="c99") == [b"x99", b"other"]
+    assert tokens_of_course(header, https=False, course="c9") == [b"x9"]
+    assert tokens_of_course(header, https=True, course="c99") == []
 
 
 @pytest.mark.parametrize("https", [True, False])

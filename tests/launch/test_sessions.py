@@ -7,9 +7,11 @@ import asyncio
 import pytest
 import sqlalchemy as sa
 
-from gateway.errors import NotFound
+from gateway.errors import Conflict, NotFound
 from gateway.launch.session_table import Principal, SessionTable
 from gateway.launch.sessions import Sessions
+from gateway.launch.subjects import Naming
+from gateway.launch.vouching import Vouchers
 from gateway.notebooks import schema
 from gateway.notebooks.database import Database
 from tests.launch.clock import Clock
@@ -57,6 +59,23 @@ async def test_links_opened_over_and_over_keep_so_many_sessions_of_a_person(
     assert there == [False] * 4 + [True] * 3
     assert _lookup(sessions, other).subject == "bob"
     assert await _rows(database, schema.sessions) == 4
+
+
+async def test_ends_of_sessions_that_are_over_are_not_kept(
+    database: Database, clock: Clock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The same link, opened over and over, must not fill the memory with moments either."""
+    monkeypatch.setattr("gateway.launch.sessions._SPARE_ENDS", 2)
+    sessions = Sessions(database, SessionTable(clock), 3600.0, clock, most=2)
+    tokens = [await sessions.create("mary", _HOST) for _ in range(20)]
+    assert len(sessions._ends) <= 2 * len(sessions.table) + 2
+    alive = _lookup(sessions, tokens[-1]).session
+    for _ in range(20):
+        await sessions.refresh([alive])
+    assert len(sessions._ends) <= 2 * len(sessions.table) + 2
+    clock.advance(3601)
+    await sessions.expire_due()
+    assert len(sessions.table) == 0, "those that are left end in time"
 
 
 async def test_session_that_asks_for_tokens_over_and_over_ends(
@@ -245,3 +264,100 @@ async def test_tokens_are_stored_as_digests_alone(sessions: Sessions, database: 
     assert len(token) == 43
     assert token not in repr(rows)
     assert len(rows[0].digest) == 64
+
+
+async def test_ends_are_told_once_each_with_those_that_another_gateway_made(
+    sessions: Sessions, database: Database, clock: Clock
+) -> None:
+    told: list[str] = []
+    sessions.subscribe(told.extend)
+    tokens = [await sessions.create("mary", _HOST) for _ in range(4)]
+    revoked, refreshed, missed, expired = (_lookup(sessions, one).session for one in tokens)
+    await sessions.revoke(revoked)
+    other = Sessions(database, SessionTable(clock), 3600.0, clock)
+    await other.load()
+    await other.revoke(refreshed)
+    await sessions.refresh([refreshed])
+    await other.revoke(missed)
+    await sessions.load()
+    clock.advance(3600)
+    await sessions.expire_due()
+    assert told == [revoked, refreshed, missed, expired]
+
+
+async def test_person_who_is_kept_out_gets_no_session(sessions: Sessions) -> None:
+    with sessions.kept_out("mary"), sessions.kept_out("mary"):
+        with pytest.raises(Conflict, match="in a moment"):
+            await sessions.create("mary", _HOST)
+        await sessions.create("bob", _HOST)
+    assert _lookup(sessions, await sessions.create("mary", _HOST))
+    assert not sessions._kept_out
+
+
+async def test_all_sessions_of_a_person_end_that_other_gateways_have_begun_too(
+    sessions: Sessions, database: Database, clock: Clock
+) -> None:
+    other = Sessions(database, SessionTable(clock), 3600.0, clock)
+    here, there = await sessions.create("mary", _HOST), await other.create("mary", _HOST)
+    bob = await sessions.create("bob", _HOST)
+    ended = [_lookup(sessions, here).session, _lookup(other, there).session]
+    await sessions.revoke_all("mary")
+    assert sessions.table.lookup(here.encode(), _HOST) is None
+    assert _lookup(sessions, bob)
+    assert await _rows(database, schema.sessions) == 1
+    async with database.reading() as connection:
+        names = await connection.scalars(sa.select(schema.changes.c.name))
+    assert set(ended) <= set(names), "and other gateways hear of it"
+
+
+ISSUER = "https://login.example.org"
+OIDC = "oidc/login.example.org:"
+
+
+def _under(database: Database, clock: Clock, vouchers: Vouchers) -> Sessions:
+    return Sessions(database, SessionTable(clock), 3600.0, clock, vouchers=vouchers)
+
+
+async def test_administrator_who_is_one_no_more_is_none_after_a_restart(
+    database: Database, clock: Clock
+) -> None:
+    both = Vouchers(Naming(ISSUER, administrators=frozenset({"1", "2"})))
+    before = _under(database, clock, both)
+    tokens = [
+        await before.create(f"{OIDC}{number}", _HOST, number != 3, issuer=ISSUER)
+        for number in (1, 2, 3)
+    ]
+    mine = await before.create("root", _HOST, administrator=True)
+    after = _under(
+        database, clock, Vouchers(Naming(ISSUER, administrators=frozenset({"2", "3", " "})))
+    )
+    await after.load()
+    told = [_lookup(after, token).administrator for token in (*tokens, mine)]
+    assert told == [False, True, False, True], "who was none signs in again to be one"
+    other = await after.add_origin(_lookup(after, tokens[0]).session, "other")
+    assert not _lookup(after, other, "other").administrator
+
+
+async def test_sessions_end_whose_provider_is_not_configured_any_more(
+    database: Database, clock: Clock
+) -> None:
+    vouchers = Vouchers(Naming(ISSUER), proxy=True)
+    before = _under(database, clock, vouchers)
+    issuers = (ISSUER, "proxy", "login-link", None)
+    tokens = [await before.create("mary", _HOST, issuer=issuer) for issuer in issuers]
+    session = _lookup(before, tokens[0]).session
+
+    async def alive(now: Vouchers) -> list[bool]:
+        sessions = _under(database, clock, now)
+        await sessions.load()
+        return [sessions.table.lookup(token.encode(), _HOST) is not None for token in tokens]
+
+    assert await alive(vouchers) == [True, True, True, True]
+    elsewhere = Vouchers(Naming(f"{ISSUER}/realms/ours"))
+    assert await alive(elsewhere) == [False, False, True, True]
+    after = _under(database, clock, elsewhere)
+    await after.refresh([session])
+    with pytest.raises(NotFound):
+        await after.add_origin(session, "other")
+    assert (await after.disown(), await after.disown()) == (2, 0)
+    assert await alive(vouchers) == [False, False, True, True], "they are over for good"

@@ -144,6 +144,19 @@ async def test_notebooks_are_found_by_project_and_owner(catalogue: Catalogue) ->
     assert [book.slug for book in catalogue.notebooks("zoo", "mary")] == ["cc"]
 
 
+async def test_notebooks_stay_sorted_when_some_come_and_go(catalogue: Catalogue) -> None:
+    for slug in ("bb", "dd"):
+        await catalogue.add_notebook(a_notebook(slug))
+    assert [book.slug for book in catalogue.notebooks()] == ["bb", "dd"]
+    await catalogue.remove_notebook("bb")
+    await catalogue.add_notebook(a_notebook("aa"))
+    await catalogue.update_notebook("dd", state=State.RUNNING)
+    assert [(book.slug, book.state) for book in catalogue.notebooks()] == [
+        ("aa", State.COLD),
+        ("dd", State.RUNNING),
+    ]
+
+
 async def test_unknown_notebook_is_not_found(catalogue: Catalogue) -> None:
     assert catalogue.find("nope") is None
     with pytest.raises(NotFound, match="no notebook 'nope'"):

@@ -16,6 +16,7 @@ from gateway.notebooks.names import (
     check_slug,
     container_name,
     is_slug,
+    nearest_slug,
     notebook_slug,
 )
 
@@ -163,3 +164,19 @@ def test_container_is_called_like_its_slug() -> None:
 @pytest.mark.parametrize("text", ["", "..", ".new-a", "a/b", "A", "a--b", "a" * 64, "a\0"])
 def test_what_is_no_slug_is_not_recognised_as_one(text: str) -> None:
     assert not is_slug(text)
+
+
+@pytest.mark.parametrize(
+    ("text", "slug"),
+    [
+        ("flotbioinfo", "flotbioinfo"),
+        ("My_Course", "my-course"),
+        ("python3.2", "python3-2"),
+        ("PythonDataScienceHandbook", "pythondatasciencehandbook"),
+        ("a__b-", "a-b"),
+        ("A" * 70, "a" * 63),
+        ("课", ""),
+    ],
+)
+def test_nearest_slug_of_a_text(text: str, slug: str) -> None:
+    assert nearest_slug(text) == slug

@@ -64,3 +64,39 @@ def test_text_of_a_source_leaves_the_password_out() -> None:
     with pytest.raises(InvalidInput) as caught:
         Source.parse("http://mary:s3cret@example.org/course.git")
     assert "s3cret" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("url", "text"),
+    [
+        ("https://s3cret@example.org/x.git", "https://***@example.org/x.git"),
+        ("https://mary:s3@cret@example.org/x.git", "https://mary:***@example.org/x.git"),
+        ("https://example.org/x.git?private_token=s3cret", "https://example.org/x.git?***"),
+        ("ssh://git@example.org/x.git", "ssh://git@example.org/x.git"),
+        ("ssh://git:s3cret@example.org/x.git", "ssh://git:***@example.org/x.git"),
+        ("file:///srv/a?b@c.git", "file:///srv/a?b@c.git"),
+    ],
+)
+def test_text_of_a_source_leaves_tokens_out(url: str, text: str) -> None:
+    assert str(Source(url=url, ref="main")) == f"{text}#main"
+
+
+@pytest.mark.parametrize(
+    ("url", "address"),
+    [
+        ("https://example.org/course.git", "https://example.org/course.git"),
+        ("https://token@example.org/a@b.git", "https://example.org/a@b.git"),
+        ("https://mary:s3@cret@example.org/x.git", "https://example.org/x.git"),
+        ("https://example.org/x.git?private_token=s3cret", "https://example.org/x.git"),
+        ("ssh://git:s3cret@example.org:2222/x.git", "ssh://git@example.org:2222/x.git"),
+        ("ssh://git@example.org:2222/x.git", "ssh://git@example.org:2222/x.git"),
+        ("git@example.org:course.git", "git@example.org:course.git"),
+        ("file:///srv/a@b.git", "file:///srv/a@b.git"),
+    ],
+)
+def test_students_get_the_address_without_credentials(url: str, address: str) -> None:
+    assert Source(url=url).address == address
+
+
+def test_folder_has_no_address() -> None:
+    assert Source(folder=Path("/srv/course")).address == ""

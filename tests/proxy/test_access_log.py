@@ -100,6 +100,7 @@ def test_long_fields_are_cut() -> None:
     ("url", "kept"),
     [
         (b"/a?token=S&x=1", b"/a?token=[redacted]&x=1"),
+        (b"/a?next=https://b/c?token%3DS&x=1", b"/a?next=https://b/c?[redacted]&x=1"),
         (b"/a?x=1&access_token=S", b"/a?x=1&access_token=[redacted]"),
         (b"/a?X=1;ID_Token=S", b"/a?X=1;ID_Token=[redacted]"),
         (b"/a?%74oken=S", b"/a?%74oken=[redacted]"),
@@ -107,6 +108,10 @@ def test_long_fields_are_cut() -> None:
         (b"/a?state=S&code=S&sig=S", b"/a?state=[redacted]&code=[redacted]&sig=[redacted]"),
         (b"/gateway/login?ticket=S", b"/gateway/login?ticket=[redacted]"),
         (b"/gateway/login/S", b"/gateway/login/[redacted]"),
+        (b"/gateway/shared/S", b"/gateway/shared/[redacted]"),
+        (b"/gateway/%73hared/%0aS", b"/gateway/shared/[redacted]"),
+        (b"/a?next=%2Fgateway%2Fshared%2FS&x=1", b"/a?next=[redacted]&x=1"),
+        (b"/gateway/%73har%2565d/S?a=b", b"/gateway/shared/[redacted]?a=b"),
         (b"/gateway/enter/S?a=b", b"/gateway/enter/[redacted]?a=b"),
         (b"/gateway/login?next=%2Fgateway%2Flogin%3Fticket%3DS", b"/gateway/login?next=[redacted]"),
         (b"https://h/a?b=1#token=S", b"https://h/a?b=1#token=[redacted]"),

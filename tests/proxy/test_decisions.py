@@ -201,6 +201,24 @@ async def test_refused_connection_wakes_and_is_tried_once_more(tmp_path: Path) -
     assert activity_of(dead).requests == 0
 
 
+async def test_server_that_dies_behind_its_probe_is_started_once_more(tmp_path: Path) -> None:
+    async with Upstream(echo) as server, rig(tmp_path) as proxy:
+        dead = proxy.notebook(target=unused_target(), generation=1)
+        alive = proxy.notebook(target=server.target, generation=2)
+        proxy.gate.rule = lambda head, client: Hold(proxy.notebook(waking=True))
+        proxy.gate.replacement = Hold(dead)
+
+        async def awaken(hold: Hold) -> Relay:
+            return Relay(alive if proxy.gate.suspects else dead)
+
+        proxy.gate.awaken = awaken  # type: ignore[method-assign]
+        answer = await proxy.ask(
+            b"POST / HTTP/1.1\r\nHost: h\r\nContent-Length: 2\r\n\r\nhi", "POST"
+        )
+    assert (answer.status, parsed(answer.body).body) == (200, b"hi")
+    assert proxy.gate.suspects == [dead]
+
+
 async def test_second_refused_connection_is_502(tmp_path: Path) -> None:
     async with rig(tmp_path) as proxy:
         dead = proxy.notebook(target=unused_target())

@@ -71,6 +71,8 @@ ANSWERS = (
     b"HTTP/1.1 200 OK\r\nAccess-Control-Allow-Origin: *\r\nSet-Cookie: username-h=x\r\n",
     b"HTTP/1.1 200 OK\r\nX-Request-ID: theirs\r\nserver: s\r\n",
     b"HTTP/1.1 304 Not Modified\r\nETag: x\r\n",
+    b"HTTP/1.1 200 OK\r\nContent-Security-Policy: frame-ancestors 'none'; img-src *\r\nX-B: 1\r\n",
+    b"HTTP/1.1 200 OK\r\nX-Frame-Options: DENY\r\n",
 )
 
 
@@ -98,8 +100,10 @@ class Table:
     def __init__(self, target: Target) -> None:
         self.plain = RouteEntry("/plain", target)
         self.based = RouteEntry("/based", replace(target, path="/base%2F"))
-        self.notebook = RouteEntry("/nb", target, "nb", "alice", "p", secret="one")
-        self.other = RouteEntry("/other", target, "other", "bob", "p", secret="two")
+        self.notebook = RouteEntry("/nb", target, "nb", secret="one", owner="alice", project="p")
+        self.other = RouteEntry(
+            "/other", target, "other", "two", owner="bob", project="p", ancestors="'self' https://l"
+        )
         self._relays: dict[tuple[int, str | None], Relay] = {}
 
     def change(self, number: int) -> None:
@@ -124,7 +128,8 @@ class Table:
     def _relay(self, entry: RouteEntry, user: str | None) -> Relay:
         known = self._relays.get((id(entry), user))
         if known is None or known.entry is not entry:
-            known = self._relays[id(entry), user] = Relay(entry, user)
+            name = "Bob B." if user == "bob" else ""
+            known = self._relays[id(entry), user] = Relay(entry, user, user_name=name)
         return known
 
 

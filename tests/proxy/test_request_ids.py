@@ -149,7 +149,7 @@ async def test_head_with_control_characters_is_refused_and_not_logged(
 async def test_answer_to_an_unreadable_head_has_a_new_id(
     tmp_path: Path, sent: bytes, status: int
 ) -> None:
-    limits = ProxyLimits(head_bytes=512, head_timeout=0.05)
+    limits = ProxyLimits(head_bytes=512, head_timeout=1.0)
     async with Upstream(echo) as server, rig(tmp_path, server.target, limits) as proxy:
         answer = await proxy.ask(sent)
     assert answer.status == status

@@ -239,7 +239,7 @@ async def test_what_is_no_tls_is_closed_without_a_trace(
 async def test_a_handshake_that_does_not_end_is_ended(
     tmp_path: Path, pair: Pair, caplog: pytest.LogCaptureFixture
 ) -> None:
-    limits = ProxyLimits(head_timeout=0.2)
+    limits = ProxyLimits(head_timeout=1.0)
     async with Upstream(echo) as upstream, secure(tmp_path, pair, upstream, limits) as rig:
         async with await rig.connect() as plain:
             await plain.send(b"\x16\x03\x01")

@@ -19,6 +19,27 @@ async def test_hop_secret_and_user_are_injected(echoing: Rig) -> None:
     assert message.all(b"x-nbgate-user") == [b"alice%20%C3%A9%2F%0D%0AX%3A%20y"]
 
 
+@pytest.mark.parametrize(
+    ("name", "told"),
+    [
+        ("Ada Lovelace", b"Ada%20Lovelace"),
+        ("Zoë <b>\r\nX: y", b"Zo%C3%AB%20%3Cb%3E%0D%0AX%3A%20y"),
+        ("\u202eada\ud800", b"%E2%80%AEada%3F"),
+        ("x" * 10_000, b"x" * 100),
+        ("alice", None),
+        ("", None),
+    ],
+)
+async def test_what_a_person_is_called_is_told(echoing: Rig, name: str, told: bytes | None) -> None:
+    echoing.notebook()
+    echoing.gate.rule = lambda head, client: Relay(echoing.entry, "alice", user_name=name)
+    answer = await echoing.ask(get(b"X-Nbgate-User-Name: root\r\nX_Nbgate_User_Name: root\r\n"))
+    message = parsed(answer.body)
+    assert message.all(b"x-nbgate-user") == [b"alice"]
+    assert message.one(b"x-nbgate-user-name") == told
+    assert b"x_nbgate_user_name" not in message.names()
+
+
 async def test_authorization_never_reaches_a_notebook_even_without_a_secret(
     echoing: Rig,
 ) -> None:
@@ -35,7 +56,9 @@ async def test_plain_route_gets_authorization_and_token_but_no_user(echoing: Rig
     assert b"x-nbgate-user" not in message.names()
 
 
-@pytest.mark.parametrize("name", [b"X-Nbgate-User", b"x-nbgate-scheme", b"X_Nbgate_User"])
+@pytest.mark.parametrize(
+    "name", [b"X-Nbgate-User", b"X-Nbgate-User-Name", b"x-nbgate-scheme", b"X_Nbgate_User"]
+)
 async def test_clients_cannot_speak_in_our_name(echoing: Rig, name: bytes) -> None:
     message = parsed((await echoing.ask(get(b"%b: root\r\n" % name))).body)
     assert not [key for key in message.names() if b"nbgate" in key]

@@ -131,10 +131,10 @@ async def test_close_code_of_the_client_reaches_the_server(tmp_path: Path, code:
 
 async def test_tunnel_has_no_idle_cut(tmp_path: Path) -> None:
     limits = ProxyLimits(
-        head_timeout=0.1, keepalive_timeout=0.1, response_timeout=0.1, upstream_idle=0.1
+        head_timeout=0.4, keepalive_timeout=0.4, response_timeout=0.4, upstream_idle=0.4
     )
     async with connected(tmp_path, limits) as (_, client, _):
-        await asyncio.sleep(0.5)
+        await asyncio.sleep(1.0)
         await client.send_str("still here")
         assert await client.receive_str() == "still here"
 

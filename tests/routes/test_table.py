@@ -164,3 +164,20 @@ def test_long_path_of_slashes_costs_what_a_short_one_does() -> None:
     short = calls_of(lambda: table.match(b"h", b"/nb/x/lab"))
     assert calls_of(lambda: table.match(b"h", b"/nb/x" + b"/" * 8192)) <= short
     assert calls_of(lambda: table.match(b"h", b"/" * 8192)) <= short + 2
+
+
+def test_many_neighbours_are_found_anew_after_each_change() -> None:
+    table: Table[int] = Table()
+    for number in range(10_001):
+        table.put(f"/many/{number}", number)
+    assert [table.match(b"", b"/many/7/x") for _ in range(2)] == [7, 7]
+    table.put("/many/7", -7)
+    assert table.match(b"", b"/many/7/x") == -7
+    table.put("/many/7/x", 8)
+    assert (table.match(b"", b"/many/7/x"), table.match(b"", b"/many/7/y")) == (8, -7)
+    table.remove("/many/7/x")
+    assert table.match(b"", b"/many/7/x") == -7
+    table.remove("/many/7")
+    assert table.match(b"", b"/many/7/x") is None
+    found = [table.match(b"", f"/many/{number}".encode()) for number in range(10_001)]
+    assert found == [None if number == 7 else number for number in range(10_001)]

@@ -49,6 +49,7 @@ def test_a_time_that_somebody_has_set_does_not_count(
         ".ipynb_checkpoints/a.ipynb",
         "deep/.ipynb_checkpoints/a.ipynb",
         "deep/__pycache__/a.pyc",
+        ".git/index",
         ".cache/pip/x",
         ".jupyter/lab/workspaces/default",
         ".local/share/jupyter/runtime/nbserver-1.json",

@@ -4,57 +4,16 @@ from __future__ import annotations
 
 import asyncio
 import os
-import subprocess
 from pathlib import Path
 
 import pytest
 
-from gateway.spaces import Source, Spaces, checkouts, git
+from gateway.spaces import Source, Spaces, checkouts
+from gateway.spaces import git as fetching
 from gateway.spaces.git import SourceUnavailable
-from tests.support.waiting import PATIENCE
+from tests.support.repositories import git, names_in, repository, source_of, spaces
 
-
-def _git(folder: Path, *arguments: str) -> None:
-    who = ["-c", "user.name=t", "-c", "user.email=t@example.org", "-c", "init.defaultBranch=main"]
-    inherited = {name: value for name, value in os.environ.items() if not name.startswith("GIT_")}
-    subprocess.run(
-        ["git", *who, *arguments],
-        cwd=folder,
-        env=inherited,
-        check=True,
-        capture_output=True,
-        timeout=PATIENCE,
-    )
-
-
-@pytest.fixture
-def repository(tmp_path: Path) -> Path:
-    """A repository with one commit on main, and another file on the branch `spring`."""
-    folder = tmp_path / "repository"
-    folder.mkdir()
-    _git(folder, "init", "-q")
-    (folder / "intro.ipynb").write_text("{}")
-    _git(folder, "add", ".")
-    _git(folder, "commit", "-qm", "one")
-    _git(folder, "checkout", "-qb", "spring")
-    (folder / "spring.ipynb").write_text("{}")
-    _git(folder, "add", ".")
-    _git(folder, "commit", "-qm", "two")
-    _git(folder, "checkout", "-q", "main")
-    return folder
-
-
-def _source(repository: Path, ref: str | None = None) -> Source:
-    return Source(url=f"file://{repository}", ref=ref)
-
-
-@pytest.fixture
-def spaces(tmp_path: Path) -> Spaces:
-    return Spaces(tmp_path / "spaces")
-
-
-def _names(folder: Path) -> list[str]:
-    return sorted(path.name for path in folder.iterdir())
+__all__ = ["repository", "spaces"]
 
 
 class Clock:
@@ -67,18 +26,18 @@ class Clock:
         return self.now
 
 
-async def test_space_has_the_files_of_the_default_branch_without_git(
+async def test_space_has_the_files_of_the_default_branch_withoutgit(
     spaces: Spaces, repository: Path
 ) -> None:
-    path = await spaces.ensure("genome", _source(repository))
-    assert _names(path) == ["intro.ipynb"]
+    path = await spaces.ensure("genome", source_of(repository))
+    assert names_in(path) == ["intro.ipynb"]
     await spaces.close()
-    assert _names(path.parent) == ["genome"]
+    assert names_in(path.parent) == ["genome"]
 
 
 async def test_space_has_the_files_of_the_chosen_branch(spaces: Spaces, repository: Path) -> None:
-    path = await spaces.ensure("genome", _source(repository, "spring"))
-    assert _names(path) == ["intro.ipynb", "spring.ipynb"]
+    path = await spaces.ensure("genome", source_of(repository, "spring"))
+    assert names_in(path) == ["intro.ipynb", "spring.ipynb"]
     await spaces.close()
 
 
@@ -86,19 +45,19 @@ async def test_many_spaces_at_once_fetch_once(
     spaces: Spaces, repository: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     fetched = 0
-    clone = git.clone
+    clone = fetching.clone
 
     async def counted(source: Source, folder: Path) -> None:
         nonlocal fetched
         fetched += 1
         await clone(source, folder)
 
-    monkeypatch.setattr(git, "clone", counted)
+    monkeypatch.setattr(fetching, "clone", counted)
     paths = await asyncio.gather(
-        *(spaces.ensure(f"demo-{number}", _source(repository)) for number in range(12))
+        *(spaces.ensure(f"demo-{number}", source_of(repository)) for number in range(12))
     )
     assert fetched == 1
-    assert all(_names(path) == ["intro.ipynb"] for path in paths)
+    assert all(names_in(path) == ["intro.ipynb"] for path in paths)
     await spaces.close()
 
 
@@ -107,14 +66,14 @@ async def test_old_checkout_is_fetched_again_and_stays_for_who_uses_it(
 ) -> None:
     clock = Clock()
     made = checkouts.Checkouts(tmp_path, keep_seconds=60.0, clock=clock)
-    async with made.use(_source(repository)) as old:
+    async with made.use(source_of(repository)) as old:
         (repository / "new.ipynb").write_text("{}")
-        _git(repository, "add", ".")
-        _git(repository, "commit", "-qm", "three")
-        async with made.use(_source(repository)) as same:
+        git(repository, "add", ".")
+        git(repository, "commit", "-qm", "three")
+        async with made.use(source_of(repository)) as same:
             assert same == old
         clock.now = 61.0
-        async with made.use(_source(repository)) as new:
+        async with made.use(source_of(repository)) as new:
             assert (new / "new.ipynb").exists()
             assert (old / "intro.ipynb").exists()
             assert not (old / "new.ipynb").exists()
@@ -129,11 +88,11 @@ async def test_files_that_came_last_are_used_when_the_repository_is_away(
 ) -> None:
     clock = Clock()
     made = checkouts.Checkouts(tmp_path, keep_seconds=60.0, clock=clock)
-    async with made.use(_source(repository)) as old:
+    async with made.use(source_of(repository)) as old:
         pass
     await asyncio.to_thread(repository.rename, tmp_path / "away")
     clock.now = 61.0
-    async with made.use(_source(repository)) as same:
+    async with made.use(source_of(repository)) as same:
         assert same == old
     assert "files that came last are used" in caplog.text
     await made.close()
@@ -146,12 +105,12 @@ async def test_missing_repository_is_one_clear_line_and_leaves_nothing(
         await spaces.ensure("genome", Source(url=f"file://{tmp_path}/nope"))
     assert "\n" not in str(caught.value)
     assert not await spaces.exists("genome")
-    assert _names(tmp_path / "spaces") == []
+    assert names_in(tmp_path / "spaces") == []
 
 
 async def test_missing_branch_names_it(spaces: Spaces, repository: Path) -> None:
     with pytest.raises(SourceUnavailable, match="Remote branch autumn not found"):
-        await spaces.ensure("genome", _source(repository, "autumn"))
+        await spaces.ensure("genome", source_of(repository, "autumn"))
 
 
 async def test_protocol_that_runs_commands_is_not_spoken(spaces: Spaces, tmp_path: Path) -> None:
@@ -160,12 +119,26 @@ async def test_protocol_that_runs_commands_is_not_spoken(spaces: Spaces, tmp_pat
     assert not (tmp_path / "ran").exists()
 
 
+async def test_files_that_came_last_outlive_the_sweeping(
+    spaces: Spaces, repository: Path, tmp_path: Path
+) -> None:
+    first = await spaces.ensure("first", source_of(repository))
+    (first.parent / f"{checkouts.PREFIX}left").mkdir()
+    (checkout,) = (one for one in first.parent.iterdir() if (one / ".git").is_dir())
+    os.utime(checkout, (0, 0))
+    assert await spaces.sweep(older_than=-3600) == 1, "even were it a day old"
+    assert checkout.stat().st_mtime > 0, "it is old for other gateways"
+    (repository / ".git").rename(tmp_path / "away")
+    assert names_in(await spaces.ensure("second", source_of(repository))) == ["intro.ipynb"]
+    await spaces.close()
+
+
 async def test_missing_git_names_the_package(
     spaces: Spaces, repository: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("PATH", "/nonexistent")
     with pytest.raises(SourceUnavailable, match="install the package git"):
-        await spaces.ensure("genome", _source(repository))
+        await spaces.ensure("genome", source_of(repository))
 
 
 async def test_repository_that_never_answers_ends_at_the_deadline(tmp_path: Path) -> None:
@@ -181,14 +154,22 @@ async def test_repository_that_never_answers_ends_at_the_deadline(tmp_path: Path
     source = Source(url=f"git://127.0.0.1:{port}/course.git")
     async with server:
         with pytest.raises(SourceUnavailable, match=r"did not come in 0\.5 s"):
-            await git.clone(source, tmp_path / "checkout", seconds=0.5)
+            await fetching.clone(source, tmp_path / "checkout", seconds=0.5)
     assert connected.is_set()
 
 
-async def test_password_of_a_url_is_not_told(tmp_path: Path) -> None:
-    source = Source(url="https://mary:s3cret@127.0.0.1:1/course.git")
+@pytest.mark.parametrize(
+    "url",
+    [
+        "https://mary:s3cret@127.0.0.1:1/course.git",
+        "https://s3cret@127.0.0.1:1/course.git",
+        "https://127.0.0.1:1/course.git?private_token=s3cret",
+    ],
+)
+async def test_password_of_a_url_is_not_told(tmp_path: Path, url: str) -> None:
+    source = Source(url=url)
     with pytest.raises(SourceUnavailable) as caught:
-        await git.clone(source, tmp_path / "checkout")
+        await fetching.clone(source, tmp_path / "checkout")
     assert "s3cret" not in str(caught.value)
 
 
@@ -197,6 +178,6 @@ async def test_hooks_environment_of_git_does_not_mislead_it(
 ) -> None:
     monkeypatch.setenv("GIT_DIR", "/nonexistent")
     monkeypatch.setenv("GIT_WORK_TREE", "/nonexistent")
-    path = await spaces.ensure("genome", _source(repository))
-    assert _names(path) == ["intro.ipynb"]
+    path = await spaces.ensure("genome", source_of(repository))
+    assert names_in(path) == ["intro.ipynb"]
     await spaces.close()

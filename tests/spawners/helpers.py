@@ -130,10 +130,11 @@ async def browser() -> AsyncIterator[aiohttp.ClientSession]:
         yield session
 
 
-def gateway_headers(secret: str = SECRET, user: str = "") -> dict[str, str]:
-    """Return what the gateway's data path adds to a request."""
+def gateway_headers(secret: str = SECRET, user: str = "", name: str = "") -> dict[str, str]:
+    """Return what the gateway's data path adds to a request; `user` and `name` are encoded."""
     headers = {"Authorization": f"token {secret}"}
-    return headers | ({"X-Nbgate-User": user} if user else {})
+    headers |= {"X-Nbgate-User": user} if user else {}
+    return headers | ({"X-Nbgate-User-Name": name} if name else {})
 
 
 def url_of(server: Server, path: str) -> str:

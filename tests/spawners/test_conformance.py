@@ -18,6 +18,7 @@ from gateway.errors import EngineError, EngineUnavailable
 from gateway.spawners.base import Change, Server, ServerEvent, ServerSpec, ServerState, Spawner
 from gateway.spawners.process import ProcessSpawner
 from tests.spawners.helpers import SECRET, Workshop, eventually, until_ready
+from tests.spawners.processes import pid_of
 from tests.support.waiting import PATIENCE
 
 
@@ -69,7 +70,7 @@ async def processes(folder: Path) -> AsyncIterator[Case]:
         return ServerSpec("demo", 1, "", "/nb/demo/", SECRET, "Alice", space)
 
     def kill(server: Server) -> None:
-        os.kill(int(server.id.split("-")[0]), signal.SIGKILL)
+        os.kill(pid_of(server), signal.SIGKILL)
 
     yield Case(spawner, spec, kill, lambda spec: f"{spec.base_url}api/status")
     for one in [*made, spawner()]:

@@ -2,7 +2,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import time
 from dataclasses import replace
 from pathlib import Path
 
@@ -15,6 +14,7 @@ from gateway.spawners.engine import Engine
 from gateway.spawners.images import build_image
 from tests.spawners.helpers import Workshop, eventually, until_ready, url_of
 from tests.support.engine import EngineHandle
+from tests.support.waiting import PATIENCE
 
 
 async def test_start_makes_a_server_that_answers(workshop: Workshop) -> None:
@@ -122,26 +122,6 @@ async def test_engine_that_is_down_is_named(tmp_path: Path) -> None:
             await spawner.list()
     finally:
         await spawner.close()
-
-
-async def test_engine_that_hangs_is_given_up_in_time(tmp_path: Path) -> None:
-    release, released = asyncio.Event(), asyncio.Event()
-
-    async def hang(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        await release.wait()
-        writer.close()
-        await writer.wait_closed()
-        released.set()
-
-    async with await asyncio.start_unix_server(hang, tmp_path / "hang.sock"):
-        engine = Engine(f"unix://{tmp_path}/hang.sock", deadline=0.5)
-        began = time.monotonic()
-        with pytest.raises(EngineUnavailable):
-            await engine.call(lambda api: api.version())
-        assert time.monotonic() - began < 5
-        release.set()
-        await released.wait()
-        await engine.close()
 
 
 async def test_stop_ends_and_removes(workshop: Workshop) -> None:
@@ -282,6 +262,11 @@ async def test_root_may_not_own_the_space(workshop: Workshop) -> None:
         await workshop.spawner().start(workshop.spec("root-owned", space=space))
 
 
+async def test_limit_of_more_cores_than_there_are_is_none(workshop: Workshop) -> None:
+    server = await workshop.spawner().start(workshop.spec(cpus=4096.0))
+    assert server.state is ServerState.RUNNING
+
+
 async def test_container_is_hardened(workshop: Workshop) -> None:
     spawner = workshop.spawner()
     server = await spawner.start(workshop.spec())
@@ -293,7 +278,7 @@ async def test_container_is_hardened(workshop: Workshop) -> None:
     assert host["SecurityOpt"] == ["no-new-privileges:true"]
     assert host["ReadonlyRootfs"] is True
     assert host["PidsLimit"] == 512
-    assert (host["Memory"], host["NanoCpus"]) == (1 << 30, 10**9)
+    assert (host["Memory"], host["CpuQuota"], host["CpuPeriod"]) == (1 << 30, 100_000, 100_000)
     assert host["RestartPolicy"]["Name"] == "no"
     assert data["Config"]["User"] == "1000:1000"
     assert not any("hop-secret" in item for item in [data["Path"], *data["Args"]])
@@ -346,6 +331,25 @@ async def test_image_build_that_fails_has_the_reason(engine: EngineHandle, tmp_p
         await built.close()
 
 
+async def test_command_is_ended_where_the_image_has_no_timeout(workshop: Workshop) -> None:
+    image = await image_that_runs(
+        workshop, "exec sleep 1000", "RUN rm $(command -v timeout) && ! command -v timeout"
+    )
+    spawner = workshop.spawner()
+    server = await spawner.start(workshop.spec(image=image))
+    script = "sleep 1000 & echo $! > child; wait"
+
+    assert await spawner.execute(server, ["sh", "-c", script], 3.0) is None
+
+    async def child_is_gone() -> bool:
+        look = 'test -s child && ! kill -0 "$(cat child)"'
+        return await spawner.execute(server, ["sh", "-c", look], PATIENCE) == 0
+
+    await eventually(child_is_gone, "the command's child is gone")
+    assert await spawner.execute(server, ["sh", "-c", "exit 3"], PATIENCE) == 3
+    assert await spawner.execute(server, ["no-such-command"], PATIENCE) is None
+
+
 async def halt(workshop: Workshop, server: Server) -> None:
     """End a container the way `docker kill` does, behind the spawner's back."""
     with contextlib.closing(workshop.engine.client()) as client:
@@ -373,13 +377,14 @@ async def address_of(spawner: DockerSpawner, server: Server) -> str:
     return str(endpoint["IPAMConfig"]["IPv4Address"])
 
 
-async def image_that_runs(workshop: Workshop, script: str) -> str:
-    """Return an image that passes for ours and runs `script`."""
-    folder = workshop.root / f"image-{abs(hash(script))}"
+async def image_that_runs(workshop: Workshop, script: str, *steps: str) -> str:
+    """Return an image that passes for ours, made with `steps` more, and runs `script`."""
+    folder = workshop.root / f"image-{abs(hash((script, steps)))}"
     folder.mkdir()
     (folder / "Dockerfile").write_text(
         "ARG BASE_IMAGE\nFROM ${BASE_IMAGE}\n"
         'LABEL org.nbgate.image="1"\n'
+        f"{chr(10).join(steps)}\n"
         f'ENTRYPOINT ["sh", "-c", "{script}"]\n'
     )
     tag = f"nbgate-test/{folder.name}:1"

@@ -30,6 +30,16 @@ def test_failed_build_tells_its_last_words() -> None:
         list(build_lines(iter([{"stream": "Step 1"}, {"error": "pip failed\n"}])))
 
 
+def test_answer_about_a_failed_build_is_read_to_its_end() -> None:
+    """Its connection is given back then, and is lost else."""
+    events = iter([{"error": "pip failed\n"}, {"stream": "a last word"}])
+
+    with pytest.raises(EngineError):
+        list(build_lines(events))
+
+    assert list(events) == []
+
+
 async def test_folder_without_dockerfile_is_named(tmp_path: Path) -> None:
     engine = Engine(f"unix://{tmp_path}/no.sock")
     with pytest.raises(InvalidInput, match=str(tmp_path)):

@@ -1,23 +1,14 @@
-"""The notebook image as it is run: who may come in, what pages tell, what it keeps."""
+"""The notebook image as it is run: who may come in, what pages tell, what people can do."""
 
 from __future__ import annotations
 
-import asyncio
-import contextlib
-import io
-import json
 import os
-import time
-from collections.abc import Iterator
-from dataclasses import dataclass
 from typing import Any
 from urllib.parse import quote
 
 import aiohttp
 import pytest
 
-from gateway.spawners.base import Server, ServerSpec
-from gateway.spawners.docker import DockerSpawner
 from tests.spawners.helpers import (
     SECRET,
     Workshop,
@@ -26,48 +17,11 @@ from tests.spawners.helpers import (
     until_ready,
     url_of,
 )
-from tests.spawners.notebook_client import NOTEBOOK, compute, directives, page_config
-from tests.support.engine import EngineHandle
-from tests.support.waiting import PATIENCE, until
+from tests.spawners.notebook_client import compute, directives, page_config
+from tests.spawners.serving import LMS, Running, own, run, running
+from tests.support.waiting import PATIENCE
 
-LMS = "https://lms.example.org"
-
-
-@dataclass(frozen=True, slots=True)
-class Running:
-    """A notebook that runs, and what it was made from."""
-
-    spawner: DockerSpawner
-    spec: ServerSpec
-    server: Server
-
-    def url(self, path: str) -> str:
-        return url_of(self.server, self.spec.base_url + path)
-
-
-@pytest.fixture(scope="module")
-def running(
-    engine: EngineHandle, notebook_image: str, tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[Running]:
-    """One notebook for the tests that only talk to it."""
-    made = Workshop(engine, tmp_path_factory.mktemp("spaces"), notebook_image)
-    yield asyncio.run(run(made))
-    asyncio.run(made.clean())
-
-
-@pytest.fixture
-async def own(jupyter: Workshop) -> Running:
-    """A notebook of the test's own, to be stopped and started."""
-    return await run(jupyter)
-
-
-async def run(workshop: Workshop, **changes: Any) -> Running:
-    spec = workshop.spec(frame_ancestors=(LMS,), **changes)
-    (spec.space / "answer.ipynb").write_text(json.dumps(NOTEBOOK))
-    spawner = workshop.spawner()
-    server = await spawner.start(spec)
-    await until_ready(server, f"{spec.base_url}api/status")
-    return Running(spawner, spec, server)
+__all__ = ["own", "running"]
 
 
 async def test_kernel_computes(running: Running) -> None:
@@ -82,6 +36,18 @@ async def test_gateway_comes_in_and_names_the_person(running: Running) -> None:
 
     assert identity["display_name"] == identity["name"] == "Zoë Müller"
     assert identity["initials"] == "ZM"
+
+
+async def test_person_is_called_what_the_gateway_says(running: Running) -> None:
+    subject = quote("oidc/login.example.org:17")
+    async with aiohttp.ClientSession() as session:
+        for name, shown in [("", "17"), (quote("Ada Lovelace"), "Ada Lovelace"), ("", None)]:
+            headers = gateway_headers(user=subject, name=name)
+            async with session.get(running.url("api/me"), headers=headers) as answer:
+                identity = (await answer.json())["identity"]
+            assert identity["username"] == "oidc/login.example.org:17"
+            assert identity["display_name"] == identity["name"] == (shown or "Ada Lovelace")
+    assert identity["initials"] == "AL"
 
 
 async def test_person_is_named_from_the_environment_without_the_header(running: Running) -> None:
@@ -121,7 +87,7 @@ async def test_wrong_token_in_the_query_does_not_spoil_the_header(
         {"Authorization": "token wrong"},
         {"Authorization": f"Basic {SECRET}"},
         {"Authorization": f"token {SECRET}x"},
-        {"X-Nbgate-User": "alice"},
+        {"X-Nbgate-User": "alice", "X-Nbgate-User-Name": "Alice"},
     ],
 )
 async def test_nobody_else_comes_in(running: Running, headers: dict[str, str]) -> None:
@@ -153,19 +119,6 @@ async def test_direct_url_logs_a_browser_in(running: Running) -> None:
             assert (await answer.json())["identity"]["display_name"] == "Alice Example"
         async with person.delete(running.url("api/contents/answer.ipynb")) as answer:
             assert answer.status == 403, "cookies alone do not pass the XSRF check"
-
-
-async def test_login_survives_a_restart_of_the_container(jupyter: Workshop, own: Running) -> None:
-    async with browser() as person:
-        async with person.get(own.url(f"lab?token={SECRET}")) as answer:
-            assert answer.status == 200
-        with contextlib.closing(jupyter.engine.client()) as client:
-            await asyncio.to_thread(client.containers.get(own.server.id).stop)
-        again = await own.spawner.start(own.spec)
-        await until_ready(again, f"{own.spec.base_url}api/status")
-
-        async with person.get(url_of(again, f"{own.spec.base_url}api/me")) as answer:
-            assert answer.status == 200
 
 
 @pytest.mark.parametrize(
@@ -245,25 +198,6 @@ async def test_websockets_are_not_compressed(running: Running) -> None:
             assert socket.compress == 0
 
 
-async def test_settings_of_lab_outlive_the_container(own: Running) -> None:
-    plugin = "@jupyterlab/apputils-extension:themes"
-    setting = json.dumps({"raw": '{"theme": "JupyterLab Dark"}'})
-    async with (
-        aiohttp.ClientSession(headers=gateway_headers()) as session,
-        session.put(own.url(f"lab/api/settings/{plugin}"), data=setting) as answer,
-    ):
-        assert answer.status == 204
-    await own.spawner.stop(own.server, grace=5)
-    again = await own.spawner.start(own.spec)
-    await until_ready(again, f"{own.spec.base_url}api/status")
-
-    async with (
-        aiohttp.ClientSession(headers=gateway_headers()) as session,
-        session.get(url_of(again, f"{own.spec.base_url}lab/api/settings/{plugin}")) as answer,
-    ):
-        assert "Dark" in (await answer.json())["raw"]
-
-
 @pytest.mark.parametrize("path", ["lab/tree/answer.ipynb", "notebooks/answer.ipynb", "tree"])
 async def test_pages_can_ask_the_gateway_about_their_notebook(running: Running, path: str) -> None:
     async with aiohttp.ClientSession(headers=gateway_headers()) as session:
@@ -307,61 +241,9 @@ async def test_documents_are_saved_as_often_as_the_project_says(
     assert await documents_of(await run(jupyter, autosave=seconds)) == told
 
 
-@pytest.mark.parametrize("grace", [30.0, 0.0], ids=["gently", "killed"])
-async def test_stop_in_the_midst_of_saving_leaves_the_file_whole(
-    own: Running, grace: float
+async def test_strange_image_works_with_our_identity_provider(
+    jupyter: Workshop, stock_image: str
 ) -> None:
-    """With everything in it that was said to be saved."""
-    answered = 0
-    filling = "x" * (4 << 20)
-    name = "large.txt"
-
-    async def save_for_ever(session: aiohttp.ClientSession) -> None:
-        nonlocal answered
-        with contextlib.suppress(aiohttp.ClientError):
-            while True:
-                text = json.dumps({"number": answered + 1, "filling": filling})
-                model = {"type": "file", "format": "text", "content": text}
-                body = io.BytesIO(json.dumps(model).encode())
-                async with session.put(own.url(f"api/contents/{name}"), data=body) as answer:
-                    if answer.status not in (200, 201):
-                        return
-                    answered += 1
-
-    async with aiohttp.ClientSession(headers=gateway_headers()) as session:
-        saving = asyncio.create_task(save_for_ever(session))
-        await until(lambda: answered >= 3 or saving.done())
-        await own.spawner.stop(own.server, grace)
-        await saving
-
-    saved = json.loads((own.spec.space / name).read_text())
-    assert saved["number"] in (answered, answered + 1)
-    assert saved["filling"] == filling
-
-
-async def test_server_stops_by_itself_when_asked(own: Running) -> None:
-    await compute(own.server, own.spec.base_url, "1")
-    began = time.monotonic()
-
-    await own.spawner.stop(own.server, grace=30)
-
-    assert time.monotonic() - began < 15
-
-
-async def test_image_without_a_secret_refuses_to_run(
-    jupyter: Workshop, notebook_image: str
-) -> None:
-    with contextlib.closing(jupyter.engine.client()) as client:
-        container = client.containers.run(notebook_image, detach=True)
-        try:
-            ended = await asyncio.to_thread(container.wait, timeout=PATIENCE)
-            assert ended["StatusCode"] == 78
-            assert b"NBGATE_HOP_SECRET is not set" in container.logs()
-        finally:
-            container.remove(force=True)
-
-
-async def test_strange_image_works_in_token_mode(jupyter: Workshop, stock_image: str) -> None:
     spec = jupyter.spec(image=stock_image, frame_ancestors=(LMS,))
     spawner = jupyter.spawner()
     server = await spawner.start(spec)
@@ -374,6 +256,11 @@ async def test_strange_image_works_in_token_mode(jupyter: Workshop, stock_image:
         async with session.get(url, headers=gateway_headers()) as answer:
             assert answer.status == 200
             found = directives(answer.headers["Content-Security-Policy"])
+            assert page_config(await answer.text())["token"] == ""
+        headers = gateway_headers(user="a", name=quote("Zoë Müller"))
+        url = url_of(server, f"{spec.base_url}api/me")
+        async with session.get(url, headers=headers) as answer:
+            assert (await answer.json())["identity"]["display_name"] == "Zoë Müller"
     assert found["frame-ancestors"] == f"'self' {LMS}"
     assert await compute(server, spec.base_url, "6 * 7") == "42"
     assert SECRET not in await spawner.logs(server, 200)

@@ -15,7 +15,8 @@ import pytest
 from gateway.spawners.base import Change, ServerState
 from gateway.spawners.containers import Containers
 from gateway.spawners.docker_spec import GENERATION, INSTALLATION, SLUG
-from gateway.spawners.removal import aside_name, leftover
+from gateway.spawners.engine import EngineRefused
+from gateway.spawners.removal import Removal, aside_name, leftover
 from tests.spawners.faulty_engine import Fault, faulty
 from tests.spawners.helpers import Workshop, until_ready
 from tests.support.engine import EngineHandle
@@ -135,6 +136,30 @@ async def test_lists_and_sweeps_ask_nothing_more_about_what_has_ended(
     assert (listed.id, listed.state, listed.status) == (kept.id, ServerState.EXITED, "exited")
     assert await spawner.sweep(0) == []
     assert asked == []
+
+
+class OneBroken(Containers):
+    """Three containers that never started; of the first the engine cannot tell."""
+
+    def __init__(self) -> None:
+        self.left = ["broken", "one", "two"]
+
+    async def of(self, installation: str) -> list[dict[str, Any]]:
+        return [{"Id": name, "State": "created", "Names": [f"/{name}"]} for name in self.left]
+
+    async def find(self, name: str) -> dict[str, Any] | None:
+        if name == "broken":
+            raise EngineRefused(500, "RWLayer of container is unexpectedly nil")
+        return inspected("created") | {"Id": name}
+
+    async def remove(self, container: str) -> None:
+        self.left.remove(container)
+
+
+async def test_container_that_the_engine_cannot_tell_of_keeps_none_behind_it() -> None:
+    containers = OneBroken()
+    found = [data["Id"] async for data, _ in Removal(containers, [0.0]).swept("ours", NOW, 0)]
+    assert (found, containers.left) == (["one", "two"], ["broken"])
 
 
 async def test_container_that_the_engine_itself_failed_to_remove_blocks_no_start(

@@ -6,7 +6,6 @@ import contextlib
 import secrets
 import socket
 import subprocess
-import sys
 import threading
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
@@ -42,8 +41,6 @@ class StubGateway(GatewayProcess):
         settings: more settings.
     """
 
-    program = "gateway"
-
     def __init__(self, state: Path, engine: EngineHandle, image: str, **settings: str) -> None:
         wanted = {
             "spawner": "docker",
@@ -56,18 +53,6 @@ class StubGateway(GatewayProcess):
         }
         super().__init__(state, **(wanted | settings))
         self.engine = engine
-
-    def spawn(self) -> subprocess.Popen[bytes]:
-        """Start it and do not wait."""
-        with self.log.open("ab") as log:
-            self.process = subprocess.Popen(
-                [sys.executable, "-m", self.program, "serve"],
-                env=self.environment,
-                cwd=ROOT,
-                stdout=log,
-                stderr=subprocess.STDOUT,
-            )
-        return self.process
 
     @property
     def installation(self) -> str:

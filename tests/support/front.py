@@ -25,10 +25,18 @@ class RouteFiles:
         self.folder = folder
         self.write({}, {})
 
-    def write(self, routes: Mapping[str, str], secrets: Mapping[str, str] | None = None) -> None:
-        """Replace both maps."""
-        self._replace("routes.gdbm", routes, 0o644)
+    def write(
+        self,
+        routes: Mapping[str, str],
+        secrets: Mapping[str, str] | None = None,
+        edges: Mapping[str, str] | None = None,
+        owners: Mapping[str, str] | None = None,
+    ) -> None:
+        """Replace all maps."""
+        self._replace("edges.gdbm", edges or {}, 0o640)
+        self._replace("owners.gdbm", owners or {}, 0o640)
         self._replace("secrets.gdbm", secrets or {}, 0o640)
+        self._replace("routes.gdbm", routes, 0o644)
 
     def _replace(self, name: str, entries: Mapping[str, str], mode: int) -> None:
         text, fresh = self.folder / f"{name}.txt", self.folder / f"{name}.new"

@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import json
 import os
+import secrets
 import signal
 import socket
 import subprocess
@@ -20,6 +21,7 @@ import aiohttp
 
 from tests.support.waiting import PATIENCE
 
+_LOWEST_PORT, _PORTS = 15_000, 17_000
 ROOT = Path(__file__).resolve().parents[2]
 # Requests are held until a start has ended, so that its failure is told, not that it takes long.
 PATIENT = {
@@ -29,11 +31,15 @@ PATIENT = {
 
 
 def free_port() -> int:
-    """Return a port that nobody listens on now."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-    return port
+    """Return a port that nobody listens on now, below those that connections go out from.
+
+    So a server that is started again finds it free.
+    """
+    while True:
+        port = _LOWEST_PORT + secrets.randbelow(_PORTS)
+        with socket.socket() as probe, contextlib.suppress(OSError):
+            probe.bind(("127.0.0.1", port))
+            return port
 
 
 class GatewayProcess:
@@ -43,6 +49,12 @@ class GatewayProcess:
         state: the state folder.
         settings: more settings, by their names without the prefix, e.g. spawner="docker".
     """
+
+    python = sys.executable
+    """The interpreter that runs it: of the environment where it is installed."""
+
+    program = "gateway"
+    """The module that it runs."""
 
     def __init__(self, state: Path, **settings: str) -> None:
         self.state = state
@@ -57,11 +69,17 @@ class GatewayProcess:
         }
         self.process: subprocess.Popen[bytes] | None = None
         self.log = state.parent / f"{state.name}.log"
+        self._began = 0  # where the log of the present run begins
 
     @property
     def url(self) -> str:
         """The public origin."""
         return f"http://127.0.0.1:{self.port}"
+
+    @property
+    def origin(self) -> str:
+        """The origin that it gives itself in links: a name's, where it has one."""
+        return self.environment.get("NBGATE_PUBLIC_URL") or self.url
 
     @property
     def management_url(self) -> str:
@@ -83,14 +101,19 @@ class GatewayProcess:
     def spawn(self) -> subprocess.Popen[bytes]:
         """Start it and do not wait."""
         with self.log.open("ab") as log:
+            self._began = log.tell()
             self.process = subprocess.Popen(
-                [sys.executable, "-m", "gateway", "serve"],
+                [self.python, "-m", self.program, "serve"],
                 env=self.environment,
                 cwd=ROOT,
                 stdout=log,
                 stderr=subprocess.STDOUT,
             )
         return self.process
+
+    def said(self) -> str:
+        """Return what it has logged since it was started last."""
+        return self.log.read_bytes()[self._began :].decode()
 
     def kill(self) -> None:
         """End it with SIGKILL: no clean-up of any kind."""
@@ -103,7 +126,7 @@ class GatewayProcess:
     def run(self, *words: str) -> subprocess.CompletedProcess[str]:
         """Run one `nbgate` command against it."""
         return subprocess.run(
-            [sys.executable, "-m", "gateway", *words],
+            [self.python, "-m", "gateway", *words],
             env=self.environment,
             cwd=ROOT,
             capture_output=True,
@@ -147,6 +170,22 @@ def running(state: Path, **settings: str) -> Iterator[GatewayProcess]:
         yield gateway.start()
     finally:
         gateway.stop_all()
+
+
+@contextlib.contextmanager
+def running_by(routing: str, state: Path, **settings: str) -> Iterator[GatewayProcess]:
+    """Run a gateway under "path" or "host" routing; its name is nb.localhost under the latter."""
+    port = free_port()
+    settings["listen"] = f"127.0.0.1:{port}"
+    if routing == "host":
+        settings |= {
+            "public_url": f"http://nb.localhost:{port}",
+            "routing": "host",
+            "base_domain": "nb.localhost",
+        }
+    with running(state, **settings) as gateway:
+        gateway.port = port
+        yield gateway
 
 
 @contextlib.asynccontextmanager

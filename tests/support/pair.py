@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import shutil
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -14,10 +14,12 @@ import sqlalchemy as sa
 from gateway.notebooks import schema
 from gateway.notebooks.database import Database
 from gateway.notebooks.shared import moment
+from gateway.spawners.removal import aside_name
 from tests.faults import breakpoints
 from tests.spawners.helpers import eventually
 from tests.support.faults import PROJECT, StubGateway
 from tests.support.gateway import signed_in
+from tests.support.waiting import PATIENCE
 
 
 class Pair(NamedTuple):
@@ -54,14 +56,14 @@ async def becomes(gateway: StubGateway, slug: str, wanted: str) -> None:
 
 
 @contextlib.asynccontextmanager
-async def at_both(pair: Pair, person: str) -> AsyncIterator[Callable[[StubGateway], Any]]:
+async def at_both(pair: Pair, person: str) -> AsyncIterator[Callable[..., Any]]:
     """Sign a person in at the first; yield what asks either, as through one name in front."""
     link = pair.one.nbgate("notebook", "url", "--project", PROJECT, "--person", person)
     host = {"Host": f"127.0.0.1:{pair.one.port}"}
     async with signed_in(link) as client:
 
-        def ask(gateway: StubGateway) -> Any:
-            return client.get(gateway.page("hello", person), headers=host)
+        def ask(gateway: StubGateway, page: str = "hello", accept: str = "*/*") -> Any:
+            return client.get(gateway.page(page, person), headers=host | {"Accept": accept})
 
         async def is_known() -> bool:
             async with client.get(f"{pair.two.url}/gateway", headers=host) as answer:
@@ -73,6 +75,25 @@ async def at_both(pair: Pair, person: str) -> AsyncIterator[Callable[[StubGatewa
         yield ask
 
 
+def leads(gateway: StubGateway) -> bool:
+    """Whether a gateway's log says that it leads now."""
+    process = gateway.process
+    if process is None or process.poll() is not None:
+        return False
+    said = gateway.said()
+    return said.count(" leads name=culler") > said.count(" leads no more name=culler")
+
+
+async def leader_first(pair: Pair) -> tuple[StubGateway, StubGateway]:
+    """Return the gateway that culls, once one of them alone does, and the other."""
+
+    async def one_leads() -> bool:
+        return leads(pair.one) != leads(pair.two)
+
+    await eventually(one_leads, "one leads")
+    return (pair.one, pair.two) if leads(pair.one) else (pair.two, pair.one)
+
+
 async def status(asking: Any) -> int:
     async with asking as answer:
         await answer.read()
@@ -80,7 +101,10 @@ async def status(asking: Any) -> int:
 
 
 def containers_of(pair: Pair, slug: str) -> list[Any]:
-    return [item for item in pair.one.containers() if item.labels["org.nbgate.slug"] == slug]
+    """Return a notebook's containers, without what a busy engine could not remove yet."""
+    found = pair.one.containers()
+    ours = [item for item in found if item.labels["org.nbgate.slug"] == slug]
+    return [item for item in ours if item.name != aside_name(item.id, slug)]
 
 
 async def session_is_known(ask: Callable[[StubGateway], Any], gateway: StubGateway) -> None:
@@ -106,33 +130,44 @@ async def silent_for_a_minute(gateway: StubGateway) -> None:
     await database.close()
 
 
-STEPS = (
-    "space 1",
-    "POST /containers/create 1",
-    "POST /containers/create sent 1",
-    "POST /containers/start 1",
-    "POST /containers/start sent 1",
-    "POST /containers/stop 1",
-)
+@contextlib.asynccontextmanager
+async def doomed(
+    gateway: StubGateway, folder: Path, step: str
+) -> AsyncIterator[Callable[[], Awaitable[None]]]:
+    """Run a gateway that dies at a step; yield what fails unless it has.
 
+    Afterwards it runs without, whatever came of the test: those behind it need it.
 
-def arm(gateway: StubGateway, folder: Path, step: str) -> Path:
-    """Have a gateway die at a step once it is started; return the file that will name it."""
-    before = [f"commit {number}" for number in range(1, 200)]
-    before += [one for one in STEPS if one != step]
-    (folder / "tried").write_text("\n".join(before))
-    gateway.environment[breakpoints.TRIED] = str(folder / "tried")
-    gateway.environment[breakpoints.REACHED] = str(folder / "reached")
+    Args:
+        gateway: it does not run.
+        folder: of the test.
+        step: see tests/faults/breakpoints.py.
+    """
+    tried, reached = folder / "tried", folder / "reached"
+    tried.write_text(f"{breakpoints.ONLY}{step}")
+    gateway.environment[breakpoints.TRIED] = str(tried)
+    gateway.environment[breakpoints.REACHED] = str(reached)
+
+    async def dead() -> None:
+        process = gateway.process
+        assert process is not None
+        assert reached.exists(), f"{step!r} was not reached:\n{gateway.said()}"
+        await asyncio.to_thread(process.wait, PATIENCE)
+
     gateway.program = "tests.faults.breakpoints"
-    return folder / "reached"
+    try:
+        await started(gateway)
+        yield dead
+    finally:
+        gateway.kill()
+        gateway.program = "gateway"
+        tried.unlink()
+        await started(gateway)
 
 
-async def disarm(gateway: StubGateway, folder: Path) -> None:
-    """Start a gateway again that has died, and wait until it serves people."""
-    gateway.kill()
-    gateway.program = "gateway"
-    (folder / "tried").unlink()
-    gateway.start()
+async def started(gateway: StubGateway) -> None:
+    """Start a gateway, and wait until it serves people: it answers its command line before that."""
+    await asyncio.to_thread(gateway.start)
 
     async def serves() -> bool:
         try:

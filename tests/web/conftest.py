@@ -4,14 +4,15 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from aiohttp import web
 
-from gateway.access import Namespace
 from gateway.launch.session_table import SessionTable
 from gateway.launch.sessions import Sessions
 from gateway.launch.tickets import Tickets
+from gateway.namespace import Namespace
 from gateway.notebooks.database import Database
 from gateway.proxy.interface import Local
 from gateway.web import build_pages
@@ -22,10 +23,14 @@ from tests.proxy.harness import Rig, rig
 
 __all__ = ["world"]
 
+PAGE = "/nb/demo-x-alice/lab?reset&file=a%20b"
+
 
 @pytest.fixture
-async def pages(tmp_path: Path, world: World) -> AsyncIterator[Pages]:
-    """What the pages use."""
+async def pages(
+    tmp_path: Path, world: World, request: pytest.FixtureRequest
+) -> AsyncIterator[Pages]:
+    """What the pages use; a parameter is the base domain, for host routing."""
     database = Database(f"sqlite+aiosqlite:///{tmp_path}/sessions.db")
     await database.open()
     table = SessionTable()
@@ -40,7 +45,7 @@ async def pages(tmp_path: Path, world: World) -> AsyncIterator[Pages]:
         tickets=Tickets(database),
         catalogue=world.catalogue,
         activator=world.activator,
-        namespace=Namespace(),
+        namespace=Namespace(getattr(request, "param", "")),
         origin="http://h",
         frame_ancestors=(),
         session_lifetime=60.0,
@@ -71,3 +76,16 @@ async def proxy(tmp_path: Path, application: web.Application) -> AsyncIterator[R
         made.gate.rule = lambda head, client: Local()
         yield made
     await runner.cleanup()
+
+
+@pytest.fixture
+async def slug(world: World, proxy: Rig) -> str:
+    """Alice's notebook; the data path says that it is cold, so `PAGE` is its waiting page."""
+    made = await world.notebook()
+
+    def rule(head: Any, client: Any) -> Local:
+        own = head.target.startswith(b"/gateway/") or head.target == b"/"
+        return Local() if own else Local("waiting", made)
+
+    proxy.gate.rule = rule
+    return made

@@ -12,7 +12,9 @@ from aiohttp import web
 
 from gateway.launch.bindings import Bindings
 from gateway.launch.linkkeys import LinkKey, LinkKeys
+from gateway.launch.newcomers import Newcomers
 from gateway.launch.sessions import Sessions
+from gateway.launch.shares import FOLDER, Shares
 from gateway.launch.signatures import signature, signed_text
 from gateway.launch.signed import SignedLinks
 from gateway.launch.targets import Target, quoted_path, quoted_query
@@ -21,7 +23,7 @@ from gateway.notebooks.database import Database
 from gateway.notebooks.identity import Identity
 from gateway.notebooks.model import Links
 from gateway.proxy.interface import Local
-from gateway.spaces import Exercises
+from gateway.spaces import Exercises, Reading
 from gateway.web import build_pages
 from gateway.web.context import Pages
 from gateway.web.door import DOOR, Door
@@ -31,6 +33,10 @@ from tests.proxy.harness import Rig, rig
 from tests.web.browser import Browser
 
 FILE = "w1/en-w1-s07-c1-walking.ipynb"
+LINK = f"/ipythonExercice/flotbioinfo/{FILE}/mary"
+DAY = 86400.0
+MOST_NEW = 4
+"""Ids that a course takes anew in an hour."""
 
 
 @dataclass
@@ -92,6 +98,7 @@ async def entrance(
     database, clock = Database(f"sqlite+aiosqlite:///{tmp_path}/nbgate.db"), Clock()
     await database.open()
     sessions = Sessions(database, pages.table, 3600.0)
+    world.catalogue.subscribe(sessions.nameless.notebook_changed)
     exercises = Exercises(world.spaces, clock)
     keys = LinkKeys(database, Identity("0" * 8, b"k" * 32), clock)
     ways = Ways(
@@ -99,7 +106,9 @@ async def entrance(
         Bindings(database),
         world.spaces,
         exercises,
+        Reading(world.spaces),
         sessions,
+        Shares(world.spaces.path("x").parent / FOLDER, world.spaces.exists, DAY, clock),
     )
     for name in ("flotbioinfo", "flotpython"):
         await world.catalogue.add_project(name, source=str(course), links=Links.SIGNED)
@@ -110,7 +119,8 @@ async def entrance(
 
     made = replace(pages, sessions=sessions)
     app = build_pages(made)
-    app[DOOR] = Door(ways, count)
+    newcomers = Newcomers(MOST_NEW, lambda: clock().timestamp())
+    app[DOOR] = Door(ways, count, newcomers=newcomers)
     runner = web.AppRunner(app, access_log=None)
     await runner.setup()
     await web.UnixSite(runner, str(tmp_path / "pages.sock")).start()
@@ -119,3 +129,19 @@ async def entrance(
         yield Entrance(proxy, ways, clock, world, made, course, counted)
     await runner.cleanup()
     await database.close()
+
+
+@pytest.fixture
+async def plain(entrance: Entrance) -> Entrance:
+    """Both courses take plain links."""
+    for name in ("flotbioinfo", "flotpython"):
+        await entrance.world.catalogue.update_project(name, links=Links.PLAIN)
+    return entrance
+
+
+@pytest.fixture
+async def mary(plain: Entrance) -> Browser:
+    """The browser that mary used first."""
+    browser = plain.browser()
+    await browser.open(LINK)
+    return browser

@@ -84,7 +84,8 @@ async def test_a_session_is_seen_and_its_end_too_by_every_worker(
     polling = {"Cookie": cookie, "Sec_Fetch_Site": "same-origin", "Sec_Fetch_Mode": "cors"}
     assert [(await one.get(path))[0] for one in both] == [401, 401]
     assert [(await one.get(path, **polling))[0] for one in both] == [424, 424]
-    status, _, _ = await both[0].ask("POST", "/gateway/logout", Cookie=cookie, Content_Length="0")
+    pressed = {"Cookie": cookie, "Sec_Fetch_Site": "same-origin", "Content_Length": "0"}
+    status, _, _ = await both[0].ask("POST", "/gateway/logout", **pressed)
     assert status == 303
     assert [(await one.get(path, **polling))[0] for one in both] == [401, 401]
 

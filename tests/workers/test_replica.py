@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from gateway.launch.session_table import Principal
+from gateway.launch.session_table import Principal, token_digest
 from gateway.proxy.interface import Activity, RouteEntry
 from gateway.workers.feed import FedSessions, FedTable, Feed, Snapshot
 from gateway.workers.replica import OutOfStep, Replica
@@ -26,8 +26,13 @@ class Pair:
         self.feed = Feed(kept)
         self.table, self.sessions = FedTable(self.feed), FedSessions(self.feed)
         self.forgotten: list[Target] = []
-        self.replica = Replica(self.forgotten.append)
+        self.ended: list[str] = []
+        self.out: list[tuple[str, frozenset[str]]] = []
+        self.replica = Replica(self.forgotten.append, self.ended.extend, self._shut_out)
         self.sent = 0
+
+    def _shut_out(self, key: str, people: frozenset[str]) -> None:
+        self.out.append((key, people))
 
     def snapshot(self) -> None:
         snapshot = Snapshot(self.feed, self.table, self.sessions)
@@ -79,9 +84,9 @@ def pair() -> Pair:
     return pair
 
 
-def test_snapshot_has_all_but_what_people_are_called(pair: Pair) -> None:
+def test_snapshot_has_all_and_what_people_are_called(pair: Pair) -> None:
     assert pair.agree()
-    assert pair.replica.sessions.first([b"d" * 32], "h") == replace(ALICE, display_name="")
+    assert pair.replica.sessions.first([b"d" * 32], "h") == ALICE
     assert pair.replica.sessions.tokens()[0][2] == SOON
 
 
@@ -166,6 +171,20 @@ def test_target_is_forgotten_when_its_route_goes_cold_moves_or_goes(pair: Pair) 
     assert [target.port for target in pair.forgotten] == [7, 8, 9]
 
 
+@pytest.mark.parametrize("by_snapshot", [False, True])
+def test_who_may_use_a_route_no_more_is_told(pair: Pair, by_snapshot: bool) -> None:
+    catch_up = pair.snapshot if by_snapshot else pair.follow
+    taught = replace(notebook("x", "127.0.0.1:7"), others=frozenset({"tina", "bob", "otto"}))
+    for entry in (taught, replace(taught, others=frozenset({"tina", "kim"}))):
+        pair.table.put("/nb/x", entry)
+        catch_up()
+    assert pair.out == [("/nb/x", frozenset({"bob", "otto"}))]
+    assert pair.replica.suspect(entry) is not None
+    pair.table.put("/nb/x", notebook("x"))
+    catch_up()
+    assert pair.out[1:] == [("/nb/x", frozenset({"tina", "kim"}))]
+
+
 def test_target_that_a_snapshot_does_not_have_is_forgotten(pair: Pair) -> None:
     pair.table.put("/nb/x", notebook("x"))
     pair.snapshot()
@@ -224,3 +243,50 @@ def test_activity_of_a_route_ends_with_it(pair: Pair, by_snapshot: bool) -> None
     else:
         pair.follow()
     assert "/user/a" not in pair.replica.activities
+
+
+def test_who_else_may_use_a_notebook_crosses_and_goes_on_being_shared(pair: Pair) -> None:
+    staff = frozenset({"tina", "tom"})
+    for slug in ("x", "y"):
+        pair.table.put(f"/nb/{slug}", replace(notebook(slug, "127.0.0.1:7"), others=staff))
+    pair.follow()
+    assert pair.agree()
+    found = [pair.replica.table.get(f"/nb/{slug}") for slug in ("x", "y")]
+    assert found[0] is not None
+    assert found[1] is not None
+    assert found[0].others == staff
+    assert found[0].others is found[1].others
+    pair.table.put("/nb/x", notebook("x", "127.0.0.1:7"))
+    pair.follow()
+    assert pair.agree()
+    assert not pair.forgotten, "the target is the same"
+
+
+def test_who_may_frame_a_notebook_crosses_and_goes_on_being_shared(pair: Pair) -> None:
+    for slug in ("x", "y"):
+        entry = replace(notebook(slug, "127.0.0.1:7"), ancestors="'self' https://lms.example.org")
+        pair.table.put(f"/nb/{slug}", entry)
+    pair.follow()
+    assert pair.agree()
+    found = [pair.replica.table.get(f"/nb/{slug}") for slug in ("x", "y")]
+    assert found[0] is not None
+    assert found[1] is not None
+    assert found[0].ancestors == "'self' https://lms.example.org"
+    assert found[0].ancestors is found[1].ancestors
+
+
+@pytest.mark.parametrize("by_snapshot", [True, False])
+def test_ended_sessions_are_told_of_once_nobody_gets_in_with_them(
+    pair: Pair, by_snapshot: bool
+) -> None:
+    later = datetime.now(UTC) + timedelta(days=1)
+    for session in ("s1", "s2"):
+        digest = token_digest(session.encode())
+        pair.sessions.put(digest, "h", later, Principal("alice", session, administrator=False))
+    pair.snapshot()
+    assert pair.ended == []
+    pair.sessions.drop("s1")
+    pair.snapshot() if by_snapshot else pair.follow()
+    assert pair.ended == ["s1"]
+    assert pair.replica.sessions.lookup(b"s1", "h") is None
+    assert pair.replica.sessions.lookup(b"s2", "h") is not None

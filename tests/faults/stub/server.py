@@ -1,7 +1,8 @@
 """A notebook's server that behaves as STUB says, or as a request asks; standard library only.
 
 STUB: `well` (the default), `silent` (never answers), `errors` (500 to everything), `slow` (each
-answer takes STUB_SECONDS), `exits` (at once, with status 3), `floods` (its log, for ever).
+answer takes STUB_SECONDS), `exits` (at once, with status 3), `floods` (its log, for ever), `deaf`
+(to SIGTERM), `dies` (with its first answer, but only once in a space).
 """
 
 from __future__ import annotations
@@ -9,16 +10,19 @@ from __future__ import annotations
 import base64
 import hashlib
 import os
+import signal
 import sys
 import threading
 import time
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 
 BEHAVIOUR = os.environ.get("STUB", "well")
 SECONDS = float(os.environ.get("STUB_SECONDS", "1"))
 BASE = os.environ["NBGATE_BASE_URL"]
 SECRET = os.environ["NBGATE_HOP_SECRET"]
 LINE = "x" * 200 + "\n"
+DIED = Path("died")  # in the space, where servers are started
 _GUID = "258EAFA5-E914-47DA-95CA-C5AB0DC85B11"
 
 
@@ -43,6 +47,7 @@ class Handler(BaseHTTPRequestHandler):
             self._socket()
         else:
             self._answer(200, b"{}")
+            self._die()
 
     def log_message(self, format: str, *args: object) -> None:  # noqa: A002  its name there
         """Say nothing."""
@@ -52,6 +57,11 @@ class Handler(BaseHTTPRequestHandler):
         self.send_header("Content-Length", str(len(body)))
         self.end_headers()
         self.wfile.write(body)
+
+    def _die(self) -> None:
+        if BEHAVIOUR == "dies" and not DIED.exists():
+            DIED.touch()
+            os._exit(4)
 
     def _half(self) -> None:
         self.send_response(200)
@@ -83,6 +93,8 @@ def main() -> None:
     if BEHAVIOUR == "exits":
         sys.stderr.write("the stub gives up\n")
         sys.exit(3)
+    if BEHAVIOUR == "deaf":
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)
     if BEHAVIOUR == "floods":
         threading.Thread(target=flood, daemon=True).start()
     ThreadingHTTPServer(("0.0.0.0", 8888), Handler).serve_forever()

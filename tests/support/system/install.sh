@@ -32,6 +32,7 @@ php             php-cli          the signer of links for PHP
 npm             npm              installing configurable-http-proxy
 chromium        chromium         pages, as people see them
 @fonts          fonts-dejavu-core pages, as people see them
+@seccomp        libseccomp2      pages, while engines make networks
 NEEDS
     [ "$group" = bench ] || return 0
     cat <<'NEEDS'
@@ -49,6 +50,7 @@ present() {
         @node) node -e 'process.exit(parseInt(process.versions.node) < 20 ? 1 : 0)' 2> /dev/null ;;
         @Python.h) compgen -G '/usr/include/python3*/Python.h' > /dev/null ;;
         @postgres) compgen -G '/usr/lib/postgresql/*/bin/postgres' > /dev/null ;;
+        @seccomp) compgen -G '/usr/lib/*/libseccomp.so.2*' > /dev/null || compgen -G '/usr/lib*/libseccomp.so.2*' > /dev/null ;;
         @fonts) compgen -G '/usr/share/fonts/truetype/*/*.ttf' > /dev/null ;;
         docker-compose) PATH=$path command -v docker-compose > /dev/null || docker compose version > /dev/null 2>&1 ;;
         *) PATH=$path command -v "$1" > /dev/null ;;

@@ -1,6 +1,7 @@
 #!/bin/bash
-# `make test`: system packages, then lint and the tests that need no Docker Engine while the engine
-# and its images are prepared, then the tests that do. Ends with a line per step; every step runs.
+# `make test`: system packages, then three runs beside each other: tests that need a Docker Engine,
+# tests of the whole that need none, and lint with all others. The first share one engine and its
+# names, so they follow one another. Ends with a line per step; every step runs.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/../../.."
 source tests/support/system/root.sh
@@ -10,8 +11,7 @@ results=test-results
 python=.venv/bin/python
 mkdir -p "$results"
 failed=()
-engine=
-beside=
+declare -A beside=()
 
 begin() { printf '\n== %s  [%d min %02d s]\n' "$*" $((SECONDS / 60)) $((SECONDS % 60)); }
 run() {
@@ -20,24 +20,32 @@ run() {
     begin "$name"
     "$@" < /dev/null || failed+=("$name")
 }
+log_of() { printf '%s/%s.log' "$results" "${1// /-}"; }
+# Each as a group of its own, which an interrupt from the keyboard does not reach and clean_up does (by
+# SIGTERM: where this script is in the background, SIGINT is ignored).
+# Not without the terminal: sudo would ask for its password once more.
 begin_beside() {
-    beside_name=$1
+    local name=$1
     shift
-    begin "$beside_name, in the background"
-    "$@" > "$results/beside.log" 2>&1 < /dev/null &
-    beside=$!
+    begin "$name, in the background"
+    set -m
+    "$@" > "$(log_of "$name")" 2>&1 < /dev/null &
+    set +m
+    beside[$name]=$!
 }
 await_beside() {
-    wait "$beside" || failed+=("$beside_name")
-    beside=
-    begin "$beside_name: ended"
-    cat "$results/beside.log"
+    local name=$1
+    begin "$name"
+    tail --pid="${beside[$name]}" -n +1 -f "$(log_of "$name")" || true
+    wait "${beside[$name]}" || failed+=("$name")
+    unset "beside[$name]"
 }
 clean_up() {
-    [ -z "$beside" ] || kill -TERM "$beside" 2> /dev/null || true
-    if [ -n "$engine" ] && "${as_root[@]}" kill -TERM -- "-$engine" 2> /dev/null; then
-        wait "$engine" || true
-    fi
+    local group
+    for group in "${beside[@]}"; do
+        "${as_root[@]}" kill -TERM -- "-$group" 2> /dev/null || continue
+        wait "$group" || true
+    done
     # What root made in this folder would be in the user's way from then on.
     [ "${#as_root[@]}" -eq 0 ] \
         || "${as_root[@]}" find . -xdev ! -user "$(id -u)" -exec chown --no-dereference --reference=. {} + || true
@@ -54,47 +62,25 @@ if [ "${#as_root[@]}" -gt 0 ]; then
     as_root=(sudo --preserve-env --set-home env --unset=XDG_{CACHE,CONFIG,DATA,STATE}_HOME --unset=XDG_RUNTIME_DIR)
 fi
 
-begin 'the tests'"'"' Docker Engine and base image are prepared in the background'
-engine_log=$results/engine.log
-# As a group of its own, which an interrupt from the keyboard does not reach and clean_up does (by
-# SIGTERM: in a background job children ignore SIGINT). Not
-# without the terminal: sudo would ask for its password once more.
-set -m
-nice -n 5 "${as_root[@]}" "$python" -m tests.support.images prepare > "$engine_log" 2>&1 < /dev/null &
-engine=$!
-set +m
+pytest=("$python" -m pytest --durations=15)
+whole=tests/end_to_end
+with_an_engine() {
+    if ! "${as_root[@]}" "$python" -m tests.support.images prepare; then
+        echo 'no Docker Engine for the tests'
+        [ "${CI:-}" != true ] || return 1
+        return 0
+    fi
+    "${as_root[@]}" "${pytest[@]}" -p no:cacheprovider -m engine
+}
 
+begin_beside 'tests with an engine' with_an_engine
+# As long as all others; they wait for pages and servers most of the time.
+begin_beside 'tests of the whole' "${pytest[@]}" -p no:cacheprovider -m 'not engine' "$whole"
 run 'lint' make lint
-# Two runs beside each other: most tests wait for other programs.
-peers=(tests/chp tests/front tests/httpd tests/hub)
-without='not engine and not browser'
-begin_beside 'tests beside other proxies' \
-    "$python" -m pytest -p no:cacheprovider -m "$without" "${peers[@]}"
-run 'tests without an engine' "$python" -m pytest -m "$without" "${peers[@]/#/--ignore=}"
-await_beside
-
+run 'other tests without an engine' "${pytest[@]}" -m 'not engine' --ignore="$whole"
 run 'the data path, compiled' make compiled
-
-begin 'waiting for the engine'
-tail --pid="$engine" -n +1 -f "$engine_log" || true
-engine_ready=yes
-if ! wait "$engine"; then
-    engine_ready=
-    [ "${CI:-}" != true ] || failed+=('preparing the engine')
-    echo "no Docker Engine for the tests; see $engine_log" >&2
-fi
-engine=
-
-selection='engine or browser'
-if [ -z "$engine_ready" ] && [ "${CI:-}" != true ]; then
-    selection='browser and not engine'
-fi
-whole=(tests/app tests/end_to_end)
-begin_beside 'tests of the whole with engine and browser' \
-    "${as_root[@]}" "$python" -m pytest -p no:cacheprovider -m "$selection" "${whole[@]}"
-run 'tests with engine and browser' \
-    "${as_root[@]}" "$python" -m pytest -m "$selection" "${whole[@]/#/--ignore=}"
-await_beside
+await_beside 'tests of the whole'
+await_beside 'tests with an engine'
 
 if [ "${#failed[@]}" -gt 0 ]; then
     begin "FAILED: $(IFS=,; echo "${failed[*]}")"
