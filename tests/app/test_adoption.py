@@ -13,7 +13,7 @@ from gateway.app import running
 from gateway.errors import EngineUnavailable
 from gateway.settings import Settings
 from tests.activation.fakes import FakeSpawner
-from tests.support.gateway import free_port
+from tests.support.places import free_port
 from tests.support.waiting import until
 
 

@@ -14,7 +14,7 @@ from gateway.launch.deeplinks import passer_by
 from gateway.launch.session_table import Principal
 from gateway.settings import Settings
 from tests.activation.fakes import FakeSpawner
-from tests.support.gateway import free_port
+from tests.support.places import free_port
 from tests.support.waiting import until
 
 ISSUER = "https://login.example.org"

@@ -27,7 +27,6 @@ from tests.support.pair import (
     meetings,
     session_is_known,
     silent_for_a_minute,
-    started,
     status,
 )
 
@@ -182,7 +181,7 @@ async def test_one_leads_and_the_other_takes_over(pair: Pair) -> None:
         return leads(other)
 
     await eventually(other_leads, "the other leads")
-    await started(leader)
+    await asyncio.to_thread(leader.start)
     assert not leads(leader)
 
 

@@ -9,8 +9,8 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from tests.chp.test_process import free_ports
 from tests.support.npm import await_listener, installed
+from tests.support.places import free_ports
 
 # With the library that decides what it forwards, which another release would change.
 PACKAGES = ("configurable-http-proxy@5.3.0", "http-proxy-3@1.23.3")

@@ -15,10 +15,11 @@ from tests.chp import peer
 from tests.chp.harness import UPGRADE, get, rig
 from tests.chp.pair import Recorder, Start, call, paired
 from tests.chp.test_options import CONTRACT, PROGRAM
-from tests.chp.test_process import free_ports, started
+from tests.chp.test_process import started
 from tests.proxy.certificates import make_pair
 from tests.proxy.upstreams import Upstream
 from tests.proxy.wire import Wire
+from tests.support.places import free_ports
 from tests.support.waiting import PATIENCE
 
 GONE = {"--ssl-allow-rc4", "--version", "--help"}

@@ -14,8 +14,9 @@ import aiohttp
 import pytest
 
 from tests.app.hub import Api
-from tests.chp.test_process import AUTH, Running, ask, free_ports, started
+from tests.chp.test_process import AUTH, Running, ask, started
 from tests.proxy.certificates import make_pair
+from tests.support.places import free_ports
 from tests.workers.support import (
     DEADLINE,
     Connection,

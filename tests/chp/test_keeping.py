@@ -19,8 +19,9 @@ from routes.errors import BuildFailed
 from routes.keys import canonical_key, checked_text
 from tests.app.hub import Api
 from tests.chp.harness import Rig, get, rig, url
-from tests.chp.test_process import free_ports, started
+from tests.chp.test_process import started
 from tests.proxy.wire import until
+from tests.support.places import free_ports
 
 NINE = url(9)
 

@@ -17,7 +17,7 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from tests.chp.test_options import PROGRAM
 from tests.proxy.certificates import make_pair
-from tests.support.gateway import free_port
+from tests.support.places import free_ports
 from tests.support.waiting import PATIENCE
 
 
@@ -96,14 +96,6 @@ def started(
         yield made
     finally:
         made.close()
-
-
-def free_ports(count: int) -> list[int]:
-    """Return ports that nobody listens on now; see free_port."""
-    ports: set[int] = set()
-    while len(ports) < count:
-        ports.add(free_port())
-    return list(ports)
 
 
 def ask(place: int | Path, path: str, *headers: str) -> str:

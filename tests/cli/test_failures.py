@@ -18,7 +18,7 @@ from gateway.cli.client import Client, token_of
 from gateway.cli.failures import CommandError, TokenUnusable
 from tests.api.support import TOKEN
 from tests.cli.conftest import Command, Gateway
-from tests.support.gateway import free_port
+from tests.support.places import free_port
 from tests.support.waiting import PATIENCE
 
 

@@ -1,8 +1,6 @@
 from __future__ import annotations
 
-import itertools
 import json
-import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -11,10 +9,10 @@ import docker
 import pytest
 
 from tests.support.gateway import ROOT, GatewayProcess, running
+from tests.support.places import free_subnet
 
 SPAWNERS = ("process", pytest.param("docker", marks=pytest.mark.engine))
 # Runs of the tests that overlap share the engine: each begins somewhere else.
-_SUBNETS = itertools.count(os.getpid())
 
 
 @contextmanager
@@ -26,7 +24,7 @@ def gateway_with(
     if spawner == "docker":
         settings["docker_host"] = request.getfixturevalue("engine").url
         settings["image"] = request.getfixturevalue("notebook_image")
-        settings["network_subnet"] = f"10.214.{next(_SUBNETS) % 256}.0/24"
+        settings["network_subnet"] = free_subnet()
     try:
         with running(state, **settings) as process:
             process.nbgate("project", "add", "demo", "--source", str(ROOT / "examples" / "demo"))

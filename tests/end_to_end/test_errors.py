@@ -12,7 +12,8 @@ import pytest
 from aiohttp import web
 
 from routes.apachedb import ApacheDB, read
-from tests.support.gateway import GatewayProcess, free_port, running
+from tests.support.gateway import GatewayProcess, running
+from tests.support.places import free_port
 from tests.support.waiting import PATIENCE
 
 

@@ -21,7 +21,8 @@ from tests.end_to_end.test_culling import (
     opened,
 )
 from tests.support.browser import browser_page, run_first_cell
-from tests.support.gateway import ROOT, GatewayProcess, begin, execute, free_port
+from tests.support.gateway import ROOT, GatewayProcess, begin, execute
+from tests.support.places import free_port
 
 pytestmark = pytest.mark.engine
 
@@ -39,7 +40,6 @@ def gateway(
         settings |= {"routing": "host", "base_domain": "nb.localhost"}
     state = tmp_path_factory.mktemp(f"foreign-{request.param}") / "state"
     with with_course(request, state, **settings) as process:
-        process.port = port
         yield process
 
 

@@ -17,7 +17,8 @@ from tests.front.upstream import Told, running_upstream, told
 from tests.support.apache import folder_for_httpd
 from tests.support.faults import small_disk
 from tests.support.front import Front, running_front
-from tests.support.gateway import GatewayProcess, execute, free_port, running, signed_in
+from tests.support.gateway import GatewayProcess, execute, running, signed_in
+from tests.support.places import free_port
 from tests.support.waiting import PATIENCE
 
 MINE = "mine-09.:/@"

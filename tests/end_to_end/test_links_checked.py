@@ -21,7 +21,8 @@ from gateway.cli.failures import Exit
 from tests.end_to_end.conftest import add_linked_courses
 from tests.end_to_end.test_httpd import site
 from tests.proxy.certificates import make_pair
-from tests.support.gateway import ROOT, GatewayProcess, free_port, running, running_by
+from tests.support.gateway import ROOT, GatewayProcess, running, running_by
+from tests.support.places import free_port
 from tests.support.waiting import PATIENCE
 
 DEMO = ROOT / "examples" / "demo"

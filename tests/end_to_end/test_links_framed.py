@@ -15,8 +15,9 @@ from gateway.notebooks.names import notebook_slug
 from tests.proxy.certificates import make_pair
 from tests.support.apache import folder_for_httpd
 from tests.support.browser import browser_page, screenshot
-from tests.support.gateway import ROOT, GatewayProcess, free_port, running
+from tests.support.gateway import ROOT, GatewayProcess, running
 from tests.support.https_front import running_https_front
+from tests.support.places import free_port
 from tests.support.waiting import PATIENCE
 
 pytestmark = pytest.mark.browser

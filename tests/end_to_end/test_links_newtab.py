@@ -20,7 +20,8 @@ from gateway.notebooks.names import notebook_slug
 from tests.end_to_end.test_links_framed import FLAG, LMS, lms_page
 from tests.proxy.certificates import make_pair
 from tests.support.browser import chromium, screenshot
-from tests.support.gateway import ROOT, GatewayProcess, free_port, running
+from tests.support.gateway import ROOT, GatewayProcess, running
+from tests.support.places import free_port
 from tests.support.waiting import PATIENCE
 
 pytestmark = pytest.mark.browser
@@ -46,7 +47,6 @@ def gateway(
         "base_domain": "nb.localhost" if request.param == "host" else "",
     }
     with running(folder / "state", **settings) as process:
-        process.port = port
         source = str(ROOT / "examples" / "demo")
         ancestors = ("--frame-ancestors", LMS)
         process.nbgate("project", "add", COURSE, "--source", source, "--links", "plain", *ancestors)

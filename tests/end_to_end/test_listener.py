@@ -4,12 +4,9 @@ from __future__ import annotations
 
 import contextlib
 import json
-import socket
 import socketserver
 import ssl
-import subprocess
 import threading
-import time
 import urllib.request
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler
@@ -60,21 +57,7 @@ def pair(tmp_path: Path) -> Pair:
     return make_pair(tmp_path, "nb")
 
 
-def _wait_for(process: GatewayProcess) -> None:
-    """Wait for the public listener, the last that is opened."""
-    deadline = time.monotonic() + PATIENCE
-    while time.monotonic() < deadline:
-        with contextlib.suppress(ConnectionRefusedError):
-            socket.create_connection(("127.0.0.1", process.port)).close()
-            return
-        assert process.process is not None
-        with contextlib.suppress(subprocess.TimeoutExpired):
-            process.process.wait(0.05)
-    raise AssertionError(f"nobody listens:\n{process.log.read_text()}")
-
-
 def _ask(process: GatewayProcess, pair: Pair, path: str) -> str:
-    _wait_for(process)
     url = f"https://127.0.0.1:{process.port}{path}"
     context = ssl.create_default_context(cafile=str(pair.cert))
     with urllib.request.urlopen(url, timeout=PATIENCE, context=context) as answer:

@@ -11,8 +11,9 @@ from playwright.async_api import Page, expect
 from gateway.notebooks.names import notebook_slug
 from tests.proxy.certificates import make_pair
 from tests.support.browser import browser_page, screenshot
-from tests.support.gateway import ROOT, GatewayProcess, free_port, running
+from tests.support.gateway import ROOT, GatewayProcess, running
 from tests.support.openid import CLIENT_ID, CLIENT_SECRET, real_provider
+from tests.support.places import free_port
 
 pytestmark = pytest.mark.browser
 
@@ -40,7 +41,6 @@ def gateway(
             "oidc_name": "Example University",
         }
         with running(folder / "state", **settings) as process:
-            process.port = port
             process.nbgate("project", "add", "demo", "--source", str(ROOT / "examples" / "demo"))
             yield process
 

@@ -24,7 +24,8 @@ from tests.end_to_end.open_page import (
 )
 from tests.end_to_end.test_httpd import Site, site
 from tests.support.browser import browser_page
-from tests.support.gateway import GatewayProcess, free_port
+from tests.support.gateway import GatewayProcess
+from tests.support.places import free_port
 from tests.support.waiting import until
 
 pytestmark = [pytest.mark.browser, pytest.mark.engine]
@@ -46,7 +47,6 @@ def gateway(
         "cpus": "1",
     }
     with gateway_with(request, state, "docker", **settings) as process:
-        process.port = port
         yield process
 
 

@@ -13,7 +13,8 @@ import aiohttp
 import pytest
 
 from tests.support.apache import folder_for_httpd, running_apache
-from tests.support.gateway import ROOT, GatewayProcess, free_port, running
+from tests.support.gateway import ROOT, GatewayProcess, running
+from tests.support.places import free_port
 
 HEADER, NAMES = "X-Remote-User", "X-Remote-Name"
 PAGE = "/nb/demo-x-alice/api/status"

@@ -14,7 +14,8 @@ from playwright.async_api import Page, Request
 from tests.end_to_end.conftest import remove_network
 from tests.support.browser import browser_page, screenshot
 from tests.support.engine import EngineHandle
-from tests.support.gateway import GatewayProcess, free_port, running, signed_in
+from tests.support.gateway import GatewayProcess, running, signed_in
+from tests.support.places import free_port
 from tests.support.students import (
     PROJECT,
     asking,

@@ -16,7 +16,7 @@ import pytest_asyncio
 from tests.front.upstream import Upstream, running_upstream
 from tests.support.apache import folder_for_httpd
 from tests.support.front import Front, RouteFiles, running_front
-from tests.support.gateway import free_port
+from tests.support.places import free_port
 
 StartFront = Callable[..., Awaitable[Front]]
 

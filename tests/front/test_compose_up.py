@@ -32,8 +32,9 @@ from tests.front.stack import (
 from tests.proxy.certificates import make_pair
 from tests.support.browser import browser_page, run_first_cell, screenshot
 from tests.support.engine import CACHE, ROOT, EngineHandle, Say, locked
-from tests.support.gateway import PATIENT, ask_at_once, execute, free_port, signed_in
+from tests.support.gateway import PATIENT, ask_at_once, execute, signed_in
 from tests.support.images import make_prometheus_image
+from tests.support.places import free_port
 from tests.support.prometheus import until_up, values
 from tests.support.waiting import PATIENCE
 

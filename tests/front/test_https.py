@@ -19,7 +19,7 @@ from tests.front.upstream import Upstream
 from tests.proxy.certificates import Pair, make_pair
 from tests.support.apache import stop
 from tests.support.front import HTTPD
-from tests.support.gateway import free_port
+from tests.support.places import free_port
 from tests.support.waiting import PATIENCE
 
 pytestmark = pytest.mark.asyncio(loop_scope="package")

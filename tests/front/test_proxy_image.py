@@ -6,7 +6,6 @@ import contextlib
 import http.client
 import http.server
 import json
-import socket
 import threading
 from collections.abc import Iterator
 
@@ -16,6 +15,7 @@ from docker.models.containers import Container
 
 from tests.support.engine import EngineHandle
 from tests.support.images import make_proxy_image
+from tests.support.places import free_ports
 from tests.support.waiting import PATIENCE
 
 TOKEN = "of-this-test"
@@ -55,11 +55,6 @@ def behind() -> Iterator[str]:
         yield f"http://127.0.0.1:{server.server_port}"
         server.shutdown()
         thread.join()
-
-
-def free_ports() -> tuple[int, int]:
-    with socket.create_server(("127.0.0.1", 0)) as one, socket.create_server(("", 0)) as other:
-        return int(one.getsockname()[1]), int(other.getsockname()[1])
 
 
 @contextlib.contextmanager
@@ -112,7 +107,7 @@ def ask(port: int, method: str, path: str, body: object = None) -> tuple[int, by
 def test_proxy_runs_read_only_and_without_root_and_takes_routes(
     client: docker.DockerClient, proxy_image: str, workers: int
 ) -> None:
-    port, api = free_ports()
+    port, api = free_ports(2)
     listening = ("--ip", "127.0.0.1", "--port", str(port), "--api-port", str(api))
     flags = (*listening, "--workers", str(workers))
     with started(client, proxy_image, *flags) as container, behind() as target:
@@ -130,7 +125,7 @@ def test_proxy_runs_read_only_and_without_root_and_takes_routes(
 def test_routes_outlive_the_container_on_a_volume(
     client: docker.DockerClient, proxy_image: str
 ) -> None:
-    port, api = free_ports()
+    port, api = free_ports(2)
     flags = ("--ip", "127.0.0.1", "--port", str(port), "--api-port", str(api), "--persist-routes")
     volume = client.volumes.create()
     try:

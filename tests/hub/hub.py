@@ -14,7 +14,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from tests.support.gateway import free_port
+from tests.support.places import free_port
 from tests.support.waiting import PATIENCE
 
 PROXY = str(Path(sys.executable).with_name("nbgate-proxy"))
@@ -24,6 +24,7 @@ _RUNNING = b"JupyterHub is now running"
 # What every hub of the tests has, besides what the manual says. Ports and folders are its own.
 _COMMON = """
 import os
+from tests.support.places import free_port
 c.JupyterHub.authenticator_class = "dummy"
 c.Authenticator.allow_all = True
 c.JupyterHub.spawner_class = "simple"

@@ -12,7 +12,8 @@ from tests.app.hub import Api
 from tests.hub.hub import Hub, folder_for_hub, on_loopback, running_hub
 from tests.hub.person import person
 from tests.hub.waiting import eventually
-from tests.support.gateway import ROOT, GatewayProcess, free_port, running, signed_in
+from tests.support.gateway import ROOT, GatewayProcess, running, signed_in
+from tests.support.places import free_port
 
 
 @pytest.fixture(scope="module")

@@ -13,7 +13,7 @@ from tests.hub.hub import PROXY, Hub, folder_for_hub, on_loopback, running_hub
 from tests.hub.manual import adapted, block
 from tests.hub.person import ask_hub, person
 from tests.hub.waiting import eventually
-from tests.support.gateway import free_port
+from tests.support.places import free_port
 
 
 @pytest.fixture(scope="module")

@@ -11,7 +11,7 @@ from tests.hub.hub import PROXY, Hub, folder_for_hub, on_loopback, running_hub
 from tests.hub.manual import adapted, block
 from tests.hub.person import ask_hub, browser, person
 from tests.proxy.certificates import Pair, make_pair
-from tests.support.gateway import free_port
+from tests.support.places import free_port
 
 DOMAIN = "hub.example.org"
 

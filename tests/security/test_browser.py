@@ -15,7 +15,8 @@ from playwright.async_api import Page, Route
 
 from tests.proxy.certificates import make_pair
 from tests.support.browser import browser_page
-from tests.support.gateway import ROOT, GatewayProcess, free_port, running
+from tests.support.gateway import ROOT, GatewayProcess, running
+from tests.support.places import free_port
 from tests.support.waiting import until
 
 pytestmark = pytest.mark.browser
@@ -78,7 +79,6 @@ def gateway(tmp_path_factory: pytest.TempPathFactory) -> Iterator[GatewayProcess
         tls_cert=str(pair.cert),
         tls_key=str(pair.key),
     ) as process:
-        process.port = port
         source = str(ROOT / "examples" / "demo")
         process.nbgate("project", "add", "demo", "--source", source, "--links", "plain")
         process.nbgate("notebook", "url", "--project", "demo", "--person", "alice")

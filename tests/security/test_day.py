@@ -17,8 +17,9 @@ from multidict import CIMultiDictProxy
 
 from tests.proxy.certificates import Pair, make_pair
 from tests.support.apache import folder_for_httpd
-from tests.support.gateway import ROOT, GatewayProcess, execute, free_port, running
+from tests.support.gateway import ROOT, GatewayProcess, execute, running
 from tests.support.https_front import running_https_front
+from tests.support.places import free_port
 
 _IN_URLS = re.compile(r"[?&](ticket|sig|nonce|state|token)=([^&\s]+)")
 # The notebook's page, or the one that waits for its server.

@@ -20,15 +20,11 @@ from gateway.spawners.docker import DockerOptions, DockerSpawner
 from gateway.spawners.network import network_name
 from gateway.spawners.surroundings import ModeSetting
 from tests.support.engine import EngineHandle
+from tests.support.places import free_subnet
 from tests.support.waiting import PATIENCE
 
 SECRET = "hop-secret-of-the-test"
 NOTEBOOK_USER = 1000
-
-
-def free_subnet() -> str:
-    """Return a /24 that hardly anybody else uses."""
-    return f"10.{230 + secrets.randbelow(10)}.{secrets.randbelow(256)}.0/24"
 
 
 @dataclass(slots=True)

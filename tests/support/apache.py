@@ -12,7 +12,7 @@ import tempfile
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
-from tests.support.gateway import free_port
+from tests.support.places import free_port
 from tests.support.waiting import PATIENCE
 
 _MODULES = (

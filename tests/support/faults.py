@@ -17,6 +17,7 @@ import docker
 from tests.support.building import build, make_base_image
 from tests.support.engine import ROOT, EngineHandle
 from tests.support.gateway import GatewayProcess, signed_in
+from tests.support.places import free_subnet
 from tests.support.waiting import PATIENCE
 
 PROJECT = f"faults-{secrets.token_hex(3)}"
@@ -49,7 +50,7 @@ class StubGateway(GatewayProcess):
             "image": image,
             "memory": "128M",
             "stop_grace": "1",
-            "network_subnet": f"10.{240 + secrets.randbelow(10)}.{secrets.randbelow(256)}.0/24",
+            "network_subnet": free_subnet(),
         }
         super().__init__(state, **(wanted | settings))
         self.engine = engine

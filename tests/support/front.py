@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from tests.support.apache import stop
-from tests.support.gateway import free_port
+from tests.support.places import free_port
 from tests.support.waiting import PATIENCE
 
 HTTPD = Path(__file__).resolve().parents[2] / "httpd"

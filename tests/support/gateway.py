@@ -6,7 +6,6 @@ import asyncio
 import contextlib
 import json
 import os
-import secrets
 import signal
 import socket
 import subprocess
@@ -19,27 +18,15 @@ from urllib.parse import urlsplit
 
 import aiohttp
 
+from tests.support.places import free_port
 from tests.support.waiting import PATIENCE
 
-_LOWEST_PORT, _PORTS = 15_000, 17_000
 ROOT = Path(__file__).resolve().parents[2]
 # Requests are held until a start has ended, so that its failure is told, not that it takes long.
 PATIENT = {
     "NBGATE_START_TIMEOUT": str(PATIENCE),
     "NBGATE_HOLD_TIMEOUT": str(PATIENCE * 1.5),
 }
-
-
-def free_port() -> int:
-    """Return a port that nobody listens on now, below those that connections go out from.
-
-    So a server that is started again finds it free.
-    """
-    while True:
-        port = _LOWEST_PORT + secrets.randbelow(_PORTS)
-        with socket.socket() as probe, contextlib.suppress(OSError):
-            probe.bind(("127.0.0.1", port))
-            return port
 
 
 class GatewayProcess:
@@ -58,13 +45,16 @@ class GatewayProcess:
 
     def __init__(self, state: Path, **settings: str) -> None:
         self.state = state
-        self.port, self.management_port = free_port(), free_port()
+        settings = {
+            "listen": f"127.0.0.1:{free_port()}",
+            "management_listen": f"127.0.0.1:{free_port()}",
+        } | settings
+        self.port = _port_of(settings["listen"])
+        self.management_port = _port_of(settings["management_listen"])
         clean = {name: text for name, text in os.environ.items() if not name.startswith("NBGATE_")}
         self.environment = clean | {
             **PATIENT,
             "NBGATE_STATE_DIR": str(state),
-            "NBGATE_LISTEN": f"127.0.0.1:{self.port}",
-            "NBGATE_MANAGEMENT_LISTEN": f"127.0.0.1:{self.management_port}",
             **{f"NBGATE_{name.upper()}": value for name, value in settings.items()},
         }
         self.process: subprocess.Popen[bytes] | None = None
@@ -87,7 +77,7 @@ class GatewayProcess:
         return f"http://127.0.0.1:{self.management_port}"
 
     def start(self) -> Self:
-        """Start it and wait until its command line is answered."""
+        """Start it and wait until people and its command line are served."""
         self.spawn()
         deadline = time.monotonic() + PATIENCE
         while not self._listening():
@@ -158,8 +148,16 @@ class GatewayProcess:
             self.process.wait(PATIENCE)
 
     def _listening(self) -> bool:
-        with socket.socket() as probe:
-            return probe.connect_ex(("127.0.0.1", self.management_port)) == 0
+        return all(_answers(port) for port in (self.management_port, self.port))
+
+
+def _port_of(address: str) -> int:
+    return int(address.rpartition(":")[2])
+
+
+def _answers(port: int) -> bool:
+    with socket.socket() as probe:
+        return probe.connect_ex(("127.0.0.1", port)) == 0
 
 
 @contextlib.contextmanager
@@ -184,7 +182,6 @@ def running_by(routing: str, state: Path, **settings: str) -> Iterator[GatewayPr
             "base_domain": "nb.localhost",
         }
     with running(state, **settings) as gateway:
-        gateway.port = port
         yield gateway
 
 

@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from tests.support.gateway import free_port
+from tests.support.places import free_port
 from tests.support.waiting import PATIENCE
 
 USER = "nbgate"

@@ -12,7 +12,7 @@ import aiohttp
 import yaml
 
 from tests.support.engine import ROOT
-from tests.support.gateway import free_port
+from tests.support.places import free_port
 from tests.support.waiting import PATIENCE
 
 CONFIGURATION = ROOT / "docs/prometheus.yml"

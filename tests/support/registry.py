@@ -10,7 +10,6 @@ import contextlib
 import io
 import os
 import shutil
-import socket
 import subprocess
 import tarfile
 from collections.abc import AsyncIterator, Iterator
@@ -21,6 +20,7 @@ import aiohttp
 from aiohttp import web
 
 from tests.support.engine import EngineHandle
+from tests.support.places import free_port
 from tests.support.waiting import PATIENCE
 
 _LARGE = 1 << 20
@@ -104,9 +104,7 @@ def listening_registry(folder: Path, *prefix: str) -> Iterator[str]:
     """Run the registry's own process, by a command after `prefix`; give its base URL."""
     command = shutil.which("docker-registry")
     assert command is not None, "pulling images needs docker-registry (package docker-registry)"
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
+    port = free_port()
     config = folder / "registry.yml"
     config.write_text(
         "version: 0.1\n"

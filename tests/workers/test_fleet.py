@@ -11,7 +11,8 @@ from pathlib import Path
 import pytest
 
 from tests.proxy.certificates import make_pair
-from tests.support.gateway import ROOT, free_port
+from tests.support.gateway import ROOT
+from tests.support.places import free_port
 from tests.workers.support import (
     DEADLINE,
     Connection,

@@ -15,8 +15,8 @@ from urllib.parse import urljoin
 
 import aiohttp
 
-from tests.support.gateway import free_port
 from tests.support.npm import await_listener, installed
+from tests.support.places import free_port
 
 PACKAGES = ("oidc-provider@9.13.3",)
 CLIENT_ID = "nbgate"
