@@ -19,6 +19,7 @@ from bench.datapath.cores import tree
 from bench.datapath.machine import facts
 from bench.lifecycle.arrangement import all_on, pin, proxies_of
 from bench.lifecycle.asker import Asker
+from bench.lifecycle.back import measure_back
 from bench.lifecycle.noticed import measure_noticed
 from bench.lifecycle.report import Measured, document, table
 from tests.support.engine import EngineHandle, EngineMissing, opened, say
@@ -149,14 +150,17 @@ def main() -> int:
                 say("servers that are ended by hand")
                 ended = min(_ENDED, args.students // 2)
                 noticed = asyncio.run(measure_noticed(gateway, engine, ended))
+                say("servers that are paused or gone, asked for")
+                last = range(args.students - ended, args.students)
+                back = asyncio.run(measure_back(gateway, engine, last))
     except EngineMissing as error:
         print(error, file=sys.stderr)
         return 1
-    print(table(measured, noticed))
+    print(table(measured, noticed, back))
     if args.write_results:
         machine = facts(1, args.quiet, "shared")
         told = {name: machine[name] for name in _TOLD if name in machine}
-        _RESULTS.write_text(document(measured, noticed, told), encoding="utf-8")
+        _RESULTS.write_text(document(measured, noticed, back, told), encoding="utf-8")
     return 0 if all(one.good for one in measured) else 1
 
 

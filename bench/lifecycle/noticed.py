@@ -34,10 +34,8 @@ class Noticed:
 
 async def measure_noticed(gateway: GatewayProcess, engine: EngineHandle, each: int) -> Noticed:
     """Kill the servers of `each` hot notebooks of the class, and remove as many others."""
-    token = (gateway.state / "management.token").read_text().strip()
-    headers = {"Authorization": f"Bearer {token}"}
     slugs = [f"{PROJECT}-x-s{number}" for number in range(2 * each)]
-    async with aiohttp.ClientSession(gateway.management_url, headers=headers) as client:
+    async with gateway.api() as client:
         killed = [await _end(client, engine, slug, _kill) for slug in slugs[:each]]
         removed = [await _end(client, engine, slug, _remove) for slug in slugs[each:]]
     return Noticed(killed, removed)
@@ -53,11 +51,16 @@ async def _end(
     with contextlib.closing(engine.client()) as docker:
         container = docker.containers.get(slug)
         ending = asyncio.create_task(asyncio.to_thread(how, container))
-        async with asyncio.timeout(_PATIENCE):
-            while await _is_hot(client, slug):
-                pass
-            cold = time.time()
+        await until_cold(client, slug)
+        cold = time.time()
         return cold - await ending
+
+
+async def until_cold(client: aiohttp.ClientSession, slug: str) -> None:
+    """Ask the management API until the route of a notebook is not hot."""
+    async with asyncio.timeout(_PATIENCE):
+        while await _is_hot(client, slug):
+            pass
 
 
 async def _is_hot(client: aiohttp.ClientSession, slug: str) -> bool:

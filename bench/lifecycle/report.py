@@ -6,6 +6,7 @@ import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
+from bench.lifecycle.back import Back
 from bench.lifecycle.noticed import Noticed
 
 GOAL = 2.0
@@ -53,7 +54,7 @@ class Measured:
         return fast and self.in_order and self.complete
 
 
-def table(measured: Sequence[Measured], noticed: Noticed) -> str:
+def table(measured: Sequence[Measured], noticed: Noticed, back: Back) -> str:
     """Return tables in Markdown."""
     lines = [
         *(line for one in measured for line in _of_class(one)),
@@ -61,6 +62,11 @@ def table(measured: Sequence[Measured], noticed: Noticed) -> str:
         "|---|---|---|---|---|",
         _row("`docker kill`, since its end", noticed.killed),
         _row("`docker rm --force`, since it was asked for", noticed.removed),
+        "",
+        "| a cold notebook, ms from the request to its answer | number | p50 | p99 | longest |",
+        "|---|---|---|---|---|",
+        _row("its server was paused", back.paused),
+        _row("its container was gone", back.gone),
     ]
     return "\n".join(lines)
 
@@ -89,7 +95,9 @@ def _of_class(measured: Measured) -> Iterator[str]:
     yield ""
 
 
-def document(measured: Sequence[Measured], noticed: Noticed, facts: Mapping[str, str]) -> str:
+def document(
+    measured: Sequence[Measured], noticed: Noticed, back: Back, facts: Mapping[str, str]
+) -> str:
     """Return the file of results."""
     told = "\n".join(f"- {name}: {value}" for name, value in facts.items())
     return (
@@ -100,7 +108,7 @@ def document(measured: Sequence[Measured], noticed: Noticed, facts: Mapping[str,
         "starts, the class's clients and all else on the machine that can be moved, its own "
         "services and threads of the kernel, have the other. Then all share both, and what the "
         "notebook itself answers shows what of a delay is the machine's.\n\n"
-        f"{told}\n\n{table(measured, noticed)}\n"
+        f"{told}\n\n{table(measured, noticed, back)}\n"
     )
 
 

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+from bench.lifecycle.back import Back
 from bench.lifecycle.noticed import Noticed
 from bench.lifecycle.report import Measured, document, percentile, table
 
@@ -10,6 +11,7 @@ BUSY = [0.001] * 90 + [0.003] * 10
 RUN = Measured(True, 200, [QUIET, QUIET], [BUSY, QUIET], 80.0, in_order=True, complete=True)
 
 NOTICED = Noticed([0.004, 0.002, 0.003], [0.25])
+BACK = Back([0.03, 0.04], [0.5])
 
 
 def test_percentile_is_the_nearest_rank() -> None:
@@ -30,10 +32,11 @@ def test_goal_is_twice_the_quiet_value_and_nobody_lost_or_overtaken() -> None:
 
 
 def test_results_say_what_was_found() -> None:
-    text = document([replace(RUN, in_order=False)], NOTICED, {"date": "today"})
+    text = document([replace(RUN, in_order=False)], NOTICED, BACK, {"date": "today"})
     assert "- date: today" in text
     assert "1.50 × the quiet one" in text
     assert "NOT in order" in text
-    assert "| through the gateway, quiet | 100 | 1.0 | 2.0 | 2.0 |" in table([RUN], NOTICED)
-    assert "| itself, while they start | 100 | 1.0 | 2.0 | 2.0 |" in table([RUN], NOTICED)
+    assert "| through the gateway, quiet | 100 | 1.0 | 2.0 | 2.0 |" in table([RUN], NOTICED, BACK)
+    assert "| itself, while they start | 100 | 1.0 | 2.0 | 2.0 |" in table([RUN], NOTICED, BACK)
     assert "| `docker kill`, since its end | 3 | 3.0 | 4.0 | 4.0 |" in text
+    assert "| its server was paused | 2 | 30.0 | 40.0 | 40.0 |" in text

@@ -18,7 +18,6 @@ from tests.support.building import build, make_base_image
 from tests.support.engine import ROOT, EngineHandle
 from tests.support.gateway import GatewayProcess, signed_in
 from tests.support.places import free_subnet
-from tests.support.waiting import PATIENCE
 
 PROJECT = f"faults-{secrets.token_hex(3)}"
 """Containers are called after it: runs that share an engine have each their own."""
@@ -74,15 +73,6 @@ class StubGateway(GatewayProcess):
             label = f"{INSTALLATION}={self.installation}"
             found: list[Any] = client.containers.list(all=True, filters={"label": label})
             return found
-
-    def api(self) -> aiohttp.ClientSession:
-        """Return a client of the management API."""
-        token = (self.state / "management.token").read_text().strip()
-        return aiohttp.ClientSession(
-            self.management_url,
-            headers={"Authorization": f"Bearer {token}"},
-            timeout=aiohttp.ClientTimeout(total=PATIENCE * 2),
-        )
 
     async def record(self, slug: str) -> dict[str, Any]:
         """Return a notebook's record, as the API tells it."""

@@ -136,6 +136,15 @@ class GatewayProcess:
         record: dict[str, Any] = json.loads(self.nbgate("notebook", "show", slug, "--json"))
         return record
 
+    def api(self) -> aiohttp.ClientSession:
+        """Return a client of the management API."""
+        token = (self.state / "management.token").read_text().strip()
+        return aiohttp.ClientSession(
+            self.management_url,
+            headers={"Authorization": f"Bearer {token}"},
+            timeout=aiohttp.ClientTimeout(total=PATIENCE * 2),
+        )
+
     def stop_all(self) -> None:
         """Stop every notebook that it knows, then itself."""
         if self.process is not None and self.process.poll() is None:
