@@ -9,15 +9,13 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import heapq
 import logging
 import secrets
-from collections import Counter, deque
-from collections.abc import Callable, Collection, Coroutine, Iterator, Mapping
+from collections import Counter
+from collections.abc import Callable, Collection, Coroutine, Iterable, Iterator, Mapping
 from datetime import datetime, timedelta
 from typing import Any, TypeVar
 
-import sqlalchemy as sa
 from sqlalchemy.exc import IntegrityError
 
 from gateway.errors import Conflict, NotFound
@@ -25,13 +23,12 @@ from gateway.launch import secret
 from gateway.launch.deeplinks import is_passer_by
 from gateway.launch.edges import Edges, fresh_edge
 from gateway.launch.nameless import Nameless
-from gateway.launch.session_rows import later_ends, of_session, of_token, tokens_of
+from gateway.launch.session_bounds import Begun, Ends
+from gateway.launch.session_rows import Row, SessionRows
 from gateway.launch.session_table import Principal, SessionTable, token_digest
 from gateway.launch.vouching import ANY_WORD, Vouchers
 from gateway.notebooks.database import Database
 from gateway.notebooks.projects import utc_now
-from gateway.notebooks.schema import sessions
-from gateway.notebooks.shared import SESSION, note
 from gateway.proxy.interface import DataPath
 
 logger = logging.getLogger(__name__)
@@ -41,7 +38,6 @@ Listener = Callable[[Collection[str]], None]
 
 _MOST_OF_ONE = 500
 _MOST_TOKENS = 200
-_SPARE_ENDS = 1000
 
 
 class Sessions:
@@ -81,10 +77,9 @@ class Sessions:
         self._unused = timedelta(seconds=lifetime if unused is None else min(lifetime, unused))
         self._vouchers = vouchers
         self._now = now
-        self._most = most
         self._edges = edges or Edges()
-        self._made: dict[str, deque[str]] = {}  # by subject, since the start; some have ended
-        self._ends: list[tuple[datetime, str]] = []  # a heap; some have ended before
+        self._begun = Begun(most)
+        self._ends = Ends()
         self._kept_out: Counter[str] = Counter()
         self._turn = asyncio.Lock()
         self._listeners: list[Listener] = []
@@ -135,11 +130,8 @@ class Sessions:
 
     async def issuers(self, session_ids: Collection[str]) -> set[str]:
         """Return who vouched for the people of these sessions, as far as that is known."""
-        statement = sa.select(sessions.c.issuer).where(
-            sessions.c.id.in_(session_ids), sessions.c.issuer.is_not(None)
-        )
         async with self._database.reading() as connection:
-            return set(await connection.scalars(statement))
+            return await SessionRows(connection).issuers(session_ids)
 
     @property
     def at_httpd(self) -> bool:
@@ -168,9 +160,7 @@ class Sessions:
 
     async def revoke_all(self, subject: str) -> None:
         """End all sessions of a person, those that another gateway has begun too."""
-        await self._change(
-            lambda: self._end_where(sessions.c.subject == subject), "sessions-revoke"
-        )
+        await self._change(lambda: self._revoke_all(subject), "sessions-revoke")
 
     @contextlib.contextmanager
     def kept_out(self, subject: str) -> Iterator[None]:
@@ -199,37 +189,33 @@ class Sessions:
 
     async def expire_due(self) -> None:
         """Do what `expire` does if the time of a session is over that is known here."""
-        now, due = self._now(), False
-        while self._ends and self._ends[0][0] <= now:
-            heapq.heappop(self._ends)
-            due = True
-        if due:
+        if self._ends.pass_by(self._now()):
             await self.expire()
 
     async def _load(self) -> None:
         table, before = SessionTable(self._now), self.table.ids()
-        await self._read(table, sa.true())
+        async with self._database.reading() as connection:
+            self._take(await SessionRows(connection).tokens(self._now()), table)
         self.table.replace(table)
         self._edges.retain()
         await self._end(before - table.ids())
 
     async def _refresh(self, session_ids: Collection[str]) -> None:
         found = SessionTable(self._now)
-        await self._read(found, sessions.c.id.in_(session_ids))
+        async with self._database.reading() as connection:
+            self._take(await SessionRows(connection).tokens(self._now(), session_ids), found)
         await self._end([one for one in session_ids if found.principal(one) is None])
         for token in found.tokens():
             self.table.put(*token)
-        self._forget_past_ends()
+        self._bound_ends()
 
-    async def _read(self, table: SessionTable, which: sa.ColumnElement[bool]) -> None:
-        """Put the tokens of some sessions into `table`."""
-        statement = tokens_of(sa.and_(sessions.c.expires > self._now(), which))
-        async with self._database.reading() as connection:
-            for row in await connection.execute(statement):
-                principal = self._vouchers.principal(row)
-                if principal is not None:
-                    table.put(bytes.fromhex(row.digest), row.host, row.expires, principal)
-                    self._begun(principal, row.edge, row.expires)
+    def _take(self, tokens: Iterable[Row], table: SessionTable) -> None:
+        """Put stored tokens of people for whom somebody vouches into `table`."""
+        for row in tokens:
+            principal = self._vouchers.principal(row)
+            if principal is not None:
+                table.put(bytes.fromhex(row.digest), row.host, row.expires, principal)
+                self._follow(principal, row.edge, row.expires)
 
     async def _create(self, principal: Principal, host: str, issuer: str | None) -> str:
         if principal.subject in self._kept_out:
@@ -238,16 +224,14 @@ class Sessions:
         expires = now + (self._unused if is_passer_by(principal.subject) else self._lifetime)
         token, edge = secret.fresh(), fresh_edge()
         async with self._database.writing() as connection:
-            await connection.execute(of_session(principal, issuer, edge, now, expires))
-            await connection.execute(of_token(token, principal.session, host, now))
-            await note(connection, SESSION, [principal.session])
+            rows = SessionRows(connection)
+            await rows.add(principal, issuer, edge, now, expires)
+            await rows.add_token(token, principal.session, host, now)
         self._put(token, host, expires, principal)
-        self._begun(principal, edge, expires)
-        made = self._made.setdefault(principal.subject, deque())
-        made.append(principal.session)
-        while len(made) > self._most:
-            await self._revoke(made.popleft())
-        self._forget_past_ends()
+        self._follow(principal, edge, expires)
+        for one in self._begun.add(principal.subject, principal.session):
+            await self._revoke(one)
+        self._bound_ends()
         return token
 
     async def _add_origin(self, session_id: str, host: str) -> str:
@@ -258,15 +242,12 @@ class Sessions:
         token = secret.fresh()
         try:
             async with self._database.writing() as connection:
-                await connection.execute(of_token(token, session_id, host, now))
-                found = await connection.execute(
-                    sa.select(sessions).where(sessions.c.id == session_id, sessions.c.expires > now)
-                )
-                row = found.one_or_none()
+                rows = SessionRows(connection)
+                await rows.add_token(token, session_id, host, now)
+                row = await rows.alive(session_id, now)
                 principal = None if row is None else self._vouchers.principal(row)
                 if row is None or principal is None:
                     raise NotFound("session", session_id)
-                await note(connection, SESSION, [session_id])
         except IntegrityError:
             raise NotFound("session", session_id) from None
         self._put(token, host, row.expires, principal)
@@ -274,54 +255,50 @@ class Sessions:
 
     async def _revoke(self, session_id: str) -> None:
         async with self._database.writing() as connection:
-            await connection.execute(sa.delete(sessions).where(sessions.c.id == session_id))
-            await note(connection, SESSION, [session_id])
+            await SessionRows(connection).delete(session_id)
         await self._end([session_id])
 
-    async def _end_where(self, which: sa.ColumnElement[bool]) -> int:
+    async def _revoke_all(self, subject: str) -> None:
         async with self._database.writing() as connection:
-            ended = list(await connection.scalars(sa.select(sessions.c.id).where(which)))
-            await connection.execute(sa.delete(sessions).where(which))
-            await note(connection, SESSION, ended)
+            ended = await SessionRows(connection).delete_of(subject)
         await self._end(ended)
-        return len(ended)
 
     async def _disown(self) -> int:
         async with self._database.reading() as connection:
-            named = set(await connection.scalars(sa.select(sessions.c.issuer).distinct()))
-        strangers = [one for one in named if not self._vouchers.count(one)]
-        return await self._end_where(sessions.c.issuer.in_(strangers)) if strangers else 0
+            issuers = await SessionRows(connection).issuers()
+        strangers = [one for one in issuers if not self._vouchers.count(one)]
+        if not strangers:
+            return 0
+        async with self._database.writing() as connection:
+            ended = await SessionRows(connection).delete_by(strangers)
+        await self._end(ended)
+        return len(ended)
 
     async def _put_off(self, used: Mapping[str, datetime]) -> None:
         async with self._database.writing() as connection:
-            later = await later_ends(connection, used, self._unused, self._lifetime, self._now())
-            await note(connection, SESSION, later)
+            rows = SessionRows(connection)
+            later = await rows.put_off(used, self._unused, self._lifetime, self._now())
         if later:
             await self._refresh(later)
 
     async def _expire(self) -> int:
         await self._end(self.table.expired())  # first: it does not need the database
         async with self._database.writing() as connection:
-            gone = await connection.execute(
-                sa.delete(sessions).where(sessions.c.expires <= self._now())
-            )
-        alive = {
-            subject: deque(one for one in made if self.table.principal(one) is not None)
-            for subject, made in self._made.items()
-        }
-        self._made = {subject: made for subject, made in alive.items() if made}
-        return gone.rowcount
+            gone = await SessionRows(connection).expire(self._now())
+        self._begun.keep(lambda one: self.table.principal(one) is not None)
+        return gone
 
-    def _begun(self, principal: Principal, edge: str | None, expires: datetime) -> None:
-        heapq.heappush(self._ends, (expires, principal.session))
+    def _follow(self, principal: Principal, edge: str | None, expires: datetime) -> None:
+        """Have what goes with a session know of it: when it ends, httpd, the count of courses."""
+        self._ends.add(expires, principal.session)
         self._edges.begin(principal.session, edge, principal.subject)
         self.nameless.begin(principal.subject, principal.session)
 
-    def _forget_past_ends(self) -> None:
-        """Keep the heap as small as the table: most sessions end long before their time is over."""
-        if len(self._ends) > 2 * len(self.table) + _SPARE_ENDS:
-            alive = {(expires, one.session) for _, _, expires, one in self.table.tokens()}
-            self._ends = sorted(alive)
+    def _bound_ends(self) -> None:
+        tokens = self.table.tokens
+        self._ends.bound(
+            len(self.table), lambda: ((end, one.session) for _, _, end, one in tokens())
+        )
 
     async def _end(self, session_ids: Collection[str]) -> None:
         """Let nobody in with these sessions any more, and end what they have open."""

@@ -65,7 +65,7 @@ async def test_ends_of_sessions_that_are_over_are_not_kept(
     database: Database, clock: Clock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The same link, opened over and over, must not fill the memory with moments either."""
-    monkeypatch.setattr("gateway.launch.sessions._SPARE_ENDS", 2)
+    monkeypatch.setattr("gateway.launch.session_bounds._SPARE", 2)
     sessions = Sessions(database, SessionTable(clock), 3600.0, clock, most=2)
     tokens = [await sessions.create("mary", _HOST) for _ in range(20)]
     assert len(sessions._ends) <= 2 * len(sessions.table) + 2
