@@ -1,7 +1,7 @@
 """The only composition root: Settings → a running gateway.
 
-Control (control.py) owns what is durable; listeners.py serves it. Control and the data path
-live in one event loop here and talk through the Gate protocol.
+Control (control.py, over base.py) owns what is durable; listeners.py serves it. Control and the
+data path live in one event loop here and talk through the Gate protocol.
 """
 
 from __future__ import annotations
@@ -14,8 +14,9 @@ from functools import partial
 
 from gateway import logs
 from gateway.app.admission import watch_ends
+from gateway.app.base import make_folders
 from gateway.app.chores import Work, each, lasting
-from gateway.app.control import Control, Tables, make_folders, open_control
+from gateway.app.control import Control, Tables, open_control
 from gateway.app.engine import Then, adopt_now, engine_chores, take_over
 from gateway.app.listeners import serve_management, serve_pages, serve_public
 from gateway.app.ways import look_after_passers_by, ways_of

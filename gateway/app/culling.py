@@ -4,83 +4,64 @@ from __future__ import annotations
 
 import contextlib
 import time
-from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import dataclass
 
-from gateway.activation.culler import Culler, Traffic
+from gateway.activation.culler import Culler
 from gateway.activation.lifecycle import Lifecycle
 from gateway.activation.routing import RouteService
 from gateway.activation.signals import Signals
 from gateway.activation.usage import UsageProbe
 from gateway.activation.weighing import Weigher
-from gateway.metrics import Metrics
-from gateway.namespace import Namespace
-from gateway.notebooks.catalogue import Catalogue
+from gateway.app.base import Base
+from gateway.app.sharing import Sharing
 from gateway.notebooks.model import Lifetimes
 from gateway.notebooks.projects import utc_now
 from gateway.settings import Settings
-from gateway.spaces import Spaces
-from gateway.spawners.base import Spawner
-
-
-@dataclass(frozen=True, slots=True)
-class CulledParts:
-    """What the culler is about."""
-
-    catalogue: Catalogue
-    lifecycle: Lifecycle
-    routes: RouteService
-    spawner: Spawner
-    spaces: Spaces
-    namespace: Namespace
-    metrics: Metrics
 
 
 def open_culler(
     settings: Settings,
-    parts: CulledParts,
+    base: Base,
+    routes: RouteService,
+    lifecycle: Lifecycle,
+    sharing: Sharing,
     stack: contextlib.AsyncExitStack,
-    leads: Callable[[], bool],
-    traffic: Callable[[], Awaitable[Mapping[str, Traffic]]],
 ) -> Culler:
     """Make the culler; `stack` closes what it asks with.
 
-    Args:
-        settings: in force.
-        parts: what it is about.
-        stack: closes it.
-        leads: whether this gateway is the one that acts.
-        traffic: of all gateways together.
+    Of the gateways that share a database the one that leads acts, by the traffic of all.
     """
-    probe = UsageProbe()
-    stack.push_async_callback(probe.close)
-    signals = Signals(
-        probe,
-        parts.spawner,
-        parts.spaces,
-        parts.namespace.base_url,
-        time.monotonic,
-        utc_now,
-        direct=settings.httpd_direct,
-        vetoed=lambda: parts.metrics.culled("vetoed"),
-    )
     weigher = Weigher(
-        parts.catalogue,
-        signals,
-        lambda slug: parts.routes.entry(parts.namespace.key(slug)),
+        base.catalogue,
+        _signals(settings, base, stack),
+        lambda slug: routes.entry(base.namespace.key(slug)),
         lifetimes_of(settings),
-        traffic,
+        sharing.presence.traffic,
         time.monotonic,
         utc_now,
     )
     return Culler(
-        parts.catalogue,
-        parts.lifecycle,
-        parts.spawner,
+        base.catalogue,
+        lifecycle,
+        base.spawner,
         weigher,
-        leads,
-        parts.metrics.culled,
+        sharing.leadership.leads,
+        base.metrics.culled,
         settings.cull_interval,
+    )
+
+
+def _signals(settings: Settings, base: Base, stack: contextlib.AsyncExitStack) -> Signals:
+    probe = UsageProbe()
+    stack.push_async_callback(probe.close)
+    return Signals(
+        probe,
+        base.spawner,
+        base.spaces,
+        base.namespace.base_url,
+        time.monotonic,
+        utc_now,
+        direct=settings.httpd_direct,
+        vetoed=lambda: base.metrics.culled("vetoed"),
     )
 
 

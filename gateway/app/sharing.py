@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import socket
-import uuid
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
@@ -13,25 +12,10 @@ from gateway.activation.following import Following, Follows
 from gateway.activation.leadership import Leadership
 from gateway.activation.presence import Presence
 from gateway.activation.routing import RouteService
+from gateway.app.base import Base
 from gateway.app.chores import lasting
-from gateway.launch.sessions import Sessions
-from gateway.namespace import Namespace
-from gateway.notebooks.catalogue import Catalogue
-from gateway.notebooks.database import Database
 from gateway.proxy.interface import Activity, RouteEntry
 from gateway.settings import Settings
-
-
-@dataclass(frozen=True, slots=True)
-class SharedParts:
-    """What is shared, and what follows it."""
-
-    gateway: str
-    database: Database
-    catalogue: Catalogue
-    sessions: Sessions
-    routes: RouteService
-    namespace: Namespace
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,13 +33,12 @@ class Sharing:
         yield lasting("following", self.following.run)
 
 
-def fresh_id() -> str:
-    """Return an id for this run of this gateway."""
-    return uuid.uuid4().hex
-
-
 async def open_sharing(
-    settings: Settings, parts: SharedParts, lifecycle: Follows, stack: contextlib.AsyncExitStack
+    settings: Settings,
+    base: Base,
+    routes: RouteService,
+    lifecycle: Follows,
+    stack: contextlib.AsyncExitStack,
 ) -> Sharing:
     """Take part; `stack` leaves again.
 
@@ -64,10 +47,10 @@ async def open_sharing(
     """
 
     def entry_of(slug: str) -> RouteEntry | None:
-        return parts.routes.entry(parts.namespace.key(slug))
+        return routes.entry(base.namespace.key(slug))
 
     def activities() -> Mapping[str, Activity]:
-        entries = (entry_of(book.slug) for book in parts.catalogue.notebooks())
+        entries = (entry_of(book.slug) for book in base.catalogue.notebooks())
         return {
             entry.slug: entry.activity
             for entry in entries
@@ -76,12 +59,12 @@ async def open_sharing(
 
     # No two gateways use one state folder at once: they would share the route file.
     name = f"{socket.gethostname()}:{settings.state_dir.absolute()}"
-    presence = Presence(parts.database, parts.gateway, name, activities)
-    leadership = Leadership(parts.database, parts.gateway)
+    presence = Presence(base.database, base.gateway, name, activities)
+    leadership = Leadership(base.database, base.gateway)
     following = Following(
-        parts.database,
-        parts.catalogue,
-        parts.sessions,
+        base.database,
+        base.catalogue,
+        base.sessions,
         lifecycle,
         entry_of,
         lambda: bool(presence.others),

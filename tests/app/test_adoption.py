@@ -28,7 +28,7 @@ class LastingSpawner(FakeSpawner):
 async def spawner(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[LastingSpawner]:
     """The spawner of every gateway that the test starts; it tries again soon."""
     made = LastingSpawner()
-    monkeypatch.setattr("gateway.app.control.spawner_of", lambda *_: made)
+    monkeypatch.setattr("gateway.app.base.spawner_of", lambda *_: made)
     monkeypatch.setattr("gateway.app.engine._ENGINE_SECONDS", 0.001)
     yield made
     await FakeSpawner.close(made)

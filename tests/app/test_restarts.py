@@ -27,7 +27,7 @@ Made = Callable[..., Settings]
 @pytest.fixture
 def made(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Made:
     """Returns the settings of the one gateway; a provider of people is among them if it is said."""
-    monkeypatch.setattr("gateway.app.control.spawner_of", lambda *_: FakeSpawner())
+    monkeypatch.setattr("gateway.app.base.spawner_of", lambda *_: FakeSpawner())
 
     def settings(*administrators: str, provider: bool = True) -> Settings:
         return Settings(
