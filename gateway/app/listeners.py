@@ -1,4 +1,7 @@
-"""The three listeners: the pages on a private socket, management on loopback, the public one."""
+"""The three listeners: the pages on a private socket, management on loopback, the public one.
+
+First how each listens, then what each serves.
+"""
 
 from __future__ import annotations
 
@@ -45,31 +48,9 @@ async def serve_pages(
     settings: Settings, control: Control, stack: contextlib.AsyncExitStack
 ) -> None:
     """Serve the pages to the data path."""
-    pages = Pages(
-        sessions=control.sessions,
-        table=control.session_table,
-        tickets=control.tickets,
-        catalogue=control.catalogue,
-        activator=control.activator,
-        namespace=control.namespace,
-        origin=settings.origin,
-        frame_ancestors=settings.frame_ancestors,
-        session_lifetime=settings.session_lifetime,
-        stop=partial(_stop, control),
-    )
-    app = build_pages(pages)
-    app[DOOR] = Door(
-        ways_of(settings, control),
-        control.metrics.link,
-        most_passers_by=settings.anonymous_limit,
-        newcomers=Newcomers(settings.plain_ids_per_hour),
-    )
-    app[NOTICES] = control.culler
-    if (sign_in := sign_in_of(settings, stack)) is not None:
-        app[SIGN_IN] = sign_in
     # The data path has bounded the head already; nothing is refused here for its size.
     runner = web.AppRunner(
-        app,
+        _pages(settings, control, stack),
         access_log=None,
         max_line_size=2 * settings.head_bytes,
         max_field_size=2 * settings.head_bytes,
@@ -85,11 +66,31 @@ async def serve_pages(
         os.umask(before)
 
 
-async def _stop(control: Control, slug: str, person: str) -> None:
-    """Stop a notebook for a person, also one that still waits to be started."""
-    control.catalogue.check_unlocked(slug)
-    control.activator.withdraw(slug)
-    await control.lifecycle.stop_container(slug, by=person, reason="stopped on the page")
+async def serve_management(
+    settings: Settings, control: Control, stack: contextlib.AsyncExitStack
+) -> None:
+    """Serve the management API, JupyterHub's API on routes, and the metrics."""
+    services = _services(settings, control)
+    hub = RoutesApi(GatewayBook(control.routes, Stamps()), Tally(), services.token)
+    runner = PacedAppRunner(build_management_app(services, apart(hub)), access_log=None)
+    await runner.setup()
+    stack.push_async_callback(runner.cleanup)
+    with _address_told(settings.management_listen, "NBGATE_MANAGEMENT_LISTEN"):
+        await web.TCPSite(runner, *parse_address(settings.management_listen)).start()
+
+
+async def serve_public(
+    settings: Settings, control: Control, stack: contextlib.AsyncExitStack
+) -> None:
+    """Serve people's browsers: the data path."""
+    server = _data_path(settings, control, stack)
+    tls = await open_tls(settings.tls_cert, settings.tls_key, stack)
+    with _address_told(settings.listen, "NBGATE_LISTEN"):
+        await server.start(*parse_address(settings.listen), tls=tls)
+    stack.push_async_callback(server.stop, _DRAIN_SECONDS)
+    # Before that: pages that wait for a start would be waited for.
+    stack.callback(control.activator.end_watching)
+    control.attach(_OwnDataPath(server))
 
 
 def pages_socket(settings: Settings) -> Path:
@@ -97,12 +98,56 @@ def pages_socket(settings: Settings) -> Path:
     return settings.state_dir / "run" / "pages.sock"
 
 
-async def serve_management(
+@contextlib.contextmanager
+def _address_told(address: str, name: str) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        raise InvalidInput(
+            f"cannot listen on {address}: {error.strerror}; stop what uses it, or choose "
+            f"another address with {name}"
+        ) from error
+
+
+def _pages(
     settings: Settings, control: Control, stack: contextlib.AsyncExitStack
-) -> None:
-    """Serve the management API, JupyterHub's API on routes, and the metrics."""
-    host, port = parse_address(settings.management_listen)
-    services = Services(
+) -> web.Application:
+    app = build_pages(
+        Pages(
+            sessions=control.sessions,
+            table=control.session_table,
+            tickets=control.tickets,
+            catalogue=control.catalogue,
+            activator=control.activator,
+            namespace=control.namespace,
+            origin=settings.origin,
+            frame_ancestors=settings.frame_ancestors,
+            session_lifetime=settings.session_lifetime,
+            stop=partial(_stop, control),
+        )
+    )
+    app[DOOR] = Door(
+        ways_of(settings, control),
+        control.metrics.link,
+        most_passers_by=settings.anonymous_limit,
+        newcomers=Newcomers(settings.plain_ids_per_hour),
+    )
+    app[NOTICES] = control.culler
+    if (sign_in := sign_in_of(settings, stack)) is not None:
+        app[SIGN_IN] = sign_in
+    return app
+
+
+async def _stop(control: Control, slug: str, person: str) -> None:
+    """Stop a notebook for a person, also one that still waits to be started."""
+    control.catalogue.check_unlocked(slug)
+    control.activator.withdraw(slug)
+    await control.lifecycle.stop_container(slug, by=person, reason="stopped on the page")
+
+
+def _services(settings: Settings, control: Control) -> Services:
+    host, _ = parse_address(settings.management_listen)
+    return Services(
         facts=Facts(
             version=version("nbgate"),
             installation=control.identity.installation,
@@ -121,12 +166,6 @@ async def serve_management(
         ways=ways_of(settings, control),
         render_metrics=control.metrics.render,
     )
-    hub = RoutesApi(GatewayBook(control.routes, Stamps()), Tally(), services.token)
-    runner = PacedAppRunner(build_management_app(services, apart(hub)), access_log=None)
-    await runner.setup()
-    stack.push_async_callback(runner.cleanup)
-    with _address_told(settings.management_listen, "NBGATE_MANAGEMENT_LISTEN"):
-        await web.TCPSite(runner, host, port).start()
 
 
 def _links(settings: Settings, control: Control) -> LinkService:
@@ -141,10 +180,9 @@ def _links(settings: Settings, control: Control) -> LinkService:
     )
 
 
-async def serve_public(
+def _data_path(
     settings: Settings, control: Control, stack: contextlib.AsyncExitStack
-) -> None:
-    """Serve people's browsers: the data path."""
+) -> ProxyServer:
     gate = AccessGate(
         control.table,
         control.session_table,
@@ -160,7 +198,7 @@ async def serve_public(
         connect_timeout=settings.connect_timeout,
         response_timeout=settings.response_timeout,
     )
-    server = ProxyServer(
+    return ProxyServer(
         gate,
         limits,
         pages_socket(settings),
@@ -170,13 +208,6 @@ async def serve_public(
         user_headers=settings.user_headers,
         access_log=open_access_log(settings.access_log, settings.access_log_file, stack),
     )
-    tls = await open_tls(settings.tls_cert, settings.tls_key, stack)
-    with _address_told(settings.listen, "NBGATE_LISTEN"):
-        await server.start(*parse_address(settings.listen), tls=tls)
-    stack.push_async_callback(server.stop, _DRAIN_SECONDS)
-    # Before that: pages that wait for a start would be waited for.
-    stack.callback(control.activator.end_watching)
-    control.attach(_OwnDataPath(server))
 
 
 class _OwnDataPath:
@@ -197,14 +228,3 @@ class _OwnDataPath:
 
     def end_use(self, key: str, people: frozenset[str]) -> None:
         self._server.end_use(key, people)
-
-
-@contextlib.contextmanager
-def _address_told(address: str, name: str) -> Iterator[None]:
-    try:
-        yield
-    except OSError as error:
-        raise InvalidInput(
-            f"cannot listen on {address}: {error.strerror}; stop what uses it, or choose "
-            f"another address with {name}"
-        ) from error
