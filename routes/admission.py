@@ -183,7 +183,7 @@ class AdmissionMap:
         if not flush.done():
             await self._withhold("it takes too long")
             return
-        with contextlib.suppress(RouteFileError, OSError):  # it is withheld; see _write
+        with contextlib.suppress(Exception):  # it is told, and withheld; see _write
             flush.result()
 
     async def rebuild(self, entries: Mapping[str, str] | None = None) -> Path | None:
@@ -194,8 +194,7 @@ class AdmissionMap:
         if entries is None:
             await self.flush()
         async with self._turn:
-            await self._reopen()
-            kept = await self._publisher.replace(self._without_out(entries))
+            kept = await self._replace(entries)
             if self._withheld:
                 await self._put_back()
         return kept
@@ -234,6 +233,13 @@ class AdmissionMap:
                 if self._takes_out(stored):
                     await self._withhold(str(error) or type(error).__name__)
                 raise
+
+    async def _replace(self, entries: Mapping[str, str] | None) -> Path | None:
+        """Do what `rebuild` does; anew if the file was emptied meanwhile."""
+        while True:
+            await self._reopen()
+            with contextlib.suppress(Overtaken):
+                return await self._publisher.replace(self._without_out(entries))
 
     async def _change(self, changes: Changes) -> None:
         """Write changes, and that who is out by now is; anew if the file was emptied meanwhile."""

@@ -28,8 +28,8 @@ class Trailing(Generic[V]):
     that a large file is not written all the time. What cannot be written is tried again.
 
     Args:
-        write: writes changes by their keys; raises RouteFileError, OSError or TimeoutError, and
-            then they are handed to it once more later.
+        write: writes changes by their keys; whatever it raises, they are handed to it once more
+            later. What is no RouteFileError or OSError is a fault, and is logged with its traceback.
         name: of what is written, for the log.
         sleep: waits for some seconds.
         clock: monotonic seconds.
@@ -77,7 +77,7 @@ class Trailing(Generic[V]):
         await self._stop()
         try:
             await self.flush()
-        except (RouteFileError, OSError) as error:
+        except Exception as error:  # noqa: BLE001 - whatever it is, they are lost
             lost = len(self._pending)
             logger.error("%s: changes of %d routes are lost error=%s", self._name, lost, error)
         await self._stop()
@@ -90,7 +90,7 @@ class Trailing(Generic[V]):
         try:
             while self._pending:
                 await self._sleep(self._pause)
-                with contextlib.suppress(RouteFileError, OSError):  # it was told
+                with contextlib.suppress(Exception):  # it was told, and is tried again
                     await self.flush()
         finally:
             self._follower = None
@@ -103,7 +103,7 @@ class Trailing(Generic[V]):
             await self._write(changes)
         except BaseException as error:
             self._pending = changes | self._pending
-            if isinstance(error, (RouteFileError, OSError)):
+            if isinstance(error, Exception):
                 self._failed(error)
             self._follow()
             raise
@@ -118,8 +118,12 @@ class Trailing(Generic[V]):
         self._pause = min(_LONGEST_PAUSE, 2 * self._pause)
         if not self._failing:
             self._failing = True
-            told = str(error) or type(error).__name__
-            logger.error("%s: not written, trying again error=%s", self._name, told)
+            expected = isinstance(error, (RouteFileError, OSError))
+            told = str(error) if expected and str(error) else type(error).__name__
+            fault = None if expected else error
+            logger.error(
+                "%s: not written, trying again error=%s", self._name, told, exc_info=fault
+            )
 
     async def _stop(self) -> None:
         follower = self._follower

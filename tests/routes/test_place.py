@@ -32,6 +32,23 @@ async def test_rebuilding_that_nobody_waits_for_any_more_lets_nobody_in_again(pa
         assert not made.map.withheld
 
 
+async def test_rebuilding_is_done_though_the_map_is_emptied_meanwhile(path: Path) -> None:
+    async with map_of_two(path, patience=0.01) as made:
+        rebuilds = made.disk.rebuilds = Gate()
+        asked = asyncio.create_task(
+            made.map.rebuild({EDGES[name]: name for name in ("alice", "bob")})
+        )
+        await until(lambda: rebuilds.came == 1)
+        made.map.drop(EDGES["alice"])
+        await made.map.enforce()
+        assert made.people() == []
+        rebuilds.let_go(10)
+        await asked
+        assert made.people() == ["bob"]
+        assert made.disk.were_in == {"bob"}
+        assert not made.map.withheld
+
+
 async def test_rebuilding_does_not_hold_the_gateway_up_while_a_map_is_being_emptied(
     path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -78,7 +78,7 @@ async def test_a_file_that_takes_long_is_not_written_all_the_time() -> None:
     assert disk.content == {"/a": "1", "/b": "1"}
 
 
-@pytest.mark.parametrize("error", [FULL, BuildFailed(Path("/f"), "full")])
+@pytest.mark.parametrize("error", [FULL, BuildFailed(Path("/f"), "full"), KeyError("a fault")])
 async def test_what_fails_is_told_once_and_tried_again_with_what_came_meanwhile(
     caplog: pytest.LogCaptureFixture, error: Exception
 ) -> None:
@@ -96,6 +96,8 @@ async def test_what_fails_is_told_once_and_tried_again_with_what_came_meanwhile(
         assert disk.writes == 21, "the pause has a bound"
         assert len(told) == 1
         assert "\n" not in told[0]
+        expected = isinstance(error, (OSError, BuildFailed))
+        assert bool(caplog.records[0].exc_info) is not expected, "a fault of ours is told in full"
         disk.error = None
         await disk.pass_by(30.0)
     assert disk.content == {"/a": "new", "/b": "1"}
@@ -131,14 +133,15 @@ async def test_flush_waits_for_a_writing_that_is_under_way() -> None:
     assert disk.content == {"/a": "1", "/b": "1"}
 
 
+@pytest.mark.parametrize("error", [FULL, KeyError("a fault")])
 async def test_close_writes_what_is_left_or_says_that_it_is_lost(
-    caplog: pytest.LogCaptureFixture,
+    caplog: pytest.LogCaptureFixture, error: Exception
 ) -> None:
     disk = Disk()
     disk.trailing.note("/a", "1")
     await disk.trailing.close()
     assert disk.content == {"/a": "1"}
-    disk.error = FULL
+    disk.error = error
     disk.trailing.note("/b", "1")
     await disk.trailing.close()
     assert "changes of 1 routes are lost" in caplog.text
