@@ -1,7 +1,8 @@
 """Spaces that are clones: the repository of the course lies in them, as `.git`.
 
-It is copied from the gateway's checkout, which knows no password. The gateway never runs git in
-a space: what a student writes into `.git` would be commands to it.
+It is copied from the gateway's checkout, which knows no password, without what programs that git
+ran there have left in it: git-lfs, say, its hooks. The gateway never runs git in a space: what a
+student writes into `.git` would be commands to it.
 Everything here blocks: run it in a thread. What fails raises OSError.
 """
 
@@ -14,6 +15,7 @@ import secrets
 from gateway.spaces import folders, roots
 
 REPOSITORY = ".git"
+_PARTS = frozenset("HEAD config index objects packed-refs refs reftable shallow".split())
 _TAKEN = (errno.EEXIST, errno.ENOTEMPTY, errno.ENOTDIR)
 
 
@@ -43,10 +45,17 @@ def make(root: int, slug: str, files: int, copier: folders.Copier) -> None:
             ):
                 if copier.owner is not None:
                     os.fchown(copy, *copier.owner)
-                copier.copy(original, copy)
+                _copy_parts(original, copy, copier)
             _move(name, root, space)
         finally:
             folders.delete(name, root)
+
+
+def _copy_parts(original: int, copy: int, copier: folders.Copier) -> None:
+    with os.scandir(original) as entries:
+        for entry in entries:
+            if entry.name in _PARTS:
+                copier.copy_entry(entry, original, copy)
 
 
 def _move(name: str, root: int, space: int) -> None:

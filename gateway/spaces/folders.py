@@ -88,11 +88,16 @@ class Copier:
         with os.scandir(source_fd) as entries:
             for entry in entries:
                 if entry.name != ".git":
-                    self._copy_entry(entry, source_fd, target_fd, parts)
+                    self.copy_entry(entry, source_fd, target_fd, parts)
 
-    def _copy_entry(
-        self, entry: os.DirEntry[str], source_fd: int, target_fd: int, parts: tuple[str, ...]
+    def copy_entry(
+        self,
+        entry: os.DirEntry[str],
+        source_fd: int,
+        target_fd: int,
+        parts: tuple[str, ...] = (),
     ) -> None:
+        """Copy one of what is in the folder `source_fd`; see `copy`."""
         if entry.is_dir(follow_symlinks=False):
             os.mkdir(entry.name, 0o700, dir_fd=target_fd)
             with (

@@ -100,3 +100,22 @@ async def test_clone_does_not_know_the_courses_password(
     assert files
     assert not [one for one in files if b"s3cret" in one.read_bytes()]
     await spaces.close()
+
+
+async def test_clone_has_nothing_of_programs_that_the_gateways_git_runs(
+    spaces: Spaces, repository: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As git-lfs, which puts hooks and its copies of files there; where it is not, they fail."""
+    leaving = "mkdir -p .git/hooks .git/lfs && touch .git/hooks/post-checkout .git/lfs/x && cat"
+    (tmp_path / "gitconfig").write_text(f'[filter "lfs"]\n\tsmudge = "{leaving}"\n')
+    monkeypatch.setenv("GIT_CONFIG_GLOBAL", str(tmp_path / "gitconfig"))
+    (repository / ".gitattributes").write_text("*.ipynb filter=lfs\n")
+    git(repository, "add", ".")
+    git(repository, "commit", "-qm", "filtered")
+    space = await spaces.ensure("genome", source_of(repository))
+    (checkout,) = (tmp_path / "spaces").glob(".source-*")
+    assert (checkout / ".git" / "hooks" / "post-checkout").exists()
+    await spaces.make_clone("genome", source_of(repository))
+    assert not {"hooks", "lfs"} & set(names_in(space / ".git"))
+    assert git(space, "status", "--porcelain") == ""
+    await spaces.close()
