@@ -25,7 +25,7 @@ from urllib.parse import quote
 
 from routes import secretmap
 from routes.content import Changes
-from routes.errors import Overtaken, RouteFileError
+from routes.errors import Overtaken
 from routes.keys import InvalidKey, canonical_key
 from routes.publisher import Publisher
 from routes.stopgap import Stopgap

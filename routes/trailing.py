@@ -29,7 +29,7 @@ class Trailing(Generic[V]):
 
     Args:
         write: writes changes by their keys; whatever it raises, they are handed to it once more
-            later. What is no RouteFileError or OSError is a fault, and is logged with its traceback.
+            later. What is no RouteFileError or OSError is a fault, logged with its traceback.
         name: of what is written, for the log.
         sleep: waits for some seconds.
         clock: monotonic seconds.
@@ -121,9 +121,7 @@ class Trailing(Generic[V]):
             expected = isinstance(error, (RouteFileError, OSError))
             told = str(error) if expected and str(error) else type(error).__name__
             fault = None if expected else error
-            logger.error(
-                "%s: not written, trying again error=%s", self._name, told, exc_info=fault
-            )
+            logger.error("%s: not written, trying again error=%s", self._name, told, exc_info=fault)
 
     async def _stop(self) -> None:
         follower = self._follower

@@ -15,7 +15,9 @@ import secrets
 from gateway.spaces import folders, roots
 
 REPOSITORY = ".git"
-_PARTS = frozenset("HEAD config index objects packed-refs refs reftable shallow".split())
+_PARTS = frozenset(
+    ("HEAD", "config", "index", "objects", "packed-refs", "refs", "reftable", "shallow")
+)
 _TAKEN = (errno.EEXIST, errno.ENOTEMPTY, errno.ENOTDIR)
 
 
