@@ -73,6 +73,51 @@ class _TrafficCollector(Collector):
         yield GaugeMetricFamily("nbgate_websockets_open", "Open WebSockets", traffic.websockets)
 
 
+class _Starts:
+    """Of starts."""
+
+    def __init__(self, registry: CollectorRegistry) -> None:
+        self.finished = Counter(
+            "nbgate_starts", "Starts of notebooks by result", ["result"], registry=registry
+        )
+        self.refused = Counter(
+            "nbgate_starts_refused",
+            "Starts that were turned away, by reason",
+            ["reason"],
+            registry=registry,
+        )
+        self.phases = Histogram(
+            "nbgate_start_phase_seconds",
+            "Seconds of each phase of a start",
+            ["phase"],
+            buckets=_PHASE_BUCKETS,
+            registry=registry,
+        )
+
+
+class _Files:
+    """Of the files that httpd reads."""
+
+    def __init__(self, registry: CollectorRegistry) -> None:
+        self.withheld = Gauge(
+            "nbgate_httpd_map_withheld",
+            "1 while httpd admits nobody by this map, since it cannot be written",
+            ["map"],
+            registry=registry,
+        )
+        self.stale = Gauge(
+            "nbgate_httpd_map_stale",
+            "1 while httpd admits people who are out, since the map cannot even be removed",
+            ["map"],
+            registry=registry,
+        )
+        self.published = Histogram(
+            "nbgate_publish_seconds",
+            "Seconds from a change of routes to the file in place",
+            registry=registry,
+        )
+
+
 class Metrics:
     """All instruments of one gateway, in a registry of their own.
 
@@ -80,57 +125,26 @@ class Metrics:
     """
 
     def __init__(self) -> None:
-        self.registry = CollectorRegistry()
+        self.registry = registry = CollectorRegistry()
         self.traffic = Traffic()
-        self.registry.register(_TrafficCollector(self.traffic))
-        self._routes = Gauge("nbgate_routes", "Routes in the table", registry=self.registry)
+        registry.register(_TrafficCollector(self.traffic))
+        self._starts = _Starts(registry)
+        self._files = _Files(registry)
+        self._routes = Gauge("nbgate_routes", "Routes in the table", registry=registry)
         self._notebooks = Gauge(
-            "nbgate_notebooks", "Notebooks by state", ["state"], registry=self.registry
-        )
-        self._starts = Counter(
-            "nbgate_starts", "Starts of notebooks by result", ["result"], registry=self.registry
-        )
-        self._refused = Counter(
-            "nbgate_starts_refused",
-            "Starts that were turned away, by reason",
-            ["reason"],
-            registry=self.registry,
+            "nbgate_notebooks", "Notebooks by state", ["state"], registry=registry
         )
         self._culled = Counter(
             "nbgate_culled",
             "What was done about servers that nobody uses",
             ["what"],
-            registry=self.registry,
-        )
-        self._phases = Histogram(
-            "nbgate_start_phase_seconds",
-            "Seconds of each phase of a start",
-            ["phase"],
-            buckets=_PHASE_BUCKETS,
-            registry=self.registry,
+            registry=registry,
         )
         self._links = Counter(
             "nbgate_links",
             "Links of an LMS by kind and result",
             ["kind", "result"],
-            registry=self.registry,
-        )
-        self._withheld = Gauge(
-            "nbgate_httpd_map_withheld",
-            "1 while httpd admits nobody by this map, since it cannot be written",
-            ["map"],
-            registry=self.registry,
-        )
-        self._stale = Gauge(
-            "nbgate_httpd_map_stale",
-            "1 while httpd admits people who are out, since the map cannot even be removed",
-            ["map"],
-            registry=self.registry,
-        )
-        self._publish = Histogram(
-            "nbgate_publish_seconds",
-            "Seconds from a change of routes to the file in place",
-            registry=self.registry,
+            registry=registry,
         )
 
     def watch_admission(self, admission: Admission) -> None:
@@ -148,7 +162,7 @@ class Metrics:
 
     def start_refused(self, code: str) -> None:
         """Count a start that was not let into the queue; `code` is the error's."""
-        self._refused.labels(code).inc()
+        self._starts.refused.labels(code).inc()
 
     def culled(self, what: str) -> None:
         """Count what the culler did.
@@ -160,7 +174,7 @@ class Metrics:
 
     def start_finished(self, result: str) -> None:
         """Count a start; `result` is `ready` or `failed`."""
-        self._starts.labels(result).inc()
+        self._starts.finished.labels(result).inc()
 
     def link(self, kind: str, result: str) -> None:
         """Count a link of an LMS; `kind` is `signed`, `plain`, `static`, `share` or `anonymous`."""
@@ -168,11 +182,11 @@ class Metrics:
 
     def phase(self, name: str, seconds: float) -> None:
         """Record one phase of a start: `queue`, `space`, `create`, `start` or `ready`."""
-        self._phases.labels(name).observe(seconds)
+        self._starts.phases.labels(name).observe(seconds)
 
     def published(self, seconds: float) -> None:
         """Record one publish of the route file."""
-        self._publish.observe(seconds)
+        self._files.published.observe(seconds)
 
     def watch(self, states: Callable[[], Iterable[State]], routes: Callable[[], int]) -> None:
         """Ask `states` (of all notebooks) and `routes` (their number) at each scrape."""
@@ -182,8 +196,8 @@ class Metrics:
 
     def watch_map(self, name: str, published: PublishedMap) -> None:
         """Ask one of httpd's maps at each scrape; `name` is `edges` or `owners`."""
-        self._withheld.labels(name).set_function(lambda: float(published.withheld))
-        self._stale.labels(name).set_function(lambda: float(published.stale))
+        self._files.withheld.labels(name).set_function(lambda: float(published.withheld))
+        self._files.stale.labels(name).set_function(lambda: float(published.stale))
 
     def watch_certificate(self, cert: Path) -> None:
         """Tell when the certificate in `cert` ends; its file is read at each scrape."""
