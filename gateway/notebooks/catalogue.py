@@ -8,7 +8,7 @@ Two gateways may share the database: each change starts from what is stored, not
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Sequence
 from datetime import datetime
 from typing import Any
 
@@ -17,13 +17,12 @@ from sqlalchemy.exc import IntegrityError
 from gateway.errors import Conflict, InvalidInput, NotFound
 from gateway.notebooks import rules
 from gateway.notebooks.database import Database
-from gateway.notebooks.model import Lock, Notebook
+from gateway.notebooks.model import Notebook
 from gateway.notebooks.names import ADMINISTRATOR, check_notebook_slug, check_person, notebook_slug
 from gateway.notebooks.projects import ProjectCatalogue, utc_now
 from gateway.notebooks.repositories import NotebookRows, ProjectRows, columns_of
 
 Listener = Callable[[str, Notebook | None], None]
-Rule = Callable[[Notebook], Mapping[str, Any]]
 
 
 class Catalogue(ProjectCatalogue):
@@ -194,12 +193,7 @@ class Catalogue(ProjectCatalogue):
         rules.check_fields(changes, rules.CONFIGURATION | rules.FACTS, "notebook")
         if not changes:
             return self.notebook(slug)
-
-        def rule(notebook: Notebook) -> Mapping[str, Any]:
-            rules.check_change(notebook, changes)
-            return changes
-
-        return await self._update(slug, rule)
+        return await self._update(slug, rules.changing(changes))
 
     def presume(self, slug: str, /, **facts: Any) -> None:
         """Change facts in memory alone, while the database cannot be written. Raises NotFound."""
@@ -227,16 +221,7 @@ class Catalogue(ProjectCatalogue):
             InvalidInput: no reason is given, or `by` names nobody.
             NotebookLocked: somebody else has locked it.
         """
-        check_person(by)
-        if not reason.strip():
-            raise InvalidInput("a lock needs a reason: people must see why")
-
-        def rule(notebook: Notebook) -> Mapping[str, Any]:
-            if notebook.lock is not None and notebook.lock.locked_by != by:
-                rules.check_unlocked(notebook)
-            return {"lock": Lock(by, reason.strip(), self._now())}
-
-        return await self._update(slug, rule)
+        return await self._update(slug, rules.locking(by, reason, self._now))
 
     async def unlock(self, slug: str, by: str, administrator: bool = False) -> Notebook:
         """Unlock the notebook; nothing happens to one that is not locked.
@@ -245,12 +230,7 @@ class Catalogue(ProjectCatalogue):
             NotFound: there is none.
             Forbidden: `by` is neither its owner, nor who locked it, nor an administrator.
         """
-
-        def rule(notebook: Notebook) -> Mapping[str, Any]:
-            rules.check_unlock(notebook, by, administrator)
-            return {"lock": None}
-
-        return await self._update(slug, rule)
+        return await self._update(slug, rules.unlocking(by, administrator))
 
     async def share(self, slug: str, people: Collection[str]) -> Notebook:
         """Let some people use the notebook as its owner does.
@@ -260,22 +240,11 @@ class Catalogue(ProjectCatalogue):
             InvalidInput: somebody's name cannot be used, or there are too many.
             NotebookLocked: it is locked.
         """
-
-        def rule(notebook: Notebook) -> Mapping[str, Any]:
-            changes = {"shared_with": tuple(dict.fromkeys((*notebook.shared_with, *people)))}
-            rules.check_change(notebook, changes)
-            return changes
-
-        return await self._update(slug, rule)
+        return await self._update(slug, rules.sharing(people))
 
     async def unshare(self, slug: str, people: Collection[str]) -> Notebook:
         """Let some people use the notebook no more; it may be locked. Raises NotFound."""
-
-        def rule(notebook: Notebook) -> Mapping[str, Any]:
-            left = tuple(one for one in notebook.shared_with if one not in people)
-            return {"shared_with": left}
-
-        return await self._update(slug, rule)
+        return await self._update(slug, rules.unsharing(people))
 
     async def remove_notebook(self, slug: str) -> None:
         """Forget a notebook. Raises NotFound, NotebookLocked."""
@@ -292,8 +261,8 @@ class Catalogue(ProjectCatalogue):
         if notebook is None:
             raise NotFound("notebook", slug)
 
-    async def _update(self, slug: str, rule: Rule) -> Notebook:
-        """Apply what `rule` says to the stored notebook; it raises to refuse."""
+    async def _update(self, slug: str, rule: rules.Rule) -> Notebook:
+        """Apply what `rule` says to the stored notebook."""
 
         async def change() -> Notebook:
             async with self._database.writing() as connection:

@@ -1,8 +1,13 @@
-"""What may be changed, and when: pure checks that the catalogue makes before it stores."""
+"""What may be changed, when, and to what: pure checks and rules of the catalogue's changes.
+
+A Rule is asked while nobody else changes the notebook: it returns the fields that change, or
+raises to refuse.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from datetime import datetime
 from typing import Any
 
 from gateway.errors import Forbidden, InvalidInput, NotebookLocked, ProjectLocked
@@ -11,6 +16,8 @@ from gateway.notebooks.configuration import configuration_of
 from gateway.notebooks.model import Lock, Notebook, Project
 from gateway.notebooks.names import check_notebook_slug, check_person
 from gateway.notebooks.source import Source
+
+Rule = Callable[[Notebook], Mapping[str, Any]]
 
 CONFIGURATION = frozenset(
     ["name", "owner", "container_image", "limits", "environment", "labels", "shared_with"]
@@ -112,3 +119,62 @@ def check_fields(changes: Mapping[str, Any], allowed: frozenset[str], kind: str)
     """Raise InvalidInput if a field is to be changed that is not in `allowed`."""
     for name in changes.keys() - allowed:
         raise InvalidInput(f"{name}: this field of a {kind} cannot be changed")
+
+
+def changing(changes: Mapping[str, Any]) -> Rule:
+    """Return the rule that changes some fields. It raises what check_change does."""
+
+    def rule(notebook: Notebook) -> Mapping[str, Any]:
+        check_change(notebook, changes)
+        return changes
+
+    return rule
+
+
+def locking(by: str, reason: str, now: Callable[[], datetime]) -> Rule:
+    """Return the rule that locks; it raises NotebookLocked where somebody else has.
+
+    Raises:
+        InvalidInput: no reason is given, or `by` names nobody.
+    """
+    check_person(by)
+    reason = reason.strip()
+    if not reason:
+        raise InvalidInput("a lock needs a reason: people must see why")
+
+    def rule(notebook: Notebook) -> Mapping[str, Any]:
+        if notebook.lock is not None and notebook.lock.locked_by != by:
+            check_unlocked(notebook)
+        return {"lock": Lock(by, reason, now())}
+
+    return rule
+
+
+def unlocking(by: str, administrator: bool) -> Rule:
+    """Return the rule that unlocks; it raises Forbidden where `by` may not."""
+
+    def rule(notebook: Notebook) -> Mapping[str, Any]:
+        check_unlock(notebook, by, administrator)
+        return {"lock": None}
+
+    return rule
+
+
+def sharing(people: Collection[str]) -> Rule:
+    """Return the rule that adds people a notebook is shared with. It raises as check_change."""
+
+    def rule(notebook: Notebook) -> Mapping[str, Any]:
+        changes = {"shared_with": tuple(dict.fromkeys((*notebook.shared_with, *people)))}
+        check_change(notebook, changes)
+        return changes
+
+    return rule
+
+
+def unsharing(people: Collection[str]) -> Rule:
+    """Return the rule that takes people away a notebook is shared with; it may be locked."""
+
+    def rule(notebook: Notebook) -> Mapping[str, Any]:
+        return {"shared_with": tuple(one for one in notebook.shared_with if one not in people)}
+
+    return rule
