@@ -112,22 +112,26 @@ async def running(
         then = None if serve_now else lambda: serve(settings, control, stack)
         for chore in _chores(settings, control, reason, then):
             stack.push_async_callback(_cancelled, chore)
-        logger.info(
-            "serving url=%s management=%s spawner=%s mode=%s routing=%s notebooks=%d",
-            settings.origin,
-            settings.management_listen,
-            control.spawner.name,
-            control.spawner.mode,
-            settings.routing,
-            len(control.catalogue.notebooks()),
-        )
-        if settings.origin.startswith("http:"):
-            logger.warning(
-                "plain http: browsers send no cookie from another site's frame, so links of an LMS "
-                "do not work there, and whoever is on the way can read sessions; docs/operating.md "
-                "has https"
-            )
+        _tell(settings, control)
         yield control
+
+
+def _tell(settings: Settings, control: Control) -> None:
+    logger.info(
+        "serving url=%s management=%s spawner=%s mode=%s routing=%s notebooks=%d",
+        settings.origin,
+        settings.management_listen,
+        control.spawner.name,
+        control.spawner.mode,
+        settings.routing,
+        len(control.catalogue.notebooks()),
+    )
+    if settings.origin.startswith("http:"):
+        logger.warning(
+            "plain http: browsers send no cookie from another site's frame, so links of an LMS "
+            "do not work there, and whoever is on the way can read sessions; docs/operating.md "
+            "has https"
+        )
 
 
 def _chores(
