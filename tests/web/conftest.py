@@ -40,7 +40,7 @@ async def pages(
         await world.lifecycle.stop_container(slug, by=person)
 
     yield Pages(
-        sessions=Sessions(database, table, 60.0),
+        sessions=Sessions(database, table, 3600.0),
         table=table,
         tickets=Tickets(database),
         catalogue=world.catalogue,
@@ -48,7 +48,7 @@ async def pages(
         namespace=Namespace(getattr(request, "param", "")),
         origin="http://h",
         frame_ancestors=(),
-        session_lifetime=60.0,
+        session_lifetime=3600.0,
         stop=stop,
     )
     await database.close()
