@@ -86,6 +86,7 @@ def fleet_running(folder: Path, *flags: str, environ: Mapping[str, str] = {}) ->
         "--workers=2",
         "--ip=127.0.0.1",
         "--metrics-ip=127.0.0.1",
+        f"--keep-alive-timeout={int(DEADLINE * 1000)}",  # longer than any process takes to start
         *places,
         *flags,
         environ=environ,

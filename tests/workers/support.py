@@ -68,16 +68,23 @@ class Family:
 
     def worker_of(self, client_port: int) -> int:
         """Return the worker that has the other end of a connection to the public port."""
-        inode = until(lambda: accepted(self.port, client_port), "the connection is accepted")
-        pids = [pid for pid in self.workers if inode in sockets_of(pid)]
-        return pids[0]
+
+        def owner() -> int | None:  # the kernel shows a socket a moment before it has a descriptor
+            inode = accepted(self.port, client_port)
+            found = (pid for pid in self.workers if inode in sockets_of(pid))
+            return next(found, None) if inode else None
+
+        pid: int = until(owner, "a worker has the connection")
+        return pid
 
 
 class Fleet(GatewayProcess, Family):
     """`nbgate serve --workers 2`."""
 
     def __init__(self, state: Path, **settings: str) -> None:
-        super().__init__(state, **{"workers": "2", **settings})
+        # What a test has opened is not closed before it is asked, however long a start takes.
+        patient = {"head_timeout": str(PATIENCE), "keepalive_timeout": str(PATIENCE)}
+        super().__init__(state, **{"workers": "2", **patient, **settings})
 
     @property
     def supervisor(self) -> int:
