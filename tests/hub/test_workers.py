@@ -14,7 +14,7 @@ from tests.hub.manual import adapted, block
 from tests.hub.person import ask_hub, person
 from tests.hub.waiting import eventually
 from tests.support.places import free_port
-from tests.workers.support import Family
+from tests.workers.support import Family, until_async
 
 
 class Fleet(Family):
@@ -63,7 +63,7 @@ async def test_person_computes_while_one_process_after_the_other_is_killed(hub: 
 
             await eventually(all_told)
         assert fleet.supervisor == proxy, "the hub did not have to start it again"
-        assert len(fleet.workers) == 4
+        await until_async(lambda: len(fleet.workers) == 4, "the last one has a successor")
 
 
 async def test_killed_proxy_comes_back_with_its_routes(hub: Hub) -> None:
