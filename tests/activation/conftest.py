@@ -29,6 +29,7 @@ from routes.pair import publisher_of
 from routes.publisher import Publisher
 from routes.table import Table
 from tests.activation.fakes import FakeSpawner
+from tests.support.waiting import PATIENCE
 
 
 class Clock:
@@ -68,6 +69,13 @@ async def world(tmp_path: Path) -> AsyncIterator[World]:
 
 
 @pytest.fixture
+async def impatient_world(tmp_path: Path) -> AsyncIterator[World]:
+    """Servers that do not become ready are given up soon."""
+    async with _world(tmp_path, direct=False, start_timeout=1.0) as made:
+        yield made
+
+
+@pytest.fixture
 async def direct_world(tmp_path: Path) -> AsyncIterator[World]:
     """The operator said that httpd authenticates: hot notebooks are in the file."""
     async with _world(tmp_path, direct=True) as made:
@@ -75,7 +83,9 @@ async def direct_world(tmp_path: Path) -> AsyncIterator[World]:
 
 
 @asynccontextmanager
-async def _world(folder: Path, *, direct: bool) -> AsyncIterator[World]:
+async def _world(
+    folder: Path, *, direct: bool, start_timeout: float = PATIENCE
+) -> AsyncIterator[World]:
     async with AsyncExitStack() as stack:
         database = Database(f"sqlite+aiosqlite:///{folder}/nbgate.db")
         await database.open()
@@ -91,7 +101,9 @@ async def _world(folder: Path, *, direct: bool) -> AsyncIterator[World]:
         secrets = people = None
         if direct:
             edges, owners = (
-                AdmissionMap(publisher_of(path, 0o640, path.name, stack), path.name)
+                AdmissionMap(
+                    publisher_of(path, 0o640, path.name, stack), path.name, patience=PATIENCE
+                )
                 for path in admission.beside(folder / "routes.gdbm")
             )
             people = AdmissionMaps(edges, owners)
@@ -110,7 +122,7 @@ async def _world(folder: Path, *, direct: bool) -> AsyncIterator[World]:
             people=people,
         )
         probe = ReadinessProbe(interval=0.01)
-        defaults = ServerDefaults("image", Limits(2**30, 1.0), (), 1.0, 1.0)
+        defaults = ServerDefaults("image", Limits(2**30, 1.0), (), start_timeout, 1.0)
         operations = Operations(database, "this")
         stack.push_async_callback(operations.close)
         lifecycle = Lifecycle(

@@ -126,7 +126,8 @@ async def test_suspicion_about_an_older_generation_changes_nothing(world: World)
     assert world.activator.suspect(old) is new
 
 
-async def test_running_server_that_cannot_be_probed_is_not_ended(world: World) -> None:
+async def test_running_server_that_cannot_be_probed_is_not_ended(impatient_world: World) -> None:
+    world = impatient_world
     slug = await world.notebook()
     entry = await world.activator.ensure(slug)
     await world.spawner.crash(slug)

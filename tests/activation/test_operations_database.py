@@ -15,7 +15,7 @@ from gateway.notebooks.database import Database, DatabaseError
 from gateway.notebooks.model import State
 from tests.activation.conftest import World
 from tests.activation.rows import later_gateway
-from tests.support.waiting import until
+from tests.support.waiting import PATIENCE, until
 
 
 async def test_end_that_is_written_while_operations_are_read_is_listed(
@@ -114,7 +114,7 @@ async def test_waiting_for_rows_in_the_turn_in_which_they_were_stored_ends(
     await asyncio.sleep(0)
     # Where that never ends nothing of the event loop's could end it.
     before = signal.signal(signal.SIGALRM, _too_long)
-    signal.setitimer(signal.ITIMER_REAL, 10.0)
+    signal.setitimer(signal.ITIMER_REAL, PATIENCE)
     try:
         stored.set_result(None)
         assert await waiting

@@ -46,7 +46,8 @@ class Ended:
 @pytest.fixture
 async def published(tmp_path: Path) -> AsyncIterator[AdmissionMap]:
     async with AsyncExitStack() as stack:
-        made = AdmissionMap(publisher_of(tmp_path / "edges.gdbm", 0o640, "edges", stack), "edges")
+        publisher = publisher_of(tmp_path / "edges.gdbm", 0o640, "edges", stack)
+        made = AdmissionMap(publisher, "edges", patience=PATIENCE)
         stack.push_async_callback(made.close)
         yield made
 

@@ -6,6 +6,13 @@ from pathlib import Path
 import pytest
 
 from routes.apachedb import ApacheDB
+from tests.support.waiting import PATIENCE
+
+
+@pytest.fixture(autouse=True)
+def patient(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Emptying a map is waited for, however slow the disk: who gives up has a bound of its own."""
+    monkeypatch.setattr("routes.admission.WITHHOLD_SECONDS", PATIENCE)
 
 
 @pytest.fixture

@@ -20,7 +20,7 @@ from routes.apachedb import ApacheDB
 from routes.errors import BuildFailed
 from routes.stopgap import Stopgap
 from tests.routes.maps import EDGES, Gate, Made, map_of_two, spare_of, told
-from tests.support.waiting import until
+from tests.support.waiting import PATIENCE, until
 
 SPARES: dict[str, Callable[[Made], None]] = {
     "spare": lambda _: None,
@@ -30,7 +30,7 @@ SPARES: dict[str, Callable[[Made], None]] = {
 
 @pytest.fixture
 async def made(path: Path) -> AsyncIterator[Made]:
-    async with map_of_two(path, patience=5.0) as made:
+    async with map_of_two(path, patience=PATIENCE) as made:
         yield made
 
 

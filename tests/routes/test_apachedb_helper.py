@@ -9,10 +9,13 @@ from pathlib import Path
 
 import pytest
 
+from routes import helper
 from routes.apachedb import ApacheDB, check, read
 from routes.errors import BuildFailed
 from tests.routes.test_gdbm import many
 from tests.support.waiting import PATIENCE
+
+ROOT = Path(__file__).parents[2]
 
 
 def test_large_file_is_built_by_a_helper_process_and_sealed(database: ApacheDB) -> None:
@@ -21,6 +24,27 @@ def test_large_file_is_built_by_a_helper_process_and_sealed(database: ApacheDB) 
     assert check(database.path) == []
 
 
+@pytest.fixture
+def stays(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Helper processes do not end because a disk is slow."""
+    command = helper.command
+
+    def patient(*words: str) -> list[str]:
+        made = command(*words)
+        place = next(number for number, word in enumerate(made) if "routes.helper" in word)
+        made[place] = f"{_BEFORE}; {made[place]}"
+        return made
+
+    monkeypatch.setattr(helper, "command", patient)
+
+
+_BEFORE = (
+    f"import sys; sys.path.insert(0, {str(ROOT)!r}); "
+    f"from routes import mirror; mirror._IDLE_SECONDS = {PATIENCE}"
+)
+
+
+@pytest.mark.usefixtures("stays")
 def test_helper_process_is_told_changes_alone(database: ApacheDB, path: Path) -> None:
     database.publish(many(150))
     process = database.builder.process

@@ -15,6 +15,7 @@ from routes.apachedb import ApacheDB, read
 from routes.content import Changes
 from routes.pair import Kept, RoutePair, forget_kept, open_derived
 from routes.publisher import Publisher
+from tests.support.waiting import PATIENCE
 
 JSON = json.dumps({"target": "http://a:1", "user": "é"})
 
@@ -121,6 +122,6 @@ async def test_ten_thousand_changes_are_two_publishes(
 ) -> None:
     pair = RoutePair(*publishers)
     changes = {f"/user/u{n}": Kept(JSON, f"/user/u{n}", "a:1") for n in range(10_000)}
-    async with asyncio.timeout(60.0):
+    async with asyncio.timeout(PATIENCE):
         await pair.write(changes)
     assert len(read(path)) == len(read(companion)) == 10_000
