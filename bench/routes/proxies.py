@@ -18,9 +18,9 @@ from bench.routes.api import Api
 
 OURS, KEEPING, CHP = "nbgate-proxy", "nbgate-proxy --persist-routes", "chp"
 _TOKEN = "of-this-run"
-_UP_SECONDS = 30.0
+_UP_SECONDS = 180.0
 _LOOK_SECONDS = 0.0005
-_ANSWER_SECONDS = 5.0
+_ANSWER_SECONDS = 60.0
 
 
 @dataclass(frozen=True, slots=True)

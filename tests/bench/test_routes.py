@@ -126,7 +126,7 @@ def test_how_long_the_files_lag_behind_is_measured(cores: tuple[int, int], tmp_p
 def test_of_what_comes_and_goes_no_descriptor_and_no_task_stays(
     ours: Contender, cores: tuple[int, int], tmp_path: Path
 ) -> None:
-    result = measure_leaks([ours], Mixture(2000, 200), tmp_path, *cores, quiet=0.5)
+    result = measure_leaks([ours], Mixture(2000, 200), tmp_path, *cores, quiet=5.0)
     (numbers,) = result.samples[OURS]
     assert result.name == LEAKS
     assert numbers["opened"] <= 0

@@ -18,7 +18,8 @@ from gateway.errors import InvalidInput
 from tests.chp.harness import SWITCH, TOKEN, UPGRADE, Rig, get, rig
 from tests.proxy.certificates import Pair, make_pair
 from tests.proxy.upstreams import Upstream, echo, parsed
-from tests.proxy.wire import PATIENCE, Message, Wire
+from tests.proxy.wire import Message, Wire
+from tests.support.waiting import PATIENCE
 
 EVERY_LOOP = True
 

@@ -90,7 +90,7 @@ async def test_processes_that_open_a_new_database_at_once_all_succeed(database_u
     for process in processes:
         process.start()
     for process in processes:
-        await asyncio.to_thread(process.join, 60)
+        await asyncio.to_thread(process.join, PATIENCE)
     assert [process.exitcode for process in processes] == [0, 0, 0]
 
 

@@ -16,7 +16,8 @@ from gateway.proxy.tls import load_pair
 from tests.proxy.certificates import Pair
 from tests.proxy.harness import Rig
 from tests.proxy.upstreams import Upstream
-from tests.proxy.wire import PATIENCE, Wire
+from tests.proxy.wire import Wire
+from tests.support.waiting import PATIENCE
 
 
 def loud(caplog: pytest.LogCaptureFixture) -> list[str]:

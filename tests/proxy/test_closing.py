@@ -10,7 +10,8 @@ import pytest
 from gateway.proxy.interface import ProxyLimits, Refuse
 from tests.proxy.harness import Rig, rig
 from tests.proxy.upstreams import Upstream
-from tests.proxy.wire import GET, PATIENCE, Wire, until
+from tests.proxy.wire import GET, Wire, until
+from tests.support.waiting import PATIENCE
 
 EVERY_LOOP = True
 

@@ -60,7 +60,7 @@ async def test_client_of_a_held_upload_is_noticed(proxy: Rig, go: Way) -> None:
     await until(lambda: proxy.gate.awaiting == 1)
     await go(client)
     await until(lambda: proxy.gate.cancelled == 1)
-    assert proxy.observer.outcomes == ["aborted"]
+    await until(lambda: proxy.observer.outcomes == ["aborted"])
 
 
 async def test_client_that_resets_while_the_upstream_is_slow_is_noticed(
@@ -108,8 +108,8 @@ async def test_client_that_waits_is_looked_for_and_not_taken_to_have_left(
         await client.send(GET * 3)
         server = await upstream.take()
         await server.request()
-        await until(lambda: len(looks) == 2)
+        await until(lambda: len(looks) >= 2)
         for _ in range(3):
             await server.send(b"HTTP/1.1 204 No Content\r\n\r\n")
             assert (await client.response()).status == 204
-    assert looks == [False, False]
+    assert set(looks) == {False}

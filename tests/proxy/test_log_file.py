@@ -16,6 +16,7 @@ from gateway.proxy.accesslog import open_access_log
 from gateway.proxy.logfile import LogFile
 from tests.proxy.test_access_log import CLIENT, COMBINED, request
 from tests.proxy.wire import until
+from tests.support.waiting import PATIENCE
 
 EVERY_LOOP = True
 
@@ -92,9 +93,9 @@ def test_a_pipe_that_nobody_reads_holds_nobody_up_and_loses_the_rest(
     assert any("too slowly" in message for message in caplog.messages)
     drained = threading.Thread(target=_drain, args=(reader,))
     drained.start()
-    file._thread.join(10)
+    file._thread.join(PATIENCE)
     os.close(writer)
-    drained.join(10)
+    drained.join(PATIENCE)
 
 
 def _drain(reader: int) -> None:

@@ -14,9 +14,10 @@ from pathlib import Path
 
 import pytest
 
+from tests.support.waiting import PATIENCE
+
 SIZE = 2**30
 ALLOWED_GROWTH_KIB = 32 * 1024
-PATIENCE = 60.0
 BLOCK = bytes(2**20)
 
 

@@ -19,6 +19,7 @@ from gateway.proxy.interface import Activity, ProxyLimits, Relay, RouteEntry
 from tests.proxy.harness import Rig, activity_of, rig
 from tests.proxy.upstreams import Upstream
 from tests.proxy.wire import Message, Wire, until
+from tests.support.waiting import PATIENCE
 
 EVERY_LOOP = True
 
@@ -219,7 +220,7 @@ async def test_no_request_gets_anothers_response(tmp_path: Path, seed: int) -> N
         proxy.gate.rule = lambda head, client: Relay(
             other if head.target.startswith(b"/b-") else proxy.entry
         )
-        async with asyncio.timeout(60):
+        async with asyncio.timeout(PATIENCE):
             await asyncio.gather(*(client_of(proxy, n, seed, tally) for n in range(CLIENTS)))
         entries = (proxy.entry, other)
         await until(lambda: not any(activity_of(entry).requests for entry in entries))

@@ -16,7 +16,8 @@ import pytest
 from tests.proxy.harness import Rig, rig
 from tests.proxy.test_smuggling import CUTS, send_cut
 from tests.proxy.upstreams import Upstream
-from tests.proxy.wire import PATIENCE, Wire, until
+from tests.proxy.wire import Wire, until
+from tests.support.waiting import PATIENCE
 
 EVERY_LOOP = True
 

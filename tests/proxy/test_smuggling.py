@@ -22,7 +22,8 @@ from tests.proxy.smuggling_accepted import ACCEPTED, Accepted
 from tests.proxy.smuggling_refused import BROKEN_CHUNKS, REFUSED
 from tests.proxy.smuggling_words import CHUNKED, POST, SMUGGLED, asked
 from tests.proxy.upstreams import Upstream
-from tests.proxy.wire import PATIENCE, Wire, until
+from tests.proxy.wire import Wire, until
+from tests.support.waiting import PATIENCE
 
 EVERY_LOOP = True
 

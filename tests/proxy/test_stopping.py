@@ -10,6 +10,7 @@ import pytest
 from tests.proxy.harness import Rig, rig
 from tests.proxy.upstreams import Upstream
 from tests.proxy.wire import GET, OK
+from tests.support.waiting import PATIENCE
 
 
 async def test_stop_lets_requests_in_flight_finish(tmp_path: Path, upstream: Upstream) -> None:
@@ -19,7 +20,7 @@ async def test_stop_lets_requests_in_flight_finish(tmp_path: Path, upstream: Ups
         server = await upstream.take()
         await server.request()
         port = proxy.port
-        stopping = asyncio.create_task(proxy.proxy.stop(grace=5.0), name="stop")
+        stopping = asyncio.create_task(proxy.proxy.stop(grace=PATIENCE), name="stop")
         assert await idle.gone()
         with pytest.raises(ConnectionRefusedError):
             await asyncio.open_connection("127.0.0.1", port)

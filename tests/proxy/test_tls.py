@@ -19,6 +19,7 @@ from tests.proxy.secure import ask, connect, loud, secure
 from tests.proxy.test_websockets import LARGE, SWITCH, UPGRADE, websocket_server
 from tests.proxy.upstreams import Upstream, echo, pages_app, parsed
 from tests.proxy.wire import GET, Wire, until
+from tests.support.waiting import PATIENCE
 
 EVERY_LOOP = True
 BULK = 50 * 2**20
@@ -101,7 +102,7 @@ async def test_a_large_download_arrives_whole_at_a_client_that_reads_slowly(
 
 async def _fill(sender: Wire, block: bytes, sent: int) -> None:
     """Send `block` until it is BULK bytes; so many were sent before."""
-    async with asyncio.timeout(60):
+    async with asyncio.timeout(PATIENCE):
         while sent < BULK:
             sender.writer.write(block)
             sent += len(block)
@@ -196,7 +197,7 @@ async def test_a_slow_reader_of_a_tunnel_stops_the_upstream(
     client.pause()
     sent = await server.stall()
     client.resume()
-    async with asyncio.timeout(60):
+    async with asyncio.timeout(PATIENCE):
         for _ in range(sent // 65536):
             assert await client.reader.readexactly(65536) == b"x" * 65536
 

@@ -15,7 +15,8 @@ from tests.proxy.certificates import Pair, make_pair
 from tests.proxy.harness import Rig
 from tests.proxy.secure import connect, secure
 from tests.proxy.upstreams import Upstream
-from tests.proxy.wire import PATIENCE, until
+from tests.proxy.wire import until
+from tests.support.waiting import PATIENCE
 
 EVERY_LOOP = True
 

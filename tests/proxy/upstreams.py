@@ -11,7 +11,8 @@ from types import TracebackType
 from aiohttp import web
 
 from routes.keys import Target
-from tests.proxy.wire import PATIENCE, Message, Wire, fields_of
+from tests.proxy.wire import Message, Wire, fields_of
+from tests.support.waiting import PATIENCE
 
 Handler = Callable[[Wire], Awaitable[None]]
 

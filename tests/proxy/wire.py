@@ -11,7 +11,8 @@ from dataclasses import dataclass, field
 from types import TracebackType
 from typing import cast
 
-PATIENCE = 60.0
+from tests.support.waiting import PATIENCE
+
 Headers = list[tuple[bytes, bytes]]
 
 GET = b"GET / HTTP/1.1\r\nHost: h\r\n\r\n"

@@ -63,7 +63,7 @@ class Control:
         # All workers are in this process, so they have one process id.
         self.roll = Roll(before)
         self.hub = Hub(
-            source, "f", self.roll, self._keep_only, patience=PATIENCE_OF_HUB, settle=0.2
+            source, "f", self.roll, self._keep_only, patience=PATIENCE_OF_HUB, settle=PATIENCE
         )
 
     async def _ensure(self, slug: str) -> RouteEntry:
