@@ -15,6 +15,7 @@ from gateway.cli import main as nbgate
 from gateway.cli.proxy import main
 from gateway.errors import InvalidInput
 from tests.chp.harness import options
+from tests.support.waiting import PATIENCE
 
 PROGRAM = [sys.executable, "-c", "import sys; from gateway.cli.proxy import main; sys.exit(main())"]
 
@@ -232,7 +233,7 @@ def test_what_keeps_it_from_serving_is_one_line_and_1(flags: list[str]) -> None:
         env=environ,
         capture_output=True,
         text=True,
-        timeout=120,
+        timeout=PATIENCE,
     )
     assert done.returncode == 1, done
     assert len(done.stderr.splitlines()) == 1, done.stderr

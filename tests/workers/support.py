@@ -100,7 +100,7 @@ class Fleet(GatewayProcess, Family):
     def connected(self) -> set[int]:
         """Return the workers that control has said follow it, and not that they are gone."""
         pids: set[int] = set()
-        for line in self.log.read_text().splitlines():
+        for line in self.log.read_text().rpartition("\n")[0].splitlines():  # whole ones
             words = line.partition(" worker ")[2].split(" pid=")
             if words[0] == "follows":
                 pids.add(int(words[1]))
