@@ -121,7 +121,7 @@ class _Files:
 class Metrics:
     """All instruments of one gateway, in a registry of their own.
 
-    `traffic` is the data path's. `states` and `routes` are asked at each scrape.
+    `traffic` is the data path's. What `watch` and the like are given is asked at each scrape.
     """
 
     def __init__(self) -> None:
