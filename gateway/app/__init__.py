@@ -9,22 +9,18 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
-from functools import partial
+from collections.abc import AsyncIterator, Awaitable, Callable
 
 from gateway import logs
-from gateway.app.admission import watch_ends
 from gateway.app.base import make_folders
-from gateway.app.chores import Work, each, lasting
+from gateway.app.chores import each
 from gateway.app.control import Control, Tables, open_control
-from gateway.app.engine import Then, adopt_now, engine_chores, take_over
+from gateway.app.engine import adopt_now
+from gateway.app.housekeeping import all_chores
 from gateway.app.listeners import serve_management, serve_pages, serve_public
-from gateway.app.ways import look_after_passers_by, ways_of
-from gateway.errors import EngineError
 from gateway.loop import heed_signals
 from gateway.loop import run as run_loop
 from gateway.settings import Settings
-from gateway.spawners.docker import DockerSpawner
 from routes.apachedb import mend
 
 logger = logging.getLogger(__name__)
@@ -33,9 +29,6 @@ Prepare = Callable[[Settings, Control], Awaitable[None]]
 """Is done once the gateway listens; for programs that put something into it, e.g. a benchmark."""
 
 ServeDataPath = Callable[[Settings, Control, contextlib.AsyncExitStack], Awaitable[None]]
-
-_HOUSEKEEPING_SECONDS = 600.0
-_HTTPD_SECONDS = 10.0
 
 
 async def nothing(settings: Settings, control: Control) -> None:
@@ -110,7 +103,7 @@ async def running(
         if serve_now:
             await serve(settings, control, stack)
         then = None if serve_now else lambda: serve(settings, control, stack)
-        for chore in _chores(settings, control, reason, then):
+        for chore in all_chores(settings, control, reason, then):
             stack.push_async_callback(_cancelled, chore)
         _tell(settings, control)
         yield control
@@ -132,60 +125,6 @@ def _tell(settings: Settings, control: Control) -> None:
             "do not work there, and whoever is on the way can read sessions; docs/operating.md "
             "has https"
         )
-
-
-def _chores(
-    settings: Settings, control: Control, reason: str, then: Then | None
-) -> Iterator[asyncio.Task[None]]:
-    """Begin what goes on until the gateway ends; see engine_chores."""
-    yield lasting("housekeeping", partial(_keep_house, settings, control))
-    yield from control.sharing.chores()
-    yield lasting("ends of sessions", partial(watch_ends, control.sessions))
-    yield lasting("passers-by", partial(look_after_passers_by, settings, control))
-    yield lasting("inheritance", partial(_inherit, control))
-    yield lasting("culler", control.culler.run)
-    yield from engine_chores(settings, control, reason, then)
-    if settings.httpd_direct and isinstance(control.spawner, DockerSpawner):
-        yield lasting("join httpd", partial(_keep_httpd_joined, control.spawner))
-
-
-async def _keep_house(settings: Settings, control: Control) -> None:
-    while True:
-        await asyncio.sleep(_HOUSEKEEPING_SECONDS)
-        await each(_housework(settings, control))
-
-
-def _housework(settings: Settings, control: Control) -> Iterator[tuple[str, Work]]:
-    operations = control.lifecycle.operations
-    yield "forgetting sessions", control.sessions.expire
-    yield "forgetting tickets", control.tickets.expire
-    ways = ways_of(settings, control)
-    yield "forgetting nonces", ways.expire
-    yield "forgetting shared copies", ways.shares.expire
-    yield "sweeping spaces", control.spaces.sweep
-    yield "forgetting gateways", control.sharing.presence.sweep
-    yield "forgetting operations", partial(operations.forget, settings.operations_kept)
-    yield "taking over", partial(take_over, control)
-    yield "telling httpd", control.routes.publish_missed
-
-
-async def _inherit(control: Control) -> None:
-    """Go on with what another gateway had begun, as soon as it is gone."""
-    lost = control.sharing.presence.lost
-    while True:
-        await lost.wait()
-        lost.clear()
-        await take_over(control)
-
-
-async def _keep_httpd_joined(spawner: DockerSpawner) -> None:
-    """Keep httpd on the notebooks' network: it starts after the gateway, and may be replaced."""
-    while True:
-        try:
-            await spawner.join_httpd()
-        except EngineError as error:
-            logger.warning("httpd is not on the notebooks' network reason=%s", error)
-        await asyncio.sleep(_HTTPD_SECONDS)
 
 
 async def _cancelled(task: asyncio.Task[None]) -> None:

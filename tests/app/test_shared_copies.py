@@ -6,9 +6,9 @@ import contextlib
 from datetime import datetime, timedelta
 from pathlib import Path
 
-from gateway.app import _housework
 from gateway.app.chores import each
 from gateway.app.control import open_control
+from gateway.app.housekeeping import _housework
 from gateway.app.ways import ways_of
 from gateway.launch.shares import FOLDER, Shares
 from gateway.notebooks.projects import utc_now
