@@ -24,7 +24,6 @@ _RUNNING = b"JupyterHub is now running"
 # What every hub of the tests has, besides what the manual says. Ports and folders are its own.
 _COMMON = """
 import os
-from tests.support.places import free_port
 c.JupyterHub.authenticator_class = "dummy"
 c.Authenticator.allow_all = True
 c.JupyterHub.spawner_class = "simple"
