@@ -26,28 +26,53 @@ def threads() -> Iterator[Threads]:
     made.close()
 
 
-async def test_waiting_for_a_thread_costs_no_deadline(threads: Threads) -> None:
-    began = asyncio.get_running_loop().time()
-    never = threading.Event()
+class Calls:
+    """Calls that take 0.4 of their deadline each, by the loop's clock, which this moves."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        loop = asyncio.get_running_loop()
+        self.began = self.now = loop.time()
+        self._all = threading.Barrier(COUNT + 1)
+        monkeypatch.setattr(loop, "time", lambda: self.now)
+
+    def ask(self) -> None:
+        """Be taken up, and be answered; in a thread."""
+        for _ in ("taken up", "answered"):
+            self._all.wait(PATIENCE)
+
+    async def answer(self, waves: int) -> None:
+        """Answer so many times as many calls as there are threads."""
+        for _ in range(waves):
+            await asyncio.to_thread(self._all.wait, PATIENCE)
+            self.now += 0.4 * DEADLINE
+            await asyncio.to_thread(self._all.wait, PATIENCE)
+
+
+async def test_waiting_for_a_thread_costs_no_deadline(
+    threads: Threads, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    calls = Calls(monkeypatch)
+
+    await asyncio.gather(
+        *(threads.run(calls.ask, DEADLINE) for _ in range(10 * COUNT)), calls.answer(10)
+    )
+
+    assert calls.now - calls.began > 2 * DEADLINE
+
+
+async def test_answers_that_are_errors_keep_the_others_waiting(
+    threads: Threads, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    calls = Calls(monkeypatch)
 
     def ask() -> None:
-        never.wait(0.4 * DEADLINE)
-
-    async with asyncio.timeout(PATIENCE):
-        await asyncio.gather(*(threads.run(ask, DEADLINE) for _ in range(10 * COUNT)))
-
-    assert asyncio.get_running_loop().time() - began > 2 * DEADLINE
-
-
-async def test_answers_that_are_errors_keep_the_others_waiting(threads: Threads) -> None:
-    never = threading.Event()
-
-    def ask() -> None:
-        never.wait(0.4 * DEADLINE)
+        calls.ask()
         raise Answered
 
-    told = await asyncio.gather(
-        *(threads.run(ask, DEADLINE) for _ in range(10 * COUNT)), return_exceptions=True
+    *told, _ = await asyncio.gather(
+        *(threads.run(ask, DEADLINE) for _ in range(10 * COUNT)),
+        calls.answer(10),
+        return_exceptions=True,
     )
 
     assert [type(one) for one in told] == [Answered] * 10 * COUNT
