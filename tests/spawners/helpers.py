@@ -15,7 +15,7 @@ from typing import Any
 import aiohttp
 import docker
 
-from gateway.spawners.base import Server, ServerSpec
+from gateway.spawners.base import Server, ServerSpec, Spawner
 from gateway.spawners.docker import DockerOptions, DockerSpawner
 from gateway.spawners.network import network_name
 from gateway.spawners.surroundings import ModeSetting
@@ -114,6 +114,25 @@ async def eventually(
     while not await check():
         assert loop.time() < end, f"not within {deadline:g} s: {what}"
         await asyncio.sleep(0.05)
+
+
+async def cut_off(spawner: Spawner, server: Server, spec: ServerSpec) -> None:
+    """Run a command that does not end, and that has a child, until its deadline; both must end.
+
+    A deadline that is over before the command has begun shows nothing: the next one is longer.
+    """
+    deadline, child = 3.0, spec.space / "child"
+    async with asyncio.timeout(PATIENCE):
+        while not (child.exists() and child.read_text().strip()):
+            script = "sleep 1000 & echo $! > child; wait"
+            assert await spawner.execute(server, ["sh", "-c", script], deadline) is None
+            deadline *= 2
+
+    async def child_is_gone() -> bool:
+        look = '! kill -0 "$(cat child)"'
+        return await spawner.execute(server, ["sh", "-c", look], PATIENCE) == 0
+
+    await eventually(child_is_gone, "the command's child is gone")
 
 
 @contextlib.asynccontextmanager

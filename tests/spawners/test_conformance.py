@@ -17,7 +17,7 @@ import pytest
 from gateway.errors import EngineError, EngineUnavailable
 from gateway.spawners.base import Change, Server, ServerEvent, ServerSpec, ServerState, Spawner
 from gateway.spawners.process import ProcessSpawner
-from tests.spawners.helpers import SECRET, Workshop, eventually, until_ready
+from tests.spawners.helpers import SECRET, Workshop, cut_off, until_ready
 from tests.spawners.processes import pid_of
 from tests.support.waiting import PATIENCE
 
@@ -118,7 +118,7 @@ async def test_paused_server_ends_gently(case: Case) -> None:
     await until_ready(server, case.ready(spec))
     await spawner.pause(server)
 
-    await spawner.stop(server, grace=60, keep=True)
+    await spawner.stop(server, grace=PATIENCE, keep=True)
 
     kept = await spawner.inspect(spec.slug)
     assert kept is not None
@@ -251,15 +251,8 @@ async def test_command_runs_in_the_server_as_its_user(case: Case) -> None:
 async def test_command_that_does_not_end_is_killed_at_the_deadline(case: Case) -> None:
     spawner, spec = case.spawner(), case.spec()
     server = await spawner.start(spec)
-    script = "sleep 1000 & echo $! > child; wait"
 
-    assert await spawner.execute(server, ["sh", "-c", script], 3.0) is None
-
-    async def child_is_gone() -> bool:
-        look = 'test -s child && ! kill -0 "$(cat child)"'
-        return await spawner.execute(server, ["sh", "-c", look], PATIENCE) == 0
-
-    await eventually(child_is_gone, "the command's child is gone")
+    await cut_off(spawner, server, spec)
 
 
 async def test_command_that_cannot_run_has_no_exit_code(case: Case) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import itertools
 import logging
 import socket
 import stat
@@ -110,7 +111,7 @@ async def test_lost_port_is_met_by_another_try(
 ) -> None:
     with socket.create_server(("127.0.0.1", 0)) as winner:
         lost = winner.getsockname()[1]
-        ports = iter([lost, get_ephemeral_port()])
+        ports = itertools.chain([lost], iter(get_ephemeral_port, None))
         spawner = ProcessSpawner(tmp_path / "state", choose_port=lambda: next(ports))
 
         server = await spawner.start(spec)
