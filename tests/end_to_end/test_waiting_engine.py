@@ -15,6 +15,7 @@ import pytest
 from tests.end_to_end.conftest import remove_network
 from tests.support.engine import EngineHandle
 from tests.support.gateway import GatewayProcess, running, signed_in
+from tests.support.places import free_subnet
 from tests.support.registry import registry
 from tests.support.students import image_that_runs
 from tests.support.waiting import PATIENCE
@@ -23,15 +24,17 @@ LAYER = 6 << 20
 
 
 @pytest.fixture
-def gateway(engine: EngineHandle, tmp_path: Path) -> Iterator[GatewayProcess]:
-    """A gateway whose notebooks have little memory and little time."""
+def gateway(
+    request: pytest.FixtureRequest, engine: EngineHandle, tmp_path: Path
+) -> Iterator[GatewayProcess]:
+    """A gateway whose notebooks have little memory, and little time if the test says so."""
     state = tmp_path / "state"
     settings = {
         "spawner": "docker",
         "docker_host": engine.url,
-        "network_subnet": "10.214.208.0/24",
+        "network_subnet": free_subnet(),
         "memory": "64M",
-        "start_timeout": "4",
+        **getattr(request, "param", {}),
     }
     try:
         with running(state, **settings) as process:
@@ -63,6 +66,7 @@ async def events(gateway: GatewayProcess, client: aiohttp.ClientSession) -> Asyn
                     yield json.loads(line.removeprefix(b"data: "))
 
 
+@pytest.mark.parametrize("gateway", [{"start_timeout": "4"}], indirect=True, ids=["hasty"])
 async def test_pull_is_told_while_it_goes_on_and_a_server_that_is_never_ready(
     gateway: GatewayProcess, engine: EngineHandle, tmp_path: Path
 ) -> None:

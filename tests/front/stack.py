@@ -88,7 +88,8 @@ def take_down(stack: Stack) -> None:
         stack.inside("firewall", "/opt/nbgate/bin/nbgate network protect --remove")
     stack.compose("--profile", "metrics", "stop", "--timeout", "5")
     if mine:
-        for container in stack.client.containers.list(all=True, filters=mine):
+        left = stack.client.containers.list(all=True, filters=mine, ignore_removed=True)
+        for container in left:
             container.remove(force=True, v=True)
     stack.compose("--profile", "metrics", "down", "--volumes", "--remove-orphans")
     if mine:

@@ -84,7 +84,8 @@ def clean_engine(engine: EngineHandle, installation: str) -> None:
     """Remove what an installation has on the engine."""
     with contextlib.closing(engine.client()) as client:
         label = f"org.nbgate.installation={installation}"
-        for container in client.containers.list(all=True, filters={"label": label}):
+        left = client.containers.list(all=True, filters={"label": label}, ignore_removed=True)
+        for container in left:
             with contextlib.suppress(docker.errors.NotFound):
                 container.remove(force=True, v=True)
         for network in client.networks.list(names=[network_name(installation)]):

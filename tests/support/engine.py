@@ -27,13 +27,12 @@ import docker.errors
 import requests.exceptions
 
 from gateway.spawners.engine import knock
+from tests.support.waiting import PATIENCE
 
 ROOT = Path(__file__).resolve().parents[2]
 CACHE = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "nbgate"
 
 _SYSTEM = "unix:///var/run/docker.sock"
-_UP_DEADLINE = 90.0
-_DOWN_DEADLINE = 60.0
 _NEEDED = {"dockerd": "docker.io", "iptables": "iptables", "ip": "iproute2"}
 
 Say = Callable[[str], None]
@@ -55,7 +54,7 @@ class EngineHandle:
 
     def client(self) -> docker.DockerClient:
         """Return a new client; the caller closes it."""
-        return docker.DockerClient(base_url=self.url, version="auto", timeout=120)
+        return docker.DockerClient(base_url=self.url, version="auto", timeout=int(2 * PATIENCE))
 
 
 def say(line: str) -> None:
@@ -149,7 +148,8 @@ def answers(handle: EngineHandle) -> bool:
         if probe.connect_ex(handle.url.removeprefix("unix://")) != 0:
             return False
     try:
-        knock(handle.url, 5.0)
+        # It may be busy: who takes it for dead ends it, with all that another run has there.
+        knock(handle.url, PATIENCE)
         handle.client().close()
     except (OSError, docker.errors.DockerException, requests.exceptions.RequestException):
         return False
@@ -177,7 +177,7 @@ def start(folder: Path, handle: EngineHandle, progress: Say) -> None:
             start_new_session=True,
             env={**os.environ, "PATH": f"{os.environ.get('PATH', '')}:/usr/sbin:/sbin"},
         )
-    end = time.monotonic() + _UP_DEADLINE
+    end = time.monotonic() + PATIENCE
     while not answers(handle):
         if process.poll() is not None or time.monotonic() > end:
             tail = "\n".join((folder / "dockerd.log").read_text().splitlines()[-15:])
@@ -191,7 +191,8 @@ def tidy(handle: EngineHandle) -> None:
     client = handle.client()
     label = "org.nbgate.installation"
     with contextlib.closing(client):
-        for container in client.containers.list(all=True, filters={"label": label}):
+        left = client.containers.list(all=True, filters={"label": label}, ignore_removed=True)
+        for container in left:
             container.remove(force=True, v=True)
         client.networks.prune(filters={"label": label})
 
@@ -206,7 +207,7 @@ def stop(folder: Path) -> None:
     if str(folder).encode() not in command:
         return
     os.kill(pid, signal.SIGTERM)
-    end = time.monotonic() + _DOWN_DEADLINE
+    end = time.monotonic() + PATIENCE
     while Path(f"/proc/{pid}").exists() and time.monotonic() < end:
         with contextlib.suppress(ChildProcessError):
             os.waitpid(pid, os.WNOHANG)

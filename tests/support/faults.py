@@ -14,6 +14,8 @@ from typing import Any, Self
 import aiohttp
 import docker
 
+from gateway.spawners.docker_spec import INSTALLATION, SLUG
+from gateway.spawners.removal import aside_name
 from tests.support.building import build, make_base_image
 from tests.support.engine import ROOT, EngineHandle
 from tests.support.gateway import GatewayProcess, signed_in
@@ -21,8 +23,6 @@ from tests.support.places import free_subnet
 
 PROJECT = f"faults-{secrets.token_hex(3)}"
 """Containers are called after it: runs that share an engine have each their own."""
-
-INSTALLATION = "org.nbgate.installation"
 
 
 def make_misbehaving_image(engine: EngineHandle) -> str:
@@ -68,10 +68,20 @@ class StubGateway(GatewayProcess):
             yield client
 
     def containers(self) -> list[Any]:
-        """Return the installation's containers, whatever their state."""
+        """Return the installation's containers, whatever their state.
+
+        Those that a busy engine could not remove yet are not among them: they have other names.
+        """
+        found = self._all_containers()
+        return [one for one in found if one.name != aside_name(one.id, one.labels[SLUG])]
+
+    def _all_containers(self) -> list[Any]:
+        label = f"{INSTALLATION}={self.installation}"
         with self.client() as client:
-            label = f"{INSTALLATION}={self.installation}"
-            found: list[Any] = client.containers.list(all=True, filters={"label": label})
+            # One may go between being listed and being looked at.
+            found: list[Any] = client.containers.list(
+                all=True, filters={"label": label}, ignore_removed=True
+            )
             return found
 
     async def record(self, slug: str) -> dict[str, Any]:
@@ -103,7 +113,7 @@ class StubGateway(GatewayProcess):
         """End it, and remove all that it has on the engine."""
         self.kill()
         if (self.state / "identity.json").exists():
-            for container in self.containers():
+            for container in self._all_containers():
                 with contextlib.suppress(docker.errors.NotFound):
                     container.remove(force=True, v=True)
             with self.client() as client:
@@ -169,8 +179,8 @@ class EngineDoor:
         self.path.unlink()
         self._listener.shutdown(socket.SHUT_RDWR)
         self._listener.close()
-        self._listener = None
         with self._turn:
+            self._listener = None
             for connection in self._open:
                 with contextlib.suppress(OSError):
                     connection.shutdown(socket.SHUT_RDWR)
@@ -182,6 +192,10 @@ class EngineDoor:
                 far = socket.socket(socket.AF_UNIX)
                 far.connect(self._engine)
                 with self._turn:
+                    if self._listener is not listener:  # shut meanwhile
+                        near.close()
+                        far.close()
+                        return
                     self._open |= {near, far}
                 open_ends = [2]
                 for one, other in ((near, far), (far, near)):

@@ -14,7 +14,6 @@ import sqlalchemy as sa
 from gateway.notebooks import schema
 from gateway.notebooks.database import Database
 from gateway.notebooks.shared import moment
-from gateway.spawners.removal import aside_name
 from tests.faults import breakpoints
 from tests.spawners.helpers import eventually
 from tests.support.faults import PROJECT, StubGateway
@@ -101,10 +100,8 @@ async def status(asking: Any) -> int:
 
 
 def containers_of(pair: Pair, slug: str) -> list[Any]:
-    """Return a notebook's containers, without what a busy engine could not remove yet."""
-    found = pair.one.containers()
-    ours = [item for item in found if item.labels["org.nbgate.slug"] == slug]
-    return [item for item in ours if item.name != aside_name(item.id, slug)]
+    """Return a notebook's containers."""
+    return [item for item in pair.one.containers() if item.labels["org.nbgate.slug"] == slug]
 
 
 async def session_is_known(ask: Callable[[StubGateway], Any], gateway: StubGateway) -> None:

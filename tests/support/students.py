@@ -175,6 +175,6 @@ def began(gateway: GatewayProcess) -> list[str]:
 def remove_students(engine: EngineHandle) -> None:
     """Remove the servers of a class at once: one after the other takes long."""
     with contextlib.closing(engine.client()) as client:
-        for container in client.containers.list(all=True):
+        for container in client.containers.list(all=True, ignore_removed=True):
             if container.labels.get("org.nbgate.slug", "").startswith(f"{PROJECT}-x-s"):
                 container.remove(force=True)
