@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import re
 
-from playwright.async_api import Locator, Page, expect
+from playwright.async_api import Locator, Page, WebSocket, expect
 
 from tests.support.gateway import GatewayProcess
 from tests.support.waiting import PATIENCE
@@ -38,16 +39,32 @@ async def open_notebook(
     await page.goto(link)
     await page.locator(".jp-Launcher").wait_for()
     # The page shows an idle kernel before it is connected to one; then the kernel says something.
-    async with page.expect_websocket(lambda socket: "/channels" in socket.url) as connecting:
-        url = (base or f"{gateway.url}/nb/{{slug}}/").format(slug=slug)
-        await page.goto(f"{url}{VIEWS[view]}/{NOTEBOOK}")
-    await (await connecting.value).wait_for_event("framereceived")
+    said = word_of_a_kernel(page)
+    url = (base or f"{gateway.url}/nb/{{slug}}/").format(slug=slug)
+    await page.goto(f"{url}{VIEWS[view]}/{NOTEBOOK}")
+    async with asyncio.timeout(PATIENCE):
+        await said.wait()
     await page.locator(".jp-Notebook-ExecutionIndicator[data-status=idle]").first.wait_for()
     await compute(page, "5050")
     # Its own elements appear with what asks the gateway.
     await banner_of(page).wait_for(state="attached")
     await note_dialogs(page)
     return slug
+
+
+def word_of_a_kernel(page: Page) -> asyncio.Event:
+    """Return what is set with the first that a kernel says from now on.
+
+    It is listened for with the WebSocket's beginning: who asks for it later may have missed it.
+    """
+    said = asyncio.Event()
+
+    def look(socket: WebSocket) -> None:
+        if "/channels" in socket.url:
+            socket.on("framereceived", lambda _: said.set())
+
+    page.on("websocket", look)
+    return said
 
 
 async def note_dialogs(page: Page) -> None:

@@ -17,7 +17,7 @@ import pytest
 
 from tests.end_to_end.conftest import SPAWNERS, gateway_with
 from tests.support.gateway import GatewayProcess, begin, execute, signed_in
-from tests.support.waiting import PATIENCE
+from tests.support.waiting import PATIENCE, until
 
 POLLING = {"Sec-Fetch-Site": "same-origin", "Sec-Fetch-Mode": "cors", "Sec-Fetch-Dest": "empty"}
 NAVIGATION = {"Sec-Fetch-Site": "none", "Sec-Fetch-Mode": "navigate", "Accept": "text/html"}
@@ -91,7 +91,8 @@ async def forgotten_until_it_is_cold(client: aiohttp.ClientSession, base: str) -
 
 
 def culled(gateway: GatewayProcess, what: str) -> float:
-    with urllib.request.urlopen(f"{gateway.management_url}/gateway/metrics") as answer:
+    metrics = f"{gateway.management_url}/gateway/metrics"
+    with urllib.request.urlopen(metrics, timeout=PATIENCE) as answer:
         lines = answer.read().decode().splitlines()
     mark = f'nbgate_culled_total{{what="{what}"}} '
     return sum(float(line.removeprefix(mark)) for line in lines if line.startswith(mark))
@@ -192,7 +193,7 @@ async def test_a_projects_check_may_veto(gateway: GatewayProcess) -> None:
         async with opened(gateway, "vic") as (other, other_base):
             await forgotten_until_it_is_cold(other, other_base)
         assert (await show(gateway, "jobs-x-ann"))["state"] == "running"
-        assert culled(gateway, "vetoed") > 0
+        await until(lambda: culled(gateway, "vetoed") > 0)
         async with client.delete(f"{base}api/contents/job") as answer:
             assert answer.status == 204
     await until_it_is(gateway, "jobs-x-ann", state="cold")

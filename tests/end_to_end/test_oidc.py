@@ -121,6 +121,7 @@ async def test_another_person_does_not_get_in(gateway: GatewayProcess) -> None:
         await page.goto(f"{url}lab")
         await page.get_by_role("link", name="Sign in with Example University").click()
         await sign_in_there(page, "mallory")
+        await page.wait_for_url(lambda address: "nb.localhost" in urlsplit(address).netloc)
         await expect(page.locator("h1")).to_be_visible()
         answer = await page.reload()
         assert answer is not None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import json
 import os
@@ -200,20 +201,22 @@ async def test_hung_server_is_said_to_be_unhealthy_and_goes_on(
         process = int(record["container_id"].partition("-")[0])
         os.kill(process, signal.SIGSTOP)
         try:
-            await has_health(gateway, "unhealthy")
-            assert gateway.show("first")["state"] == "running"
+            assert (await has_health(gateway, "unhealthy"))["state"] == "running"
             (row,) = gateway.nbgate("notebook", "list").splitlines()[1:]
             assert "unhealthy" in row.split()
             assert "unhealthy reason=" in gateway.log.read_text()
         finally:
             os.kill(process, signal.SIGCONT)
-        await has_health(gateway, "healthy")
-        after = gateway.show("first")
+        after = await has_health(gateway, "healthy")
         assert (after["container_id"], after["health_reason"]) == (record["container_id"], None)
 
 
-async def has_health(gateway: GatewayProcess, health: str) -> None:
-    await until(lambda: gateway.show("first")["health"] == health)
+async def has_health(gateway: GatewayProcess, health: str) -> dict[str, Any]:
+    """Wait until the record says so; return that one: probes of before may end later."""
+    async with asyncio.timeout(PATIENCE):
+        while (record := await asyncio.to_thread(gateway.show, "first"))["health"] != health:
+            pass
+    return record
 
 
 @pytest.mark.engine

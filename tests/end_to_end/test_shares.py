@@ -14,6 +14,7 @@ from playwright.async_api import expect
 from gateway.notebooks.names import notebook_slug
 from tests.support.browser import browser_page, run_first_cell, screenshot
 from tests.support.gateway import ROOT, GatewayProcess, running_by
+from tests.support.waiting import until
 
 FILE = "first-steps.ipynb"
 PERSON = "shirin"
@@ -143,6 +144,7 @@ async def test_hostile_copy_runs_nothing_and_asks_nobody(gateway: GatewayProcess
         assert await page.title() == FILE
         assert await page.locator("script, form, [onerror]").count() == 0
         await page.wait_for_load_state("networkidle")
+        await until(lambda: len(blocked) > 1)
     ours = {place, "/gateway/static/nbgate.css", "/favicon.ico"}
     assert {url.removeprefix(origin) for url in answered} <= ours
     assert blocked == {"https://evil.localhost/seen.png": "csp", f"{origin}/gateway/logout": "csp"}

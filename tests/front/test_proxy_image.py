@@ -71,6 +71,8 @@ def started(
         security_opt=["no-new-privileges:true"],
         read_only=True,
         volumes={volume: {"bind": "/var/lib/nbgate", "mode": "rw"}} if volume else {},
+        # The engine's would be among the container's processes now and then.
+        healthcheck={"test": ["NONE"]},
     )
     try:
         container.start()

@@ -52,13 +52,13 @@ async def test_silent_tunnel_outlives_the_time_limits_of_requests(
     folder: Path, start_front: StartFront, routes: RouteFiles, notebook: Upstream
 ) -> None:
     extra = folder / "extra.conf"
-    extra.write_text("Timeout 1\nRequestReadTimeout header=1 body=1,MinRate=500\n")
+    extra.write_text("Timeout 4\nRequestReadTimeout header=4 body=4,MinRate=500\n")
     routes.write({KEY: notebook.address})
     front = await start_front(NBGATE_HTTPD_EXTRA=str(extra))
     async with ClientSession() as session, session.ws_connect(f"{front.url}{KEY}/ws") as socket:
         await socket.receive_json()
         with pytest.raises(TimeoutError):
-            await socket.receive(timeout=3)
+            await socket.receive(timeout=6)
         await socket.send_str("still here")
         message = await socket.receive()
         assert (message.type, message.data) == (WSMsgType.TEXT, "still here")

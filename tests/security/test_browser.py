@@ -97,6 +97,7 @@ async def alice(gateway: GatewayProcess) -> AsyncIterator[Page]:
         for words in (("second",), ("demo-x-alice",)):
             await page.goto(gateway.nbgate("notebook", "url", *words))
             await page.wait_for_url(f"https://{host_of(gateway, words[0])}/lab**")
+            await page.wait_for_selector(".jp-LabShell")  # not the waiting page, which goes away
         yield page
 
 

@@ -74,9 +74,9 @@ async def test_watch_may_be_silent_for_longer_than_any_deadline(engine: EngineHa
     docker = Engine(engine.url)
     nothing = {"filters": '{"label": ["org.nbgate.installation=nobody"]}'}
     try:
-        async with docker.stream("GET", "/events", nothing, deadline=2.0) as lines:
+        async with docker.stream("GET", "/events", nothing, deadline=6.0) as lines:
             with pytest.raises(TimeoutError):  # the test's own, not an end of the stream
-                await asyncio.wait_for(anext(lines), 3.0)
+                await asyncio.wait_for(anext(lines), 7.0)
     finally:
         await docker.close()
 

@@ -21,7 +21,7 @@ CONFIGURATION = ROOT / "docs/prometheus.yml"
 def configuration_for(target: str) -> str:
     """Return the shipped configuration with another target, read more often than every 15 s."""
     loaded = yaml.safe_load(CONFIGURATION.read_text())
-    loaded["global"] = {"scrape_interval": "500ms", "scrape_timeout": "500ms"}
+    loaded["global"] = {"scrape_interval": "2s", "scrape_timeout": "2s"}
     (job,) = loaded["scrape_configs"]
     job["static_configs"] = [{"targets": [target]}]
     return yaml.safe_dump(loaded)
@@ -75,7 +75,9 @@ async def until_up(origin: str) -> dict[str, Any]:
 
 
 async def values(origin: str, query: str) -> dict[str, float]:
-    """Return what an instant query finds, of which each has at most one label.
+    """Return what an instant query finds once it finds something; each has at most one label.
+
+    A target is said to be up a moment before what it told can be found.
 
     Args:
         origin: of Prometheus.
@@ -84,8 +86,12 @@ async def values(origin: str, query: str) -> dict[str, float]:
     Returns:
         The values by the label's value, "" where there is none.
     """
-    found = (await _ask(origin, "query", query=query))["result"]
-    return {"".join(each["metric"].values()): float(each["value"][1]) for each in found}
+    async with asyncio.timeout(PATIENCE):
+        while True:
+            found = (await _ask(origin, "query", query=query))["result"]
+            if found:
+                return {"".join(one["metric"].values()): float(one["value"][1]) for one in found}
+            await asyncio.sleep(0.1)
 
 
 async def _ask(origin: str, what: str, **parameters: str) -> dict[str, Any]:
