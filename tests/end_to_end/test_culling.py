@@ -200,7 +200,7 @@ async def test_a_projects_check_may_veto(gateway: GatewayProcess) -> None:
 
 
 async def test_a_paused_notebook_has_its_memory_still(gateway: GatewayProcess) -> None:
-    gateway.nbgate("project", "add", "tiers", "--pause-after", "3s", "--idle-timeout", "10m")
+    gateway.nbgate("project", "add", "tiers", "--idle-timeout", "10m")
     slug = "tiers-x-eve"
     async with opened(gateway, "eve", "tiers") as (client, base):
         kernel = await begin(client, base, "answer = 42\n" + WAIT_FOR_A_FILE)
@@ -208,7 +208,10 @@ async def test_a_paused_notebook_has_its_memory_still(gateway: GatewayProcess) -
         async with client.put(f"{base}api/contents/over", json=body) as answer:
             assert answer.status == 201
         before = await show(gateway, slug)
+        # Only now, and not for longer: it would be paused while its kernel starts, or answers.
+        gateway.nbgate("project", "update", "tiers", "--pause-after", "3s")
         await until_it_is(gateway, slug, state="cold", container_id=before["container_id"])
+        gateway.nbgate("project", "update", "tiers", "--pause-after", "default")
         assert await poll(client, f"{base}api/kernels") == 424
         async with client.get(f"{base}api/kernels") as answer:
             assert [one["id"] for one in await answer.json()] == [kernel]

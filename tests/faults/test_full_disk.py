@@ -34,6 +34,23 @@ def refused(gateway: StubGateway, *words: str) -> str:
     return line
 
 
+def names_in(folder: Path) -> set[str]:
+    return {path.name for path in folder.iterdir()}
+
+
+async def nothing_half_written(folder: Path) -> set[str]:
+    """Return the names of what is there, once it is nothing half-written: it is tried again."""
+    found: set[str] = set()
+
+    async def is_so() -> bool:
+        found.clear()
+        found.update(await asyncio.to_thread(names_in, folder))
+        return not any(name.endswith(".nbgate-new") for name in found)
+
+    await eventually(is_so, "nothing is half-written")
+    return found
+
+
 async def test_routes_that_cannot_be_written_stay_as_they_were(
     disk: Path, tmp_path: Path, engine: EngineHandle, misbehaving_image: str
 ) -> None:
@@ -54,7 +71,7 @@ async def test_routes_that_cannot_be_written_stay_as_they_were(
             await works(hot, gateway.page("hello", "hot"))
             await works(client, gateway.page("hello"))  # the gateway serves it, not httpd
             assert read(file) == before
-            left = {path.name for path in file.parent.iterdir()}
+            left = await nothing_half_written(file.parent)
             filler.unlink()
             gateway.nbgate("route", "set", "/late", "127.0.0.1:9")
             async with gateway.person("next") as another:
@@ -64,7 +81,7 @@ async def test_routes_that_cannot_be_written_stay_as_they_were(
                 *(f"/nb/{PROJECT}-x-{name}".encode() for name in ("alice", "hot", "next")),
             }, "httpd is told of what it could not be told of"
             assert gateway.nbgate("route", "check") == "the route file is sound"
-            assert left == {path.name for path in file.parent.iterdir()}, "nothing half-written"
+            assert left == await nothing_half_written(file.parent)
 
 
 async def test_database_that_cannot_be_written_stops_no_notebook(
