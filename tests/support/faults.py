@@ -73,7 +73,7 @@ class StubGateway(GatewayProcess):
         Those that a busy engine could not remove yet are not among them: they have other names.
         """
         found = self._all_containers()
-        return [one for one in found if one.name != aside_name(one.id, one.labels[SLUG])]
+        return [one for one in found if one.name != aside_name(one.id, one.labels.get(SLUG, ""))]
 
     def _all_containers(self) -> list[Any]:
         label = f"{INSTALLATION}={self.installation}"
