@@ -13,7 +13,8 @@ import secrets
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from gateway.launch.targets import Target, quoted_path, quoted_query
+from gateway.launch.signatures import is_signed
+from gateway.launch.targets import Target, quoted_path, quoted_query, read_target
 from gateway.notebooks.model import LinkPage
 from gateway.notebooks.names import nearest_slug
 
@@ -26,6 +27,7 @@ _OURS, _AUDITOR = "gateway", "auditor"
 # In no id that a plain link may have.
 _NAMELESS = "~"
 _WORD = re.compile(r"\w[\w.-]{0,127}")
+_SLASH = re.compile(r"%2f", re.IGNORECASE)
 _DOUBLED = re.compile(r"(\.ipynb){0,2}$")
 _KNOWN_ENDINGS = (".ipynb", ".py", ".md")
 
@@ -86,6 +88,16 @@ class DeepLink:
             return []
         tries = [base + ending for ending in _KNOWN_ENDINGS]
         return [*tries, base] if base.endswith((".py", ".md")) else tries
+
+
+def target_of(raw: str) -> Target:
+    """Return what the address of a link says; see read_target.
+
+    An encoded slash is a slash, as it was to nbhosting; but what is signed holds none.
+    """
+    path, mark, query = raw.partition("?")
+    target = read_target(_SLASH.sub("/", path) + mark + query)
+    return read_target(raw) if is_signed(target) else target
 
 
 def read_link(target: Target) -> DeepLink | None:

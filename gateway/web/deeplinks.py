@@ -18,7 +18,7 @@ from gateway.launch.deeplinks import DeepLink, Kind
 from gateway.launch.session_table import Principal
 from gateway.launch.signatures import is_signed
 from gateway.launch.signed import LinkRefused, Wrong, unsigned
-from gateway.launch.targets import BadLink, Target, read_target
+from gateway.launch.targets import BadLink, Target
 from gateway.notebooks.model import Links, Notebook, Project
 from gateway.notebooks.names import notebook_slug
 from gateway.spaces import Source
@@ -50,7 +50,7 @@ _REFUSED = {Wrong.FORGED: 403, Wrong.EXPIRED: 410, Wrong.USED: 410}
 async def arrive(request: web.Request) -> web.Response:
     """Answer a link."""
     try:
-        target = read_target(request.raw_path)
+        target = links.target_of(request.raw_path)
     except BadLink:
         return _unknown(request)
     if not at_own_origin(request):

@@ -11,8 +11,8 @@ from urllib.parse import urlsplit
 from aiohttp import web
 
 from gateway.errors import NotFound
-from gateway.launch.deeplinks import read_link
-from gateway.launch.targets import BadLink, read_target
+from gateway.launch.deeplinks import read_link, target_of
+from gateway.launch.targets import BadLink
 from gateway.notebooks.ancestors import sources_of
 from gateway.notebooks.model import Links
 from gateway.notebooks.names import LONGEST_SLUG
@@ -40,7 +40,7 @@ def _project_of(request: web.Request) -> str:
         notebook = own_notebook(request, slug)
         return _course_named_in(request, slug) if notebook is None else notebook.project
     try:
-        target = read_target(request.raw_path)
+        target = target_of(request.raw_path)
     except BadLink:
         return ""
     if target.segments[:2] == ("gateway", "try") and len(target.segments) > 2:

@@ -23,6 +23,7 @@ from tests.support.waiting import PATIENCE
 pytestmark = pytest.mark.browser
 
 LMS = "https://lms.localhost"
+EVIL = "https://evil.localhost"
 FILE = "w1/en-w1-s07-c1-walking.ipynb"
 COURSES = ("flotpython", "flotbioinfo")
 # The LMS is answered for by the test: Chromium takes it for a public site, and us for a local one.
@@ -88,8 +89,8 @@ def served_by_httpd(lines: list[str]) -> set[str]:
     return {re.sub(r'.*?"[A-Z]+ (/nb/[^/]*)?([^ ]*) .*', r"\2", line) for line in direct}
 
 
-async def lms_page(page: Page, links: list[str]) -> None:
-    """Open a page of the LMS that frames `links`, as FUN's pages do."""
+async def framing(page: Page, site: str, links: list[str]) -> None:
+    """Have every page of a site frame `links`, as FUN's pages do."""
     frames = "".join(
         f'<iframe width="100%" height="700px" src="{link}"></iframe>' for link in links
     )
@@ -97,8 +98,20 @@ async def lms_page(page: Page, links: list[str]) -> None:
     async def answer(route: Route) -> None:
         await route.fulfill(content_type="text/html", body=f"<!doctype html>{frames}")
 
-    await page.route(f"{LMS}/**", answer)
+    await page.route(f"{site}/**", answer)
+
+
+async def lms_page(page: Page, links: list[str]) -> None:
+    """Open a page of the LMS that frames `links`."""
+    await framing(page, LMS, links)
     await page.goto(f"{LMS}/course")
+
+
+async def until_refused(page: Page, told: list[str]) -> None:
+    """Wait until the browser has said that somebody may not frame something."""
+    async with asyncio.timeout(PATIENCE):
+        while not any("frame-ancestors" in line for line in told):
+            await page.wait_for_timeout(50)
 
 
 async def opened(page: Page, links: list[str], slugs: list[str]) -> None:
@@ -200,13 +213,29 @@ async def test_page_of_another_site_frames_nothing(gateway: GatewayProcess) -> N
     told: list[str] = []
     async with browser_page(FLAG, ignore_https_errors=True) as page:
         page.on("console", lambda line: told.append(line.text))
-        await page.route(
-            "https://evil.localhost/**",
-            lambda route: route.fulfill(
-                content_type="text/html", body=f'<!doctype html><iframe src="{link}"></iframe>'
-            ),
-        )
-        await page.goto("https://evil.localhost/")
-        async with asyncio.timeout(PATIENCE):
-            while not any("frame-ancestors" in line for line in told):
-                await page.wait_for_timeout(50)
+        await framing(page, EVIL, [link])
+        await page.goto(f"{EVIL}/")
+        await until_refused(page, told)
+
+
+@pytest.mark.parametrize("gateway", [*ALONE, *DIRECT], indirect=True)
+async def test_page_of_another_site_within_the_lms_frames_no_hot_notebook(
+    gateway: GatewayProcess,
+) -> None:
+    """Its frames have the cookies that frames of the LMS have; httpd serves it the notebook."""
+    link = f"{gateway.environment['NBGATE_PUBLIC_URL']}/ipythonExercice/flotpython/{FILE}/n10"
+    slug = notebook_slug("flotpython", "plain/flotpython:n10")
+    told: list[str] = []
+    async with browser_page(FLAG, ignore_https_errors=True) as page:
+        await opened(page, [link], [slug])
+        body = page.frame_locator("iframe").locator("body")
+        place = str(await body.evaluate("() => location.href")).replace(f"notebooks/{FILE}", "tree")
+        page.on("console", lambda line: told.append(line.text))
+        await framing(page, EVIL, [place])
+        await lms_page(page, [f"{EVIL}/"])
+        await until_refused(page, told)
+        assert place not in [frame.url for frame in page.frames]
+        if gateway.environment["NBGATE_HTTPD_DIRECT"] == "true":
+            async with asyncio.timeout(PATIENCE):
+                while "/tree" not in served_by_httpd(lines_of_httpd(gateway)):
+                    await page.wait_for_timeout(50)

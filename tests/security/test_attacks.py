@@ -74,7 +74,10 @@ ATTACKS: dict[str, dict[str, list[str]]] = {
             "browser: page_of_another_site_neither_reads_nor_changes_nor_connects",
             "end_to_end/access: another_sites_page_gets_nothing",
         ],
-        "frames": ["end_to_end/links_framed: page_of_another_site_frames_nothing"],
+        "frames": [
+            "end_to_end/links_framed: page_of_another_site_frames_nothing",
+            "end_to_end/links_framed: page_of_another_site_within_the_lms_frames_no_hot_notebook",
+        ],
     },
     "Shared copies": {
         "sharing, seeing and taking back what is another student's": [

@@ -38,6 +38,8 @@ def ended(answer: Message) -> str:
         (f"/ipythonExercice/flotbioinfo/{FILE}.ipynb/mary", f"notebooks/{FILE}"),
         (f"/ipythonExercice/flotbioinfo/{FILE[:-6]}/mary", f"notebooks/{FILE}"),
         (f"/notebookLazyCopy/flotbioinfo/{FILE}/mary", f"notebooks/{FILE}"),
+        (f"/ipythonExercice/flotbioinfo/{FILE.replace('/', '%2F')}/mary", f"notebooks/{FILE}"),
+        (f"/ipythonExercice/flotbioinfo/{FILE.replace('/', '%2f')}/mary/", f"notebooks/{FILE}"),
         (f"/ipythonExercice/FlotBioInfo/{FILE}/mary", f"notebooks/{FILE}"),
         (f"/notebookGitRepo/flotbioinfo/{FILE}/mary", f"notebooks/{FILE}"),
         (f"/gateway/open/flotbioinfo/{FILE}/mary", f"notebooks/{FILE}"),

@@ -168,6 +168,7 @@ def altered(link: str) -> dict[str, str]:
         "a line end": link + "&a=1%0Ab",
         "a broken encoding": link + "&a=%zz",
         "an encoded slash": link.replace("w1/", "w1%2F"),
+        "an encoded slash at the end": link.replace("/mary?", "/mary%2F?"),
         "a nameless value": link + "&=1",
     }
 
@@ -288,6 +289,9 @@ async def test_sign_out_ends_the_sessions_of_all_courses(entrance: Entrance) -> 
         "/ipythonExercice/flotbioinfo/%2e%2e/%2e%2e/etc/passwd/mary",
         "/ipythonExercice/flotbioinfo/..%2f..%2fetc%2fpasswd/mary",
         "/ipythonExercice/flotbioinfo/..%5c..%5cx/mary",
+        "/%2Fevil.example/x/y",
+        "/ipythonExercice/%2F%2Fevil.example/n/mary",
+        "/ipythonForward/flotbioinfo/mary/%2F/evil.example/",
         "/ipythonExercice/%2e%2e/x.ipynb/mary",
         "/ipythonExercice/flotbioinfo/x%00.ipynb/mary",
         "/ipythonExercice/flotbioinfo/x%0d%0aSet-Cookie:%20a=b.ipynb/mary",
