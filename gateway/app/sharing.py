@@ -5,8 +5,9 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import socket
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
+from functools import partial
 
 from gateway.activation.following import Following, Follows
 from gateway.activation.leadership import Leadership
@@ -14,6 +15,7 @@ from gateway.activation.presence import Presence
 from gateway.activation.routing import RouteService
 from gateway.app.base import Base
 from gateway.app.chores import lasting
+from gateway.notebooks.catalogue import Catalogue
 from gateway.proxy.interface import Activity, RouteEntry
 from gateway.settings import Settings
 
@@ -49,16 +51,9 @@ async def open_sharing(
     def entry_of(slug: str) -> RouteEntry | None:
         return routes.entry(base.namespace.key(slug))
 
-    def activities() -> Mapping[str, Activity]:
-        entries = (entry_of(book.slug) for book in base.catalogue.notebooks())
-        return {
-            entry.slug: entry.activity
-            for entry in entries
-            if entry is not None and entry.slug is not None and entry.activity is not None
-        }
-
     # No two gateways use one state folder at once: they would share the route file.
     name = f"{socket.gethostname()}:{settings.state_dir.absolute()}"
+    activities = partial(_activities, base.catalogue, entry_of)
     presence = Presence(base.database, base.gateway, name, activities)
     leadership = Leadership(base.database, base.gateway)
     following = Following(
@@ -77,3 +72,14 @@ async def open_sharing(
     stack.push_async_callback(leadership.close)
     stack.push_async_callback(following.close)
     return Sharing(leadership, presence, following)
+
+
+def _activities(
+    catalogue: Catalogue, entry_of: Callable[[str], RouteEntry | None]
+) -> Mapping[str, Activity]:
+    entries = (entry_of(book.slug) for book in catalogue.notebooks())
+    return {
+        entry.slug: entry.activity
+        for entry in entries
+        if entry is not None and entry.slug is not None and entry.activity is not None
+    }

@@ -12,7 +12,7 @@ import contextlib
 import logging
 import secrets
 from collections import Counter
-from collections.abc import Callable, Collection, Coroutine, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Coroutine, Iterator, Mapping
 from datetime import datetime, timedelta
 from typing import Any, TypeVar
 
@@ -24,7 +24,7 @@ from gateway.launch.deeplinks import is_passer_by
 from gateway.launch.edges import Edges, fresh_edge
 from gateway.launch.nameless import Nameless
 from gateway.launch.session_bounds import Begun, Ends
-from gateway.launch.session_rows import Row, SessionRows
+from gateway.launch.session_rows import SessionRows
 from gateway.launch.session_table import Principal, SessionTable, token_digest
 from gateway.launch.vouching import ANY_WORD, Vouchers
 from gateway.notebooks.database import Database
@@ -193,29 +193,29 @@ class Sessions:
             await self.expire()
 
     async def _load(self) -> None:
-        table, before = SessionTable(self._now), self.table.ids()
-        async with self._database.reading() as connection:
-            self._take(await SessionRows(connection).tokens(self._now()), table)
+        before = self.table.ids()
+        table = await self._read()
         self.table.replace(table)
         self._edges.retain()
         await self._end(before - table.ids())
 
     async def _refresh(self, session_ids: Collection[str]) -> None:
-        found = SessionTable(self._now)
-        async with self._database.reading() as connection:
-            self._take(await SessionRows(connection).tokens(self._now(), session_ids), found)
+        found = await self._read(session_ids)
         await self._end([one for one in session_ids if found.principal(one) is None])
         for token in found.tokens():
             self.table.put(*token)
         self._bound_ends()
 
-    def _take(self, tokens: Iterable[Row], table: SessionTable) -> None:
-        """Put stored tokens of people for whom somebody vouches into `table`."""
-        for row in tokens:
-            principal = self._vouchers.principal(row)
-            if principal is not None:
-                table.put(bytes.fromhex(row.digest), row.host, row.expires, principal)
-                self._follow(principal, row.edge, row.expires)
+    async def _read(self, of: Collection[str] | None = None) -> SessionTable:
+        """Return what is stored of people for whom somebody vouches; None: of all sessions."""
+        table = SessionTable(self._now)
+        async with self._database.reading() as connection:
+            for row in await SessionRows(connection).tokens(self._now(), of):
+                principal = self._vouchers.principal(row)
+                if principal is not None:
+                    table.put(bytes.fromhex(row.digest), row.host, row.expires, principal)
+                    self._follow(principal, row.edge, row.expires)
+        return table
 
     async def _create(self, principal: Principal, host: str, issuer: str | None) -> str:
         if principal.subject in self._kept_out:
