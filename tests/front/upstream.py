@@ -13,6 +13,15 @@ from aiohttp.test_utils import TestServer
 
 from tests.support.front import Answer
 
+COOKIES = (
+    "username-127-0-0-1-8888=someone; Path=/",
+    "nbgate-session=evil",
+    "=nbgate-session=nameless",
+    "__Host-nbgate~demo=evil; Secure; Path=/",
+    "wide=1; Path=/; Domain=nb.example.org",
+    "_xsrf=fresh; Path=/",
+)
+
 
 @dataclass
 class Upstream:
@@ -110,8 +119,8 @@ async def running_upstream(name: str, port: int | None = None) -> AsyncIterator[
         response.headers["Access-Control-Allow-Credentials"] = "true"
         response.headers["Service-Worker-Allowed"] = "/"
         response.headers["Clear-Site-Data"] = '"cookies"'
-        response.headers.add("Set-Cookie", "username-127-0-0-1-8888=someone; Path=/")
-        response.headers.add("Set-Cookie", "_xsrf=fresh; Path=/")
+        for cookie in COOKIES:
+            response.headers.add("Set-Cookie", cookie)
         return response
 
     app.router.add_route("*", "/{tail:.*}", handle)
