@@ -144,6 +144,10 @@ class Exchange:
         if self._upstream is not None and not self._status:
             self._downstream.await_response()
 
+    def be_last(self) -> None:
+        """Let the client's connection end behind the response, though its head may say else."""
+        self._keep_alive = False
+
     def cancel(self) -> None:
         """The client went away: nothing of this request goes on."""
         self._detach()
@@ -328,10 +332,10 @@ class Exchange:
         self._task.add_done_callback(self._obtained)
 
     def _obtained(self, task: asyncio.Task[None]) -> None:
-        if task.cancelled():
-            return
+        error = None if task.cancelled() else task.exception()
+        if task is not self._task:
+            return  # since it ended, the request was answered otherwise, or tried again
         self._task = None
-        error = task.exception()
         if error is not None:
             if problem_of(error).code == "internal":
                 told = self._request_id.decode()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from dataclasses import replace
 from pathlib import Path
 
@@ -9,8 +10,8 @@ import pytest
 
 from gateway.proxy.interface import Hold, Relay
 from tests.proxy.harness import Rig, forwarded, rig
-from tests.proxy.upstreams import Upstream
-from tests.proxy.wire import until
+from tests.proxy.upstreams import Upstream, echo, parsed
+from tests.proxy.wire import get, until
 
 GET = b"GET / HTTP/1.1\r\nHost: h\r\n\r\n"
 BEGUN = b"HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\nhalf"
@@ -116,3 +117,27 @@ async def test_request_of_somebody_who_is_shut_out_meanwhile_finds_nothing(tmp_p
         proxy.proxy.end_use(proxy.entry.key, frozenset({"tina"}))
         assert (await client.response()).status == 404
         assert await server.gone()
+
+
+async def test_request_that_fails_in_the_very_moment_is_answered_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The failure is told to nobody: least of all to the next request of the connection."""
+    async with Upstream(echo) as upstream, rig(tmp_path, upstream.target) as proxy:
+        sessions = {b"/1": "s1", b"/2": "s2"}
+        entry = proxy.entry
+        proxy.gate.rule = lambda head, client: Relay(entry, session=sessions[head.target])
+
+        def stands(relay: Relay) -> bool:
+            if relay.session == "s1":  # between the end of the task and what is done about it
+                asyncio.get_running_loop().call_soon(proxy.proxy.end_sessions, ["s1"])
+            return relay.session != "s1"
+
+        monkeypatch.setattr(proxy.gate, "stands", stands)
+        async with await proxy.connect() as client:
+            await client.send(get(target=b"/1") + get(target=b"/2"))
+            assert (await client.response()).status == 401
+            assert parsed((await client.response()).body).target == b"/2"
+            await client.send(get(target=b"/2"))
+            assert parsed((await client.response()).body).target == b"/2"
+    assert proxy.observer.outcomes == ["4xx", "2xx", "2xx"]
