@@ -20,6 +20,9 @@ if TYPE_CHECKING:
     from gateway.proxy.exchange import Exchange
 
 _HEAD_LIMIT: Final = 256 * 1024
+# Interim answers to one request. Each is little work, but a connection may bring ten thousand at
+# once, and nobody else has a turn meanwhile.
+_MOST_INTERIM: Final = 1000
 
 
 class Home(Protocol):
@@ -56,6 +59,7 @@ class Upstream:
         "_gone",
         "_heads",
         "_home",
+        "_interim",
         "_keep_alive",
         "_method",
         "_paused",
@@ -74,6 +78,7 @@ class Upstream:
         self._body: Body | None = None
         self._buffer = b""
         self._method = b""
+        self._interim = 0
         self._keep_alive = False
         self._gone = False
         self._paused = False
@@ -90,6 +95,7 @@ class Upstream:
         self._method = method
         self._body = None
         self._buffer = b""
+        self._interim = 0
         self.heard = False
         self._transport.write(head)
 
@@ -210,7 +216,11 @@ class Upstream:
         if head.status == 101:
             exchange.switch(self, head, rest)
         elif head.status < 200:
-            exchange.interim(head)
+            self._interim += 1
+            if self._interim > _MOST_INTERIM:
+                self._fail(BadHead(502, "the upstream answers without end that it will answer"))
+            else:
+                exchange.interim(head)
         else:
             self._keep_alive = head.keep_alive
             prepared = exchange.respond(head)

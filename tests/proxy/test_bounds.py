@@ -10,7 +10,7 @@ import pytest
 from gateway.proxy.interface import ProxyLimits, Refuse
 from tests.proxy.harness import Rig, forwarded, rig, served
 from tests.proxy.upstreams import Upstream
-from tests.proxy.wire import GET, Wire, get, until
+from tests.proxy.wire import GET, OK, Wire, get, until
 from tests.support.waiting import PATIENCE
 
 EVERY_LOOP = True
@@ -114,7 +114,28 @@ async def test_flood_of_interim_answers_waits_for_a_slow_client(
 ) -> None:
     client, server = await forwarded(proxy, upstream)
     client.pause()
-    await server.stall(b"HTTP/1.1 103 Early Hints\r\nX: %b\r\n\r\n" % (b"a" * 4000))
+    await server.stall(b"HTTP/1.1 103 Early Hints\r\nX: %b\r\n\r\n" % (b"a" * 64000))
+
+
+@pytest.mark.parametrize("version", [b"1.0", b"1.1"])
+async def test_interim_answers_without_end_are_502(
+    proxy: Rig, upstream: Upstream, version: bytes
+) -> None:
+    client, server = await forwarded(proxy, upstream, b"GET / HTTP/%b\r\nHost: h\r\n\r\n" % version)
+    await server.send(b"HTTP/1.1 102 Processing\r\n\r\n" * 1001 + OK)
+    passed = 1000 if version == b"1.1" else 0
+    answers = [await client.response() for _ in range(passed + 1)]
+    assert [answer.status for answer in answers] == [102] * passed + [502]
+    assert await server.gone()
+
+
+async def test_interim_answers_are_counted_for_each_request(proxy: Rig, upstream: Upstream) -> None:
+    client, server = await served(proxy, upstream)
+    for _ in range(2):
+        await client.send(GET)
+        await server.head()
+        await server.send(b"HTTP/1.1 102 Processing\r\n\r\n" * 600 + OK)
+        assert [(await client.response()).status for _ in range(601)] == [102] * 600 + [200]
 
 
 async def test_bytes_behind_a_handshake_are_bounded(proxy: Rig, upstream: Upstream) -> None:
