@@ -16,6 +16,7 @@ from urllib.parse import quote, unquote_to_bytes
 from gateway.proxy.ancestors import FrameRules, framed
 from gateway.proxy.fields import (
     FOR_ORIGIN,
+    FRAMING,
     HOP_BY_HOP,
     Field,
     authority,
@@ -32,10 +33,16 @@ from gateway.proxy.messages import RequestHead, ResponseHead
 # Headers that we make ourselves, or that upstreams read as a proxy's word on the client.
 _OURS: Final = frozenset(b"forwarded x-request-id x-real-ip x-scheme x-forwarded".split())
 _NOT_TO_CLIENTS: Final = HOP_BY_HOP | {b"x-request-id"}
-# Never taken from trailers (RFC 9110, 6.5.1): framing, routing, credentials, control.
-_NOT_IN_TRAILERS: Final = HOP_BY_HOP | frozenset(
-    b"host content-length content-type content-encoding content-range authorization cookie "
-    b"set-cookie expect range cache-control max-forwards trailer".split()
+# Never taken from trailers (RFC 9110, 6.5.1): framing, routing, credentials, control; nor what is
+# no upstream's to say in a header.
+_NOT_IN_TRAILERS: Final = (
+    HOP_BY_HOP
+    | FOR_ORIGIN
+    | FRAMING
+    | frozenset(
+        b"host content-length content-type content-encoding content-range authorization cookie "
+        b"set-cookie expect range cache-control max-forwards trailer x-request-id".split()
+    )
 )
 # A cookie for a whole domain would reach other notebooks' origins, and the gateway's.
 _DOMAIN: Final = re.compile(rb";\s*domain\s*=", re.IGNORECASE)
@@ -211,6 +218,7 @@ class HeaderRules:
             for name, value in fields
             if (low := _comparable(name)) not in _NOT_IN_TRAILERS
             and low not in _OURS
+            and low not in self._removed
             and not low.startswith((b"x-nbgate-", b"x-forwarded-"))
         ]
 

@@ -158,6 +158,24 @@ async def test_notebook_tells_browsers_nothing_about_the_whole_origin(
     assert (await client.response()).names() == {b"x-a", b"content-length", b"x-request-id"}
 
 
+async def test_no_trailer_says_what_a_header_may_not(proxy: Rig, upstream: Upstream) -> None:
+    proxy.notebook()
+    client, server = await forwarded(proxy, upstream)
+    unsaid = FOR_ORIGIN | {
+        b"set-cookie": b"a=b",
+        b"content-security-policy": b"frame-ancestors *",
+        b"x-frame-options": b"ALLOWALL",
+        b"access-control-allow-origin": b"*",
+        b"x-request-id": b"mine",
+        b"connection": b"close",
+    }
+    lines = b"".join(b"%b: %b\r\n" % (name.title(), value) for name, value in unsaid.items())
+    await server.send(
+        b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n0\r\nX-Sum: 1\r\n%b\r\n" % lines
+    )
+    assert (await client.response()).trailers == [(b"X-Sum", b"1")]
+
+
 async def test_plain_routes_cookies_but_the_gateways_and_cors_reach_the_client(
     proxy: Rig, upstream: Upstream
 ) -> None:

@@ -63,6 +63,11 @@ def test_no_upstream_gets_the_header(name: str, slug: str | None) -> None:
     assert b"alice" not in pages
 
 
+@pytest.mark.parametrize("name", [b"X-Remote-User", b"x_remote_name"])
+def test_it_goes_no_further_as_a_trailer(name: bytes) -> None:
+    assert RULES.request_trailers([(name, b"alice"), (b"X-Sum", b"1")]) == [(b"X-Sum", b"1")]
+
+
 def test_pages_are_told_in_a_header_of_ours() -> None:
     head = asked(("X-Remote-User", "zoë\x00\n".encode()), ("X-Nbgate-Told-User", b"mallory"))
     sent = RULES.to_pages(head, Local(), told(head), b"", b"1")
