@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
+from typing import Final
 
 from gateway.errors import UpstreamTimeout
 from gateway.problems import Problem
@@ -23,6 +24,10 @@ from gateway.proxy.interface import Hold, Local, Relay
 from gateway.proxy.messages import Framing, RequestHead
 from gateway.proxy.pauses import AHEAD
 from gateway.proxy.repeated import RequestReader
+
+# Requests that are answered at once, one behind the other, before others have their turn: a client
+# that nobody knows may send ten thousand that are refused.
+_TURN: Final = 64
 
 
 class Downstream(Connection):
@@ -101,6 +106,12 @@ class Downstream(Connection):
 
     # -- for the server
 
+    def drain(self) -> None:
+        """Close as soon as no request is in flight."""
+        if self._exchange is not None:
+            self._exchange.be_last()
+        super().drain()
+
     def end_admitted(self, is_over: Callable[[Relay | Hold], bool], problem: Problem) -> None:
         """Break the request in flight off, and tell why, if what admitted it is over."""
         exchange = self._exchange
@@ -164,12 +175,25 @@ class Downstream(Connection):
         if self._pumping:
             return
         self._pumping = True
+        turn = _TURN
         try:
             while self._ahead and not self.write_paused:
                 if self._phase > HEAD or not self._take_head():
                     break
+                turn -= 1
+                if not turn:
+                    self._bound_ahead()
+                    asyncio.get_running_loop().call_soon(self._pump_on)
+                    break
         finally:
             self._pumping = False
+
+    def _pump_on(self) -> None:
+        """Go on behind a turn of the others."""
+        if self._phase <= HEAD:
+            if self._pauses is not None:
+                self._pauses.end(AHEAD)
+            self._pump()
 
     def _take_head(self) -> bool:
         """Begin the request at the front of what is read; False when it is not complete."""

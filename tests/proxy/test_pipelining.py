@@ -58,6 +58,25 @@ async def test_many_pipelined_refusals_do_not_recurse(proxy: Rig) -> None:
         await sending
 
 
+async def test_many_pipelined_refusals_leave_others_their_turn(proxy: Rig) -> None:
+    proxy.gate.rule = lambda head, client: Refuse(424, "cold", "not running")
+    loop, answered, in_a_turn = asyncio.get_running_loop(), proxy.observer.outcomes, [0]
+
+    def look(before: int) -> None:
+        in_a_turn.append(len(answered) - before)
+        if len(answered) < 3000:
+            loop.call_soon(look, len(answered))
+
+    async with await proxy.connect() as client:
+        look(0)
+        await client.send(GET * 3000)
+        for _ in range(3000):
+            assert (await client.response()).status == 424
+        await client.send(GET)
+        assert (await client.response()).status == 424
+    assert 8 < max(in_a_turn) <= 200
+
+
 async def test_pipelining_stops_at_its_number_of_requests(
     tmp_path: Path, upstream: Upstream
 ) -> None:

@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from tests.proxy.harness import Rig, rig
+from tests.proxy.harness import Rig, forwarded, rig
 from tests.proxy.upstreams import Upstream
-from tests.proxy.wire import GET, OK
+from tests.proxy.wire import GET, OK, until
 from tests.support.waiting import PATIENCE
 
 
@@ -29,6 +29,22 @@ async def test_stop_lets_requests_in_flight_finish(tmp_path: Path, upstream: Ups
         assert (answer.body, answer.one(b"connection")) == (b"ok", b"close")
         assert await busy.gone()
         await stopping
+
+
+async def test_stop_waits_for_no_connection_whose_answer_is_whole(
+    tmp_path: Path, upstream: Upstream
+) -> None:
+    async with rig(tmp_path, upstream.target) as proxy:
+        client, server = await forwarded(proxy, upstream)
+        await server.send(b"HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\nha")
+        assert (await client.head()).one(b"connection") is None, "it was told that it may stay"
+        stopping = asyncio.create_task(proxy.proxy.stop(grace=3600.0), name="stop")
+        await until(lambda: not proxy.proxy.addresses)
+        await server.send(b"lf")
+        assert await client.rest() == b"half"
+        await client.close()
+        async with asyncio.timeout(PATIENCE):
+            await stopping
 
 
 async def test_stop_ends_at_its_deadline(proxy: Rig, upstream: Upstream) -> None:
