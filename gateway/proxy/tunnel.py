@@ -77,9 +77,10 @@ class Tunnel:
         self._upstream.finish(_GOING_AWAY_MASKED)
 
     def abort(self) -> None:
-        """Close at once."""
-        self._client.transport.abort()
-        self._upstream.transport.abort()
+        """Close at once what is not closed yet."""
+        for side in (self._client, self._upstream):
+            if not side.lost:  # asyncio's transports may fail when they are aborted behind that
+                side.transport.abort()
 
     def person_sent(self) -> None:
         """Note a sign of a person."""
@@ -124,9 +125,10 @@ class _Side:
         transport: its connection.
         other: the end that its bytes go to.
         at_eof: whether it has sent all it had.
+        lost: whether its connection is closed.
     """
 
-    __slots__ = ("_of_client", "_tunnel", "at_eof", "other", "transport")
+    __slots__ = ("_of_client", "_tunnel", "at_eof", "lost", "other", "transport")
 
     other: _Side
 
@@ -135,6 +137,7 @@ class _Side:
         self._of_client = of_client
         self.transport = transport
         self.at_eof = False
+        self.lost = False
 
     def congested(self) -> bool:
         """Whether more waits to be sent than should: then pause_writing was told to nobody."""
@@ -169,6 +172,7 @@ class _Side:
 
     def connection_lost(self, exc: Exception | None) -> None:
         """See asyncio."""
+        self.lost = True
         self.other.transport.close()
         self._tunnel.lost_one()
 

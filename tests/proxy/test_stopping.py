@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from pathlib import Path
 
 import pytest
 
 from tests.proxy.harness import Rig, forwarded, rig
 from tests.proxy.upstreams import Upstream
-from tests.proxy.wire import GET, OK, until
+from tests.proxy.wire import GET, OK, get, until
+
+UPGRADE = get(b"Connection: Upgrade\r\nUpgrade: websocket\r\n")
 from tests.support.waiting import PATIENCE
 
 
@@ -55,3 +58,24 @@ async def test_stop_ends_at_its_deadline(proxy: Rig, upstream: Upstream) -> None
     await proxy.proxy.stop(grace=0.1)
     assert await client.gone()
     assert await server.gone()
+
+
+async def test_stop_ends_a_tunnel_of_which_one_side_is_gone(
+    tmp_path: Path, upstream: Upstream
+) -> None:
+    """The client takes what it is owed, the upstream takes nothing."""
+    async with rig(tmp_path, upstream.target) as proxy:
+        client, server = await forwarded(proxy, upstream, UPGRADE)
+        await server.send(b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\n\r\n")
+        assert (await client.head()).status == 101
+        client.pause()
+        server.pause()
+        await server.stall()
+        await client.stall()
+        stopping = asyncio.create_task(proxy.proxy.stop(grace=0.0), name="stop")
+        await until(lambda: not proxy.proxy.addresses)
+        client.resume()
+        with contextlib.suppress(ConnectionError):
+            await client.rest()
+        await stopping
+        await until(lambda: proxy.proxy.connections == 0)
