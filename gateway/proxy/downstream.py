@@ -33,12 +33,13 @@ _TURN: Final = 64
 class Downstream(Connection):
     """A client's connection with the requests on it."""
 
-    __slots__ = ("_ahead", "_body", "_checked", "_exchange", "_heads", "_pumping")
+    __slots__ = ("_ahead", "_body", "_checked", "_exchange", "_heads", "_pumping", "_waiting")
 
     def __init__(self, context: Context) -> None:
         super().__init__(context)
         self._ahead = b""
         self._checked = 0  # so much of it is known to hold no whole head
+        self._waiting = 0  # whole heads in it, about; it is not kept while they are taken
         self._body: Body | None = None
         self._heads = RequestReader()
         self._exchange: Exchange | None = None
@@ -57,13 +58,12 @@ class Downstream(Connection):
             if self._body is not None:
                 self._take_body(self._body, data)
             else:
-                self._ahead += data
-                self._bound_ahead()
+                self._read_ahead(data)
         elif self._phase <= HEAD:
-            self._ahead = self._ahead + data if self._ahead else data
             if self.write_paused:
-                self._bound_ahead()
+                self._read_ahead(data)
             else:
+                self._ahead = self._ahead + data if self._ahead else data
                 self._pump()
         elif self._ending is not None:
             self._ending.hear()
@@ -265,10 +265,20 @@ class Downstream(Connection):
             self._bound_ahead()
             exchange.complete()
 
-    def _bound_ahead(self) -> None:
+    def _read_ahead(self, data: bytes) -> None:
+        """Keep what came before its turn, and look at that alone."""
+        before = len(self._ahead)
+        self._ahead += data
+        self._bound_ahead(before)
+
+    def _bound_ahead(self, before: int = 0) -> None:
+        """Stop reading when enough is waiting; so many bytes of it were looked at before."""
         limits = self._context.limits
         data = self._ahead
-        if data and (len(data) > limits.head_bytes or data.count(HEAD_END) >= limits.pipeline):
+        if not before:
+            self._waiting = 0
+        self._waiting += data.count(HEAD_END, max(0, before - 3))
+        if len(data) > limits.head_bytes or self._waiting >= limits.pipeline:
             self._pause(AHEAD)
 
     # -- what comes behind an answer

@@ -28,7 +28,6 @@ _FIELDS: Final = re.compile(rb"(?:" + _TOKEN + rb"++:" + _FIELD_VALUE + rb"*+\r\
 _FIELD: Final = re.compile(rb"([^:\r\n]++):[ \t]*+([^\r\n]*+)\r\n")
 _EMPTY_LINES: Final = re.compile(rb"\A(?:\r\n)++")
 _MOST_FIELDS: Final = 200
-_BARE: Final = re.compile(rb"(?<!\r)\n|\r(?!\n|\Z)|\x00")
 _HOST: Final = re.compile(
     rb"(?:[A-Za-z0-9._~!$&'()*+,;=%\-]++|\[[0-9A-Fa-f:.]++\])(?::[0-9]{0,5})?"
 )
@@ -73,7 +72,14 @@ def check_partial(data: bytes, start: int) -> None:
     Raises:
         BadHead: there is a bare CR, a bare LF or NUL in it.
     """
-    if _BARE.search(data, max(0, start - 1)):
+    start = max(0, start - 1)
+    if start and data.startswith(b"\n", start):
+        start += 1  # its CR was there
+    # Counting is several times as quick as a pattern that looks at each byte.
+    pairs = data.count(b"\r\n", start)
+    bare = data.count(b"\n", start) > pairs
+    bare = bare or data.count(b"\r", start) - data.endswith(b"\r") > pairs
+    if bare or data.find(b"\0", start) >= 0:
         raise BadHead(400, "a line of the head does not end in CR LF, or has a NUL")
 
 

@@ -152,8 +152,11 @@ class Upstream:
         self.heard = True
         if self._body is not None:
             self._relay(b"", data, self._body)
+        elif self._buffer:
+            checked = len(self._buffer)
+            self._take_heads(self._buffer + data, checked)
         else:
-            self._take_heads(self._buffer + data if self._buffer else data)
+            self._take_heads(data, 0)
 
     def eof_received(self) -> None:
         """See asyncio; the transport closes itself."""
@@ -191,23 +194,28 @@ class Upstream:
 
     # -- reading
 
-    def _take_heads(self, data: bytes) -> None:
-        """Read interim heads and the final one (RFC 9110, 15.2)."""
+    def _take_heads(self, data: bytes, checked: int) -> None:
+        """Read interim heads and the final one (RFC 9110, 15.2).
+
+        Args:
+            data: what has come of them.
+            checked: so much of it is known to hold no whole head.
+        """
         while self._exchange is not None:
-            end = data.find(HEAD_END) + 4
+            end = data.find(HEAD_END, max(0, checked - 3)) + 4
             if (end if end >= 4 else len(data)) > _HEAD_LIMIT:
                 self._fail(BadHead(502, "the head of the upstream's answer is too large"))
                 return
             try:
                 if end < 4:
-                    check_partial(data, len(self._buffer))
+                    check_partial(data, checked)
                     self._buffer = data
                     return
                 head = self._heads.read(data[:end], self._method)
             except BadHead as error:
                 self._fail(error)
                 return
-            self._buffer, data = b"", data[end:]
+            self._buffer, data, checked = b"", data[end:], 0
             self._take_head(self._exchange, head, data)
             if head.status >= 200 or head.status == 101:
                 return

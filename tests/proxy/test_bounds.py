@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from pathlib import Path
 
 import pytest
@@ -163,3 +164,34 @@ async def test_requests_behind_an_answer_that_is_not_taken_wait(proxy: Rig) -> N
         client.resume()
         for _ in range(1 + sent // len(padded)):
             assert (await client.response()).status == 424
+
+
+def head_of(size: int) -> bytes:
+    """Return the beginning of a head, of about so many bytes."""
+    line = b"X: %b\r\n" % (b"y" * 1000)
+    return b"HTTP/1.1 200 OK\r\n" + line * (size // len(line)) + b"X: "
+
+
+async def test_head_of_an_answer_that_dribbles_is_looked_at_once(
+    proxy: Rig, upstream: Upstream
+) -> None:
+    await forwarded(proxy, upstream)
+    (connection,) = proxy.proxy.pool._open
+    connection.data_received(head_of(180_000))
+    before = time.process_time()
+    for _ in range(40_000):
+        connection.data_received(b"y")
+    assert time.process_time() - before < 2.0
+
+
+async def test_requests_ahead_that_dribble_are_looked_at_once(
+    tmp_path: Path, upstream: Upstream
+) -> None:
+    async with rig(tmp_path, upstream.target, ProxyLimits(head_bytes=2**20)) as proxy:
+        await forwarded(proxy, upstream)
+        (connection,) = proxy.proxy._context.connections
+        connection.data_received(head_of(180_000))
+        before = time.process_time()
+        for _ in range(40_000):
+            connection.data_received(b"y")
+        assert time.process_time() - before < 2.0

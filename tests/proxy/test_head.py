@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import time
 
 import pytest
@@ -65,6 +66,28 @@ def test_early_check_refuses_only_what_is_refused_later(data: bytes) -> None:
     except BadHead:
         with pytest.raises(BadHead):
             parse_request(data + b"\r\n\r\n")
+
+
+@given(st.text("\r\n\0x", max_size=12), st.integers(0, 12))
+def test_early_check_sees_what_is_bare_in_any_cut(text: str, cut: int) -> None:
+    data = text.encode()
+    for start, end in ((0, min(cut, len(data))), (min(cut, len(data)), len(data))):
+        part = data[:end]
+        bare = re.search(rb"(?<!\r)\n|\r(?!\n|\Z)|\0", part) is not None
+        try:
+            check_partial(part, start)
+        except BadHead:
+            assert bare
+            return
+        assert not bare
+
+
+def test_early_check_is_quick() -> None:
+    data = b"GET / HTTP/1.1\r\n" + b"X: %b\r\n" % (b"y" * 1000) * 60
+    before = time.process_time()
+    for _ in range(4000):
+        check_partial(data, 0)
+    assert time.process_time() - before < 2.0
 
 
 def test_values_lose_only_their_outer_blanks() -> None:
