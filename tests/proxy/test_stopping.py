@@ -11,9 +11,9 @@ import pytest
 from tests.proxy.harness import Rig, forwarded, rig
 from tests.proxy.upstreams import Upstream
 from tests.proxy.wire import GET, OK, get, until
+from tests.support.waiting import PATIENCE
 
 UPGRADE = get(b"Connection: Upgrade\r\nUpgrade: websocket\r\n")
-from tests.support.waiting import PATIENCE
 
 
 async def test_stop_lets_requests_in_flight_finish(tmp_path: Path, upstream: Upstream) -> None:
