@@ -22,6 +22,9 @@ from tests.hub.hub import TOKEN, Hub
 from tests.support.waiting import PATIENCE
 
 _NOWHERE = URL()
+# Less than the five seconds after which the proxy closes an idle connection: a hub takes longer to
+# start, and a POST that meets the end of its connection is not sent again.
+_KEPT_SECONDS = 2.0
 _FORM_TOKEN = re.compile(r'name="_xsrf"\s+value="([^"]+)"')
 
 
@@ -144,9 +147,11 @@ async def browser(
         unix: the Unix socket that everything is behind; "" for ports on this machine.
     """
     connector = (
-        aiohttp.UnixConnector(unix)
+        aiohttp.UnixConnector(unix, keepalive_timeout=_KEPT_SECONDS)
         if unix
-        else aiohttp.TCPConnector(resolver=Here(), ssl=trust or True)
+        else aiohttp.TCPConnector(
+            resolver=Here(), ssl=trust or True, keepalive_timeout=_KEPT_SECONDS
+        )
     )
     async with aiohttp.ClientSession(
         connector=connector,
