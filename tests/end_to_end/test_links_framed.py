@@ -107,18 +107,10 @@ async def lms_page(page: Page, links: list[str]) -> None:
     await page.goto(f"{LMS}/course")
 
 
-async def until_refused(page: Page, told: list[str]) -> None:
-    """Wait until the browser has said that somebody may not frame something."""
-    async with asyncio.timeout(PATIENCE):
-        while not any("frame-ancestors" in line for line in told):
-            await page.wait_for_timeout(50)
+def network_changed(page: Page) -> asyncio.Event:
+    """Return what is set whenever Chromium drops what a page loads.
 
-
-async def opened(page: Page, links: list[str], slugs: list[str]) -> None:
-    """Open the LMS's page, and wait until each of its frames shows its notebook.
-
-    Chromium drops what it loads when the machine gets or loses a network interface, as it does with
-    every container of an engine; then the page is loaded once more, as people do.
+    It does when the machine gets or loses a network interface, as with each container of an engine.
     """
     changed = asyncio.Event()
 
@@ -126,26 +118,47 @@ async def opened(page: Page, links: list[str], slugs: list[str]) -> None:
         if "ERR_NETWORK_CHANGED" in (request.failure or ""):
             changed.set()
 
+    page.on("requestfailed", look)
+    return changed
+
+
+async def opened(page: Page, links: list[str], slugs: list[str]) -> None:
+    """Open the LMS's page, and wait until each of its frames shows its notebook.
+
+    Where Chromium drops what it loads, the page is loaded once more, as people do.
+    """
+
     async def shown() -> None:
         await asyncio.gather(
             *(notebook_in(page, number, slug) for number, slug in enumerate(slugs))
         )
 
-    page.on("requestfailed", look)
-    try:
-        while True:
-            changed.clear()
-            await lms_page(page, links)
-            seen = asyncio.create_task(shown(), name="shown")
-            again = asyncio.create_task(changed.wait(), name="again")
-            await asyncio.wait({seen, again}, return_when=asyncio.FIRST_COMPLETED)
-            again.cancel()
-            if seen.done():
-                return await seen
-            seen.cancel()
-            await asyncio.gather(seen, again, return_exceptions=True)
-    finally:
-        page.remove_listener("requestfailed", look)
+    changed = network_changed(page)
+    while True:
+        changed.clear()
+        await lms_page(page, links)
+        seen = asyncio.create_task(shown(), name="shown")
+        again = asyncio.create_task(changed.wait(), name="again")
+        await asyncio.wait({seen, again}, return_when=asyncio.FIRST_COMPLETED)
+        again.cancel()
+        if seen.done():
+            return await seen
+        seen.cancel()
+        await asyncio.gather(seen, again, return_exceptions=True)
+
+
+async def refused_at(page: Page, address: str) -> None:
+    """Open a page, and wait until the browser says that something may not be framed there."""
+    told: list[str] = []
+    page.on("console", lambda line: told.append(line.text))
+    changed = network_changed(page)
+    await page.goto(address)
+    async with asyncio.timeout(PATIENCE):
+        while not any("frame-ancestors" in line for line in told):
+            await page.wait_for_timeout(50)
+            if changed.is_set():
+                changed.clear()
+                await page.reload()
 
 
 async def notebook_in(page: Page, number: int, slug: str) -> None:
@@ -210,12 +223,9 @@ async def test_signed_links_of_two_courses_open_on_one_page(gateway: GatewayProc
 @pytest.mark.parametrize("gateway", [*ALONE, *DIRECT], indirect=True)
 async def test_page_of_another_site_frames_nothing(gateway: GatewayProcess) -> None:
     link = f"{gateway.environment['NBGATE_PUBLIC_URL']}/ipythonExercice/flotpython/x/n9"
-    told: list[str] = []
     async with browser_page(FLAG, ignore_https_errors=True) as page:
-        page.on("console", lambda line: told.append(line.text))
         await framing(page, EVIL, [link])
-        await page.goto(f"{EVIL}/")
-        await until_refused(page, told)
+        await refused_at(page, f"{EVIL}/")
 
 
 @pytest.mark.parametrize("gateway", [*ALONE, *DIRECT], indirect=True)
@@ -225,15 +235,13 @@ async def test_page_of_another_site_within_the_lms_frames_no_hot_notebook(
     """Its frames have the cookies that frames of the LMS have; httpd serves it the notebook."""
     link = f"{gateway.environment['NBGATE_PUBLIC_URL']}/ipythonExercice/flotpython/{FILE}/n10"
     slug = notebook_slug("flotpython", "plain/flotpython:n10")
-    told: list[str] = []
     async with browser_page(FLAG, ignore_https_errors=True) as page:
         await opened(page, [link], [slug])
         body = page.frame_locator("iframe").locator("body")
         place = str(await body.evaluate("() => location.href")).replace(f"notebooks/{FILE}", "tree")
-        page.on("console", lambda line: told.append(line.text))
         await framing(page, EVIL, [place])
-        await lms_page(page, [f"{EVIL}/"])
-        await until_refused(page, told)
+        await framing(page, LMS, [f"{EVIL}/"])
+        await refused_at(page, f"{LMS}/course")
         assert place not in [frame.url for frame in page.frames]
         if gateway.environment["NBGATE_HTTPD_DIRECT"] == "true":
             async with asyncio.timeout(PATIENCE):
