@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 
 from aiohttp import web
@@ -32,29 +32,36 @@ class Check:
     """A project's check that says "not busy", when a person has just come to a worker.
 
     Without a warning it is asked in pairs: before the stop is decided, and under the notebook's
-    lock.
+    lock. The second question of a pair falls away where a visit was told late; then somebody may
+    come at a first one, and comes again.
 
     Attributes:
-        asked: how often.
         visits: the status of each visit.
     """
 
     def __init__(self) -> None:
-        self.asked = 0
         self.visits: list[int] = []
+        self._asked = 0
         self._comers: list[Connection] = []
         self._cookie = ""
+        self._count_spared: Callable[[], float] = float
+        self._spared = 0.0
 
-    def let_come(self, connections: list[Connection], cookie: str) -> None:
-        """Have a person come by each of these, one at the second question of each pair."""
-        self._comers, self._cookie = list(connections), cookie
+    def let_come(
+        self, comers: list[Connection], cookie: str, count_spared: Callable[[], float]
+    ) -> None:
+        """Have a person come by each of these until that has spared the notebook."""
+        self._comers, self._cookie, self._count_spared = list(comers), cookie, count_spared
 
     async def answer(self, request: web.Request) -> web.Response:
         assert request.query["of"] == SLUG
-        self.asked += 1
-        if self.asked % 2 == 0 and self._comers:
-            comer = self._comers.pop(0)
-            status, _, _ = await comer.get(PAGE, Cookie=self._cookie, **VISIT)
+        self._asked += 1
+        spared = await asyncio.to_thread(self._count_spared)
+        if self._comers and spared > self._spared:
+            self._spared = spared
+            self._comers.pop(0)
+        if self._asked % 2 == 0 and self._comers:
+            status, _, _ = await self._comers[0].get(PAGE, Cookie=self._cookie, **VISIT)
             self.visits.append(status)
         return web.Response(status=204)
 
@@ -86,14 +93,13 @@ async def test_who_comes_to_a_worker_at_the_last_moment_keeps_the_notebook(tmp_p
             run = ("project", "add", "demo", "--source", source, "--still-busy", url)
             await asyncio.to_thread(fleet.nbgate, *run)
             cookie = await cookie_for(fleet, "alice")
-            check.let_come(workers, cookie)
+            check.let_come(workers, cookie, lambda: culled(fleet, "spared"))
             assert (await workers[0].get(PAGE, Cookie=cookie))[0] == 200
 
             await until_async(lambda: culled(fleet, "stopped-idle") == 1, "it is stopped at last")
 
-            assert check.visits == [200, 200], "one at each worker"
-            assert culled(fleet, "spared") == 2
-            assert check.asked == 6, "two pairs in which somebody came, and one in which nobody did"
+            assert set(check.visits) == {200}
+            assert culled(fleet, "spared") >= 2, "by a visit at each worker"
             assert (await workers[1].get(PAGE, Cookie=cookie, **POLL))[0] == 424
             (record,) = fleet.notebooks()
             assert (record["state"], record["generation"]) == ("cold", 1)
