@@ -7,6 +7,7 @@ to the database is written when it can be.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 from collections.abc import Mapping
 from typing import Any
@@ -27,30 +28,19 @@ class Facts:
 
     def __init__(self, catalogue: Catalogue) -> None:
         self._catalogue = catalogue
-        self._owed: dict[str, dict[str, Any]] = {}
         self._writes: dict[str, asyncio.Task[Notebook]] = {}
 
     async def note(self, slug: str, **facts: Any) -> None:
         """Put facts into a notebook's record. Raises NotFound."""
-        owed = self._owed.get(slug)
-        facts = (owed or {}) | facts
+        owed = self._catalogue.presumed
+        facts = {**owed.get(slug, {}), **facts}
         try:
-            async with asyncio.timeout(_AGAIN_SECONDS if self._owed else _WRITE_SECONDS):
+            async with asyncio.timeout(_AGAIN_SECONDS if owed else _WRITE_SECONDS):
                 await self._write(slug, facts)
         except (DatabaseError, TimeoutError) as error:
-            if not self._owed:
+            if not owed:
                 logger.error("records cannot be written, notebooks go on reason=%s", error)
-            self._owed[slug] = facts
-            self._stand(slug)
-            if slug in self._writes:  # it goes on, and may be of before
-                self._writes[slug].add_done_callback(lambda _: self._stand(slug))
-            return
-        newer = self._owed.get(slug)
-        if newer is owed:
-            self._owed.pop(slug, None)
-        elif newer is not None:
-            # Noted meanwhile, and not written: that stands, and is owed still.
-            self._catalogue.presume(slug, **newer)
+            self._catalogue.presume(slug, **facts)
 
     async def _write(self, slug: str, facts: Mapping[str, Any]) -> None:
         while (before := self._writes.get(slug)) is not None:
@@ -65,17 +55,10 @@ class Facts:
         if not done.cancelled():
             done.exception()  # whoever waits gets it
 
-    def _stand(self, slug: str) -> None:
-        """Have what is owed in memory at least."""
-        if slug in self._owed and self._catalogue.find(slug) is not None:
-            self._catalogue.presume(slug, **self._owed[slug])
-
     async def settle(self) -> None:
         """Write what is owed, as far as that is possible again."""
-        for slug in list(self._owed):
-            try:
+        for slug in list(self._catalogue.presumed):
+            with contextlib.suppress(NotFound):
                 await self.note(slug)
-            except NotFound:
-                self._owed.pop(slug, None)
-            if slug in self._owed:
+            if slug in self._catalogue.presumed:
                 return

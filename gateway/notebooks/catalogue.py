@@ -8,7 +8,7 @@ Two gateways may share the database: each change starts from what is stored, not
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
@@ -36,6 +36,7 @@ class Catalogue(ProjectCatalogue):
     def __init__(self, database: Database, now: Callable[[], datetime] = utc_now) -> None:
         super().__init__(database, now)
         self._notebooks: dict[str, Notebook] = {}
+        self._presumed: dict[str, Mapping[str, Any]] = {}
         self._slugs: list[str] | None = None  # sorted; None where one has come or gone since
         self._listeners: list[Listener] = []
 
@@ -195,10 +196,20 @@ class Catalogue(ProjectCatalogue):
             return self.notebook(slug)
         return await self._update(slug, rules.changing(changes))
 
+    @property
+    def presumed(self) -> Mapping[str, Mapping[str, Any]]:
+        """The facts, by slug, that stand in memory and are not stored yet."""
+        return self._presumed
+
     def presume(self, slug: str, /, **facts: Any) -> None:
-        """Change facts in memory alone, while the database cannot be written. Raises NotFound."""
+        """Have facts stand in memory, whatever is read or stored, until they are stored themselves.
+
+        For while the database cannot be written. Raises NotFound.
+        """
         rules.check_fields(facts, rules.FACTS, "notebook")
-        self._keep(slug, dataclasses.replace(self.notebook(slug), **facts))
+        notebook = self.notebook(slug)
+        self._presumed[slug] = facts
+        self._keep(slug, notebook)
 
     async def next_generation(self, slug: str) -> int:
         """Count the notebook's generation up and return it; no two callers get the same.
@@ -265,22 +276,34 @@ class Catalogue(ProjectCatalogue):
         """Apply what `rule` says to the stored notebook."""
 
         async def change() -> Notebook:
+            changes: Mapping[str, Any] = {}
             async with self._database.writing() as connection:
                 rows = NotebookRows(connection)
                 stored = await rows.get(slug, for_change=True)
                 if stored is not None:
-                    stored = await rows.change(slug, columns_of(rule(stored)))
+                    changes = rule(stored)
+                    stored = await rows.change(slug, columns_of(changes))
+            self._stored(slug, changes)
             return self._kept(slug, stored)
 
         return await self._change(change, f"update-{slug}")
 
+    def _stored(self, slug: str, changes: Mapping[str, Any]) -> None:
+        """Presume no more what is stored now."""
+        presumed = self._presumed.pop(slug, {}).items()
+        left = {name: it for name, it in presumed if name not in changes or changes[name] != it}
+        if left:
+            self._presumed[slug] = left
+
     def _kept(self, slug: str, notebook: Notebook | None) -> Notebook:
         self._keep(slug, notebook)
-        if notebook is None:
-            raise NotFound("notebook", slug)
-        return notebook
+        return self.notebook(slug)
 
     def _keep(self, slug: str, notebook: Notebook | None) -> None:
+        if notebook is None:
+            self._presumed.pop(slug, None)
+        elif slug in self._presumed:
+            notebook = dataclasses.replace(notebook, **self._presumed[slug])
         if self._notebooks.get(slug) == notebook:
             return
         if notebook is None or slug not in self._notebooks:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from datetime import UTC, datetime
 from typing import Any
 
 import pytest
@@ -72,3 +73,35 @@ async def test_write_that_hangs_and_goes_on_later_does_not_bring_old_facts_back(
     assert book.notebook(slug).state is State.RUNNING
     await book.load()
     assert book.notebook(slug).state is State.RUNNING
+
+
+@pytest.mark.parametrize("other", ["read", "changed", "counted", "removed"])
+async def test_what_is_owed_stands_whatever_else_is_read_or_stored(
+    world: World, monkeypatch: pytest.MonkeyPatch, other: str
+) -> None:
+    slug = await world.notebook()
+    book, facts = world.catalogue, Facts(world.catalogue)
+
+    async def away(slug: str, /, **changes: Any) -> Notebook:
+        raise DatabaseError("the database is away")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(book, "update_notebook", away)
+        await facts.note(slug, state=State.RUNNING, container_id="c")
+    match other:
+        case "read":
+            await book.refresh([slug], [])
+        case "changed":
+            changed = await book.update_notebook(slug, last_active=datetime(2026, 1, 2, tzinfo=UTC))
+            assert changed == book.notebook(slug)
+        case "counted":
+            await book.next_generation(slug)
+        case "removed":
+            await book.remove_notebook(slug)
+            assert await world.notebook() == slug
+    expected = State.COLD if other == "removed" else State.RUNNING
+    assert book.notebook(slug).state is expected
+    await facts.settle()
+    await book.load()
+    assert book.notebook(slug).state is expected
+    assert not book.presumed
