@@ -9,8 +9,8 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Coroutine, Sequence
-from typing import Any, Protocol
+from collections.abc import Callable, Sequence
+from typing import Protocol
 
 from gateway.errors import GatewayError
 from gateway.launch.sessions import Sessions
@@ -73,6 +73,7 @@ class Following:
         self._accompanied = accompanied
         self._seen = 0
         self._applied: set[int] = set()
+        self._wanted: set[str] = set()
         self._tasks: dict[str, asyncio.Task[None]] = {}
 
     async def begin(self) -> None:
@@ -136,47 +137,41 @@ class Following:
             self._follow_route(slug)
 
     def _follow_route(self, slug: str) -> None:
-        """Bring a notebook's route in line with its record, unless something does so already."""
-        notebook, entry = self._catalogue.find(slug), self._entry_of(slug)
-        if notebook is None or entry is None or slug in self._tasks:
-            return
-        work = self._work(notebook, entry)
-        if work is not None and not self._lifecycle.lock(slug).locked():
-            task = asyncio.create_task(self._carry_out(slug, work), name=f"follow {slug}")
-            self._tasks[slug] = task
-            task.add_done_callback(lambda _: self._tasks.pop(slug, None))
+        """Have a notebook's route brought in line; once more if that is under way."""
+        self._wanted.add(slug)
+        if slug not in self._tasks:
+            self._tasks[slug] = asyncio.create_task(self._carry_out(slug), name=f"follow {slug}")
 
-    def _work(
-        self, notebook: Notebook, entry: RouteEntry
-    ) -> Callable[[], Coroutine[Any, Any, None]] | None:
-        slug, hot = notebook.slug, entry.target is not None
-        match notebook.state:
-            case State.STOPPING if hot:
-                return lambda: self._cool(slug)
-            case State.RUNNING if not _leads_there(entry, notebook):
-                return lambda: self._sync(slug)
-            case State.COLD | State.FAILED if hot:
-                return lambda: self._sync(slug)
-        return None
-
-    async def _cool(self, slug: str) -> None:
-        async with self._lifecycle.lock(slug):
-            notebook = self._catalogue.find(slug)
-            # While the lock was waited for, it may have been started here.
-            if notebook is not None and notebook.state is State.STOPPING:
-                await self._lifecycle.disable_proxying(slug)
-
-    async def _sync(self, slug: str) -> None:
-        found = await self._lifecycle.sync_container(slug)
-        logger_of(slug).info("followed another gateway found=%r", str(found))
-
-    async def _carry_out(self, slug: str, work: Callable[[], Coroutine[Any, Any, None]]) -> None:
+    async def _carry_out(self, slug: str) -> None:
         try:
-            await work()
+            while slug in self._wanted:
+                self._wanted.discard(slug)
+                await self._bring_in_line(slug)
         except (GatewayError, RouteFileError, OSError) as error:
             logger_of(slug).warning("another gateway's change not followed reason=%s", error)
         except Exception:  # noqa: BLE001 - nobody waits for it
             logger_of(slug).exception("another gateway's change not followed")
+        finally:
+            del self._tasks[slug]
+
+    async def _bring_in_line(self, slug: str) -> None:
+        """Look once this gateway does nothing with it: that may have made it right."""
+        async with self._lifecycle.lock(slug):
+            notebook, entry = self._catalogue.find(slug), self._entry_of(slug)
+            if notebook is None or entry is None:
+                return
+            if notebook.state is State.STOPPING and entry.target is not None:
+                await self._lifecycle.disable_proxying(slug)
+        if _is_astray(entry, notebook):
+            found = await self._lifecycle.sync_container(slug)
+            logger_of(slug).info("followed another gateway found=%r", str(found))
+
+
+def _is_astray(entry: RouteEntry, notebook: Notebook) -> bool:
+    """Whether a route leads elsewhere than the record says."""
+    if notebook.state is State.RUNNING:
+        return not _leads_there(entry, notebook)
+    return notebook.state in (State.COLD, State.FAILED) and entry.target is not None
 
 
 def _leads_there(entry: RouteEntry, notebook: Notebook) -> bool:

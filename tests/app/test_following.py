@@ -20,6 +20,7 @@ from gateway.notebooks.schema import changes
 from gateway.notebooks.shared import ChangeRows, moment
 from gateway.proxy.interface import RouteEntry
 from routes.keys import Target
+from tests.support.waiting import until
 
 HOST = "gateway.example"
 SLUG = "demo-x-mary"
@@ -32,6 +33,10 @@ class FakeLifecycle:
     done: list[tuple[str, str]] = field(default_factory=list)
     locks: dict[str, asyncio.Lock] = field(default_factory=dict)
     fails: Exception | None = None
+    goes_on: asyncio.Event = field(default_factory=asyncio.Event)
+
+    def __post_init__(self) -> None:
+        self.goes_on.set()
 
     def lock(self, slug: str) -> asyncio.Lock:
         return self.locks.setdefault(slug, asyncio.Lock())
@@ -40,6 +45,7 @@ class FakeLifecycle:
         if self.fails is not None:
             raise self.fails
         self.done.append(("sync", slug))
+        await self.goes_on.wait()
         return "found"
 
     async def disable_proxying(self, slug: str) -> None:
@@ -183,10 +189,44 @@ async def test_what_this_gateway_does_itself_is_left_alone(here: Gateway, there:
     await here.catalogue.open_for("demo", "mary")
     await there.follow()
     there.has(None)
-    await here.catalogue.update_notebook(SLUG, **RUNNING)
     async with there.lifecycle.lock(SLUG):
-        await there.follow()
+        await here.catalogue.update_notebook(SLUG, **RUNNING)
+        await there.following.follow()
+        there.has(Target("127.0.0.1", 4711))
+    await there.following.settled()
     assert there.lifecycle.done == []
+
+
+async def test_change_is_followed_once_this_gateway_has_done_its_own(
+    here: Gateway, there: Gateway
+) -> None:
+    await here.catalogue.open_for("demo", "mary")
+    await there.follow()
+    there.has(Target("127.0.0.1", 4711))
+    async with there.lifecycle.lock(SLUG):
+        await here.catalogue.update_notebook(SLUG, state=State.STOPPING)
+        await there.following.follow()
+        assert there.lifecycle.done == []
+    await there.following.settled()
+    assert there.lifecycle.done == [("cool", SLUG)]
+
+
+async def test_change_that_comes_while_one_is_followed_is_followed_too(
+    here: Gateway, there: Gateway
+) -> None:
+    await here.catalogue.open_for("demo", "mary")
+    await there.follow()
+    there.has(None)
+    there.lifecycle.goes_on.clear()
+    await here.catalogue.update_notebook(SLUG, **RUNNING)
+    await there.following.follow()
+    await until(lambda: there.lifecycle.done == [("sync", SLUG)])
+    there.has(Target("127.0.0.1", 4711))
+    await here.catalogue.update_notebook(SLUG, state=State.STOPPING)
+    await there.following.follow()
+    there.lifecycle.goes_on.set()
+    await there.following.settled()
+    assert there.lifecycle.done == [("sync", SLUG), ("cool", SLUG)]
 
 
 async def test_notebook_that_was_started_here_meanwhile_is_not_made_cold(
