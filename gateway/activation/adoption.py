@@ -23,6 +23,7 @@ from gateway.spawners.base import Server, ServerState
 logger = logging.getLogger(__name__)
 
 _PROBE_SECONDS = 10.0
+_TURN_SECONDS = 5.0
 _UNDER_WAY = (State.STARTING, State.STOPPING)
 # Of SIGTERM, by an operator or another gateway, whose record is read a moment later; Jupyter's own
 # end by it, or when somebody shuts it down, is 0.
@@ -69,11 +70,23 @@ class Adoption(Groundwork):
     async def sync_container(self, slug: str) -> str:
         """Bring the record in line with the engine; return one line about what was found.
 
+        Who starts or stops it for longer than some seconds brings it in line itself: then the
+        line is all that is done.
+
         Raises:
             NotFound, EngineError.
         """
         self._catalogue.notebook(slug)
-        finding = await self.settle(slug, anew=True, ask=True)
+        lock = self.lock(slug)
+        try:
+            async with asyncio.timeout(_TURN_SECONDS):
+                await lock.acquire()
+        except TimeoutError:
+            return f"{slug}: {_told_under_way(await self._spawner.inspect(slug))}"
+        try:
+            finding = await self._settle(slug, anew=True, ask=True)
+        finally:
+            lock.release()
         return f"{slug}: {_told(finding, self._catalogue.find(slug))}"
 
     async def adopt(self) -> int:
@@ -131,20 +144,24 @@ class Adoption(Groundwork):
             EngineError.
         """
         async with self.lock(slug):
-            notebook = self._catalogue.find(slug)
-            if notebook is None:
-                return Finding(Found.UNKNOWN)
-            server = await self._spawner.inspect(slug)
-            same = is_in_line(notebook, self._entry(slug), server, anew=anew)
-            if server is not None and server.state is ServerState.RUNNING:
-                found = await self._settle_running(notebook, server, same=same, ask=ask)
-            elif same:
-                found = Found.SAME
-            elif server is not None and server.state is ServerState.PAUSED:
-                found = await self._settle_paused(notebook, server)
-            else:
-                found = await self._settle_ended(notebook, server)
-            return Finding(found, server, notebook.state)
+            return await self._settle(slug, anew=anew, ask=ask)
+
+    async def _settle(self, slug: str, *, anew: bool, ask: bool) -> Finding:
+        """Do so under the lock."""
+        notebook = self._catalogue.find(slug)
+        if notebook is None:
+            return Finding(Found.UNKNOWN)
+        server = await self._spawner.inspect(slug)
+        same = is_in_line(notebook, self._entry(slug), server, anew=anew)
+        if server is not None and server.state is ServerState.RUNNING:
+            found = await self._settle_running(notebook, server, same=same, ask=ask)
+        elif same:
+            found = Found.SAME
+        elif server is not None and server.state is ServerState.PAUSED:
+            found = await self._settle_paused(notebook, server)
+        else:
+            found = await self._settle_ended(notebook, server)
+        return Finding(found, server, notebook.state)
 
     async def _settle_running(
         self, notebook: Notebook, server: Server, *, same: bool, ask: bool
@@ -272,6 +289,11 @@ def _why_ended(server: Server | None) -> str:
     if server.reason:
         return server.reason
     return "it ended" if server.exit_code is None else f"it ended with exit code {server.exit_code}"
+
+
+def _told_under_way(server: Server | None) -> str:
+    now = "has nothing" if server is None else f"tells of {server.id[:12]}, {server.state}"
+    return f"is just being started or stopped; the engine {now}"
 
 
 def _told(finding: Finding, notebook: Notebook | None) -> str:

@@ -8,6 +8,7 @@ from dataclasses import replace
 
 import pytest
 
+from gateway.activation import adoption
 from gateway.errors import EngineError, NotebookLocked, NotFound, StartFailed
 from gateway.notebooks.model import Health, Lifetimes, State
 from routes.apachedb import read as read_file
@@ -101,6 +102,20 @@ async def test_sync_follows_the_engine_both_ways(world: World) -> None:
     await world.spawner.stop(server, 0)
     assert "nothing runs" in await world.lifecycle.sync_container(slug)
     assert world.catalogue.notebook(slug).state is State.COLD
+
+
+async def test_sync_does_not_wait_for_the_end_of_a_start_that_takes_long(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(adoption, "_TURN_SECONDS", 0.01)
+    slug = await world.notebook()
+    world.spawner.gate.clear()
+    start = world.activator.begin(slug)
+    await until(lambda: bool(world.spawner.starts))
+    assert "just being started" in await world.lifecycle.sync_container(slug)
+    world.spawner.gate.set()
+    await start
+    assert "runs as" in await world.lifecycle.sync_container(slug)
 
 
 async def test_adoption_takes_over_only_what_proves_itself(world: World) -> None:
