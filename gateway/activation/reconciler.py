@@ -110,7 +110,7 @@ class Reconciler:
     async def _follow(self) -> None:
         """Subscribe, list, apply; raise when the engine goes away."""
         async with self._spawner.watch(self._since) as events:
-            await self._relist()
+            servers = await self._list()
             if self._told:
                 self._told = ""
                 logger.info("the engine is back")
@@ -119,7 +119,7 @@ class Reconciler:
             try:
                 async with asyncio.TaskGroup() as group:
                     group.create_task(self._read(events), name="engine events")
-                    group.create_task(self._relist_now_and_then(), name="engine list")
+                    group.create_task(self._list_now_and_then(servers), name="engine list")
             except ExceptionGroup as found:
                 raise found.exceptions[0] from found
 
@@ -131,12 +131,15 @@ class Reconciler:
                 self._look_at(event.slug)
         raise EngineError("the engine has ended its stream of events")
 
-    async def _relist_now_and_then(self) -> None:
+    async def _list_now_and_then(self, servers: Mapping[str, Server]) -> None:
+        """Put in order what may take long, while events are read, and list again."""
         while True:
+            await self._lifecycle.settle_records()
+            await self._sweep(servers)
             await self._pause(self._times.relist)
-            await self._relist()
+            servers = await self._list()
 
-    async def _relist(self) -> None:
+    async def _list(self) -> Mapping[str, Server]:
         if self._adopt is not None:
             await self._adopt()
             self._adopt = None
@@ -144,8 +147,7 @@ class Reconciler:
         self._figures.happened("list")
         for slug in self._lifecycle.out_of_line(servers):
             self._look_at(slug)
-        await self._lifecycle.settle_records()
-        await self._sweep(servers)
+        return servers
 
     async def _sweep(self, servers: Mapping[str, Server]) -> None:
         try:

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
+from collections.abc import Sequence
+
 import pytest
 
 from gateway.errors import StartFailed
@@ -65,6 +68,24 @@ async def test_it_subscribes_before_it_lists(world: World) -> None:
     async with followed.running():
         await followed.up()
     assert order == [1]
+
+
+async def test_leftovers_that_take_long_hold_no_news_up(direct_world: World) -> None:
+    world, goes_on, sweeping = direct_world, asyncio.Event(), asyncio.Event()
+
+    async def sweep(grace: float) -> Sequence[str]:
+        sweeping.set()
+        await goes_on.wait()
+        return []
+
+    world.spawner.sweep = sweep  # type: ignore[method-assign]
+    followed = Followed(world)
+    async with followed.running():
+        await sweeping.wait()
+        slug, _ = await hot_one(world)
+        await world.spawner.die(slug)
+        await until(lambda: is_cold(world, slug))
+        goes_on.set()
 
 
 async def test_engine_that_is_down_at_the_start_is_adopted_from_once_it_is_up(
