@@ -92,8 +92,9 @@ class Adoption(Groundwork):
     async def adopt(self) -> int:
         """Take over what runs on the engine; return how many notebooks are hot.
 
-        Containers without a notebook are reported and left alone. Starts and stops that are
-        under way are waited for, except what is carried on: that ends with a look of its own.
+        Containers without a notebook are reported and left alone; so is a notebook that is being
+        started or stopped, which may take long, or whose stop is carried on: that ends with a
+        look of its own.
 
         Raises:
             EngineError: what runs cannot be listed.
@@ -105,7 +106,7 @@ class Adoption(Groundwork):
         slugs = [
             slug
             for slug in self.out_of_line(servers, anew=True)
-            if not self.operations.is_ending(slug)
+            if not self.lock(slug).locked() and not self.operations.is_ending(slug)
         ]
         settled = (self.settle(slug, anew=True) for slug in slugs)
         found = await asyncio.gather(*settled, return_exceptions=True)
@@ -200,16 +201,15 @@ class Adoption(Groundwork):
             logger_of(notebook.slug).warning("does not answer container=%s", server.id[:12])
 
     async def _settle_paused(self, notebook: Notebook, server: Server) -> Found:
-        if self._is_hot(notebook.slug):
-            await self.disable_proxying(notebook.slug)
+        await self.disable_proxying(notebook.slug)
         await self._record_stopped(notebook.slug, State.COLD, kept=server)
         logger_of(notebook.slug).info("is paused container=%s", server.id[:12])
         return Found.PAUSED
 
     async def _settle_ended(self, notebook: Notebook, server: Server | None) -> Found:
         slug, ran = notebook.slug, self._is_hot(notebook.slug) or notebook.state is State.RUNNING
-        if self._is_hot(slug):
-            await self.disable_proxying(slug)
+        # Also where it is not hot: of one that was suspected, httpd's files still tell.
+        await self.disable_proxying(slug)
         kept = server if is_kept(notebook, server) else None
         reason = _why_ended(server) if ran else None
         state = State.FAILED if notebook.state is State.FAILED else State.COLD

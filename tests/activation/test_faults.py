@@ -13,6 +13,7 @@ from gateway.errors import EngineError, EngineUnavailable, StartFailed
 from gateway.notebooks.model import State
 from gateway.spawners.base import Server, ServerState
 from gateway.spawners.engine import EngineRefused
+from routes.apachedb import read
 from routes.publisher import Publisher
 from tests.activation.conftest import World
 from tests.support.waiting import until
@@ -97,6 +98,16 @@ async def test_who_may_not_come_in_any_more_is_out_though_a_stop_was_called_off(
     assert now is not None
     assert now.others is None
     assert now == replace(entry, others=None)
+
+
+async def test_suspected_target_that_has_ended_is_not_left_to_httpd(direct_world: World) -> None:
+    world = direct_world
+    slug = await world.notebook()
+    entry = await world.activator.ensure(slug)
+    world.activator.suspect(entry)  # for a request that wakes nothing
+    await world.spawner.die(slug)
+    await world.lifecycle.settle(slug)
+    assert f"/nb/{slug}".encode() not in read(world.route_file)
 
 
 async def test_start_that_fails_on_a_full_disk_is_in_the_record(
