@@ -58,6 +58,8 @@ async def take_over(control: Control) -> None:
         if operation.kind not in (Kind.CREATE, Kind.START):
             control.lifecycle.carry_on(operation)
             continue
+        if control.lifecycle.lock(operation.slug).locked():
+            continue  # who is at it brings it in line, and may take long, e.g. pull an image
         try:
             await control.lifecycle.settle(operation.slug, anew=True)
         except (GatewayError, RouteFileError, OSError) as error:

@@ -15,7 +15,7 @@ from routes.apachedb import read as read_file
 from routes.keys import Target
 from routes.publisher import Publisher
 from tests.activation.conftest import World
-from tests.support.waiting import until
+from tests.support.waiting import PATIENCE, until
 
 
 async def test_each_start_has_a_generation_and_secret_of_its_own(world: World) -> None:
@@ -68,16 +68,18 @@ async def test_sync_of_a_locked_notebook_leaves_its_server_as_it_is(world: World
 
 
 async def test_adoption_leaves_a_start_that_is_under_way_to_itself(world: World) -> None:
-    slug = await world.notebook()
+    slug, other = await world.notebook(), await world.notebook("bob")
+    await world.activator.ensure(other)
+    world.lifecycle.mark_waking(other, waking=False)  # as after a start of the gateway
     world.spawner.gate.clear()
     start = world.activator.begin(slug)
-    await until(lambda: bool(world.spawner.starts))
-    asked = world.spawner.asked
-    adoption = asyncio.create_task(world.lifecycle.adopt())
-    await until(lambda: world.spawner.asked > asked)
+    await until(lambda: len(world.spawner.starts) == 2)
+    async with asyncio.timeout(PATIENCE):  # it waits for no start, which may take long
+        assert await world.lifecycle.adopt() == 1
+    assert world.routes.get(f"/nb/{other}").hot
     world.spawner.gate.set()
-    assert await adoption == 1
-    assert world.routes.get(f"/nb/{slug}").target == str((await start).target)
+    entry = await start
+    assert world.routes.get(f"/nb/{slug}").target == str(entry.target)
     assert world.catalogue.notebook(slug).state is State.RUNNING
 
 
