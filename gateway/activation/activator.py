@@ -25,7 +25,7 @@ from gateway.notebooks.catalogue import Catalogue
 from gateway.notebooks.logs import logger_of
 from gateway.notebooks.model import Notebook, State
 from gateway.proxy.interface import RouteEntry
-from gateway.spawners.base import Pull, Server
+from gateway.spawners.base import Pull
 
 
 class Phase(enum.StrEnum):
@@ -290,8 +290,7 @@ class Activator:
             self._admission.leave(ticket)
 
     async def _bring_up(self, slug: str, ticket: Ticket) -> RouteEntry:
-        server: Server | None = None
-        before = self._catalogue.notebook(slug).generation
+        self._catalogue.notebook(slug)  # it may have been deleted while it waited
         try:
             await self._lifecycle.record_starting(slug)
             await self._routes.unpublish(self._key_of(slug))
@@ -302,9 +301,7 @@ class Activator:
             return await self._lifecycle.enable_proxying(slug, server)
         except Exception as error:
             failed = self._failed(slug, error)
-            # What ran before is not ours to end: the fault may be on this side.
-            made = server if server is not None and server.generation != before else None
-            await self._lifecycle.discard(slug, made)
+            await self._lifecycle.discard(slug)
             raise failed from error
 
     async def _pull(self, slug: str, ticket: Ticket, image: str) -> None:

@@ -199,19 +199,15 @@ class Stopping(Groundwork):
             ),
         )
 
-    async def discard(self, slug: str, server: Server | None) -> None:
+    async def discard(self, slug: str) -> None:
         """Remove what a failed start left, and record the failure; raises nothing of ours.
 
-        What ran before the start is left alone, for the fault may be on this side.
-
-        Args:
-            slug: the notebook.
-            server: what the start made; None when it made none, or did not come to know.
+        What ran before, or another gateway has made, is left alone: the fault may be on this side.
         """
         try:
             await self._routes.unpublish(self._namespace.key(slug))
-            remnant = server or await self._spawner.inspect(slug)
-            if remnant is not None and (server or self._is_remnant(remnant)):
+            remnant = await self._spawner.inspect(slug)
+            if remnant is not None and self._is_remnant(remnant):
                 await self._spawner.stop(remnant, 0.0)
         except (GatewayError, RouteFileError, OSError) as error:
             logger_of(slug).warning("remnant of the failed start stays reason=%s", error)

@@ -14,6 +14,7 @@ from gateway.notebooks.model import State
 from gateway.spawners.base import Server, ServerState
 from gateway.spawners.engine import EngineRefused
 from routes.apachedb import read
+from routes.keys import Target
 from routes.publisher import Publisher
 from tests.activation.conftest import World
 from tests.support.waiting import until
@@ -98,6 +99,18 @@ async def test_who_may_not_come_in_any_more_is_out_though_a_stop_was_called_off(
     assert now is not None
     assert now.others is None
     assert now == replace(entry, others=None)
+
+
+async def test_server_that_another_gateway_has_made_is_not_ended_by_a_start_that_joined_it(
+    world: World,
+) -> None:
+    slug = await world.notebook()
+    theirs = Server("theirs", slug, 7, ServerState.RUNNING, target=Target("127.0.0.1", 9))
+    world.spawner.put(theirs)
+    with pytest.raises(StartFailed, match="not ready"):
+        await world.activator.ensure(slug)
+    assert world.spawner.stopped == []
+    assert world.catalogue.notebook(slug).state is State.FAILED
 
 
 async def test_suspected_target_that_has_ended_is_not_left_to_httpd(direct_world: World) -> None:
