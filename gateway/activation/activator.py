@@ -25,7 +25,7 @@ from gateway.notebooks.catalogue import Catalogue
 from gateway.notebooks.logs import logger_of
 from gateway.notebooks.model import Notebook, State
 from gateway.proxy.interface import RouteEntry
-from gateway.spawners.base import Pull
+from gateway.spawners.base import Pull, Server
 
 
 class Phase(enum.StrEnum):
@@ -294,15 +294,25 @@ class Activator:
         try:
             await self._lifecycle.record_starting(slug)
             await self._routes.unpublish(self._key_of(slug))
-            self._enters(slug, Phase.CREATING)
-            server = await self._lifecycle.create_container(slug, partial(self._pull, slug, ticket))
-            self._enters(slug, Phase.STARTING)
-            await self._lifecycle.sleep_until_container_has_started(slug, server)
+            server = await self._create(slug, ticket)
+            try:
+                await self._lifecycle.sleep_until_container_has_started(slug, server)
+            except StartFailed:
+                if not await self._lifecycle.is_joined_and_over(server):
+                    raise
+                server = await self._create(slug, ticket)
+                await self._lifecycle.sleep_until_container_has_started(slug, server)
             return await self._lifecycle.enable_proxying(slug, server)
         except Exception as error:
             failed = self._failed(slug, error)
             await self._lifecycle.discard(slug)
             raise failed from error
+
+    async def _create(self, slug: str, ticket: Ticket) -> Server:
+        self._enters(slug, Phase.CREATING)
+        server = await self._lifecycle.create_container(slug, partial(self._pull, slug, ticket))
+        self._enters(slug, Phase.STARTING)
+        return server
 
     async def _pull(self, slug: str, ticket: Ticket, image: str) -> None:
         """Have an image pulled; meanwhile its place is others', whose images are there."""

@@ -109,6 +109,17 @@ class Lifecycle(Resuming):
             raise StartFailed(slug, str(error), await self._tail_of(server)) from error
         self._observe("ready", self._clock() - began)
 
+    async def is_joined_and_over(self, server: Server) -> bool:
+        """Whether a start has joined what is over now: another gateway was stopping it perhaps.
+
+        Raises:
+            EngineError.
+        """
+        if self._made.get(server.slug) == server.id:
+            return False
+        now = await self._spawner.inspect(server.slug)
+        return now is None or now.id != server.id or now.state is not ServerState.RUNNING
+
     async def _tail_of(self, server: Server) -> str:
         """Return the end of the log of one that did not become ready; "" if it cannot be read."""
         try:

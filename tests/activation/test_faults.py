@@ -8,6 +8,7 @@ from dataclasses import replace
 
 import pytest
 
+from gateway.activation.activator import Phase
 from gateway.activation.strays import Strays
 from gateway.errors import EngineError, EngineUnavailable, StartFailed
 from gateway.notebooks.model import State
@@ -111,6 +112,23 @@ async def test_server_that_another_gateway_has_made_is_not_ended_by_a_start_that
         await world.activator.ensure(slug)
     assert world.spawner.stopped == []
     assert world.catalogue.notebook(slug).state is State.FAILED
+
+
+@pytest.mark.parametrize("kept", [False, True])
+async def test_server_that_another_gateway_stops_while_a_start_joins_it_is_made_anew(
+    world: World, *, kept: bool
+) -> None:
+    slug = await world.notebook()
+    theirs = Server("theirs", slug, 7, ServerState.RUNNING, target=Target("127.0.0.1", 9))
+    world.spawner.put(theirs)
+    start = world.activator.begin(slug)
+    await until(lambda: world.activator.status(slug).phase is Phase.STARTING)
+    if kept:
+        await world.spawner.die(slug, exit_code=0)
+    else:
+        await world.spawner.remove(slug)
+    assert (await start).generation > 7 * kept
+    assert [spec.slug for spec in world.spawner.starts] == [slug]
 
 
 async def test_suspected_target_that_has_ended_is_not_left_to_httpd(direct_world: World) -> None:
