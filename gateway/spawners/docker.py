@@ -136,16 +136,21 @@ class DockerSpawner:
 
     async def fits(self, server: Server, spec: ServerSpec) -> bool:
         """Whether `start` would start that ended server again; see base.Spawner.fits."""
-        data = await self._containers.find(server.id)
         try:
+            data = await self._containers.find(server.id)
             image = await self._containers.image(spec.image)
-        except ImageMissing:
+        except (ImageMissing, EngineRefused):
             return False
         return data is not None and await self._fits(data, spec, image)
 
     async def inspect(self, slug: str) -> Server | None:
         """Return the facts about `slug`'s server, or None when the engine has none of ours."""
-        data = await self._containers.find(slug)
+        try:
+            data = await self._containers.find(slug)
+        except EngineRefused as error:
+            item = await self._removal.ended(self._options.installation, slug, error)
+            prod = (await self.surroundings()).prod
+            return server_from_summary(item, self.network.name, prod=prod)
         if data is None or not belongs_to(data, self._options.installation, slug):
             return None
         return await self._facts(data)
@@ -161,7 +166,7 @@ class DockerSpawner:
 
     async def stop(self, server: Server, grace: float, *, keep: bool = False) -> None:
         """End the server, by its id, and remove it; see base.Spawner.stop."""
-        data = await self._containers.find(server.id)
+        data = await self._find_or_clear(server.id)
         if data is None or data["Id"] != server.id:
             return
         if state_of(data["State"]["Status"]) is ServerState.PAUSED:
@@ -238,7 +243,7 @@ class DockerSpawner:
 
     async def _try_start(self, spec: ServerSpec, image: Image) -> Server | None:
         """Go one step from what is there towards a running server; None: look again."""
-        data = await self._containers.find(spec.slug)
+        data = await self._find_or_clear(spec.slug)
         if data is None:
             return await self._create_and_start(spec, image)
         if not belongs_to(data, self._options.installation, spec.slug):
@@ -259,6 +264,14 @@ class DockerSpawner:
             return await self._start_container(data["Id"], address, spec.slug)
         await self._remove(data)
         return None
+
+    async def _find_or_clear(self, name: str) -> Json | None:
+        """Return what is there, or None; what has ended and cannot be inspected makes room."""
+        try:
+            return await self._containers.find(name)
+        except EngineRefused as error:
+            await self._removal.clear(self._options.installation, name, error)
+            return None
 
     async def _create_and_start(self, spec: ServerSpec, image: Image) -> Server | None:
         address = await self.network.take()

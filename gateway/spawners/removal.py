@@ -80,6 +80,30 @@ class Removal:
         log.warning("set aside, to be removed later slug=%s container=%s", slug, container[:12])
         return False
 
+    async def ended(self, installation: str, name: str, error: EngineRefused) -> Json:
+        """Return the list's item of a container that the engine cannot inspect.
+
+        Args:
+            installation: whose it is.
+            name: its own name, or its id.
+            error: the engine's, of the inspection.
+
+        Raises:
+            EngineRefused: it is not there, or runs.
+            EngineUnavailable.
+        """
+        for item in await self._containers.of(installation):
+            if has_own_name(item) and name in (item["Id"], item["Labels"][SLUG]):
+                if state_of(item["State"]) in (ServerState.RUNNING, ServerState.PAUSED):
+                    break
+                return item
+        raise error
+
+    async def clear(self, installation: str, name: str, error: EngineRefused) -> None:
+        """Remove a container that the engine cannot inspect, or set it aside; see `ended`."""
+        item = await self.ended(installation, name, error)
+        await self.remove(item["Id"], item["Labels"][SLUG])
+
     async def swept(
         self, installation: str, now: datetime, grace: float
     ) -> AsyncIterator[tuple[Json, str]]:
