@@ -215,9 +215,11 @@ class Operations:
 
     async def flush(self) -> bool:
         """Return when all that happened so far is stored, or cannot be; then False."""
-        if self._unwritten:
-            self._write_soon()
-        while self._writing is not None:
+        for _ in range(2):  # the write under way may have begun without the last of it
+            if self._unwritten:
+                self._write_soon()
+            if self._writing is None:
+                break
             if not await asyncio.shield(self._writing):
                 return False
             await asyncio.sleep(0)  # awaiting what has ended lets no callback note that it has

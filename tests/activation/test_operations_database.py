@@ -123,6 +123,31 @@ async def test_waiting_for_rows_in_the_turn_in_which_they_were_stored_ends(
         signal.signal(signal.SIGALRM, before)
 
 
+async def test_rows_that_keep_coming_hold_nobody_up_who_waits_for_earlier_ones(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    more = True
+
+    @asynccontextmanager
+    async def writing() -> AsyncIterator[AsyncConnection]:
+        if more:
+            operations.plan(Kind.START, "n", "tina")
+        async with real() as connection:
+            yield connection
+
+    real = world.database.writing
+    monkeypatch.setattr(world.database, "writing", writing)
+    operations = Operations(world.database, "other")
+    first = operations.plan(Kind.STOP, "n", "tina")
+    try:
+        async with asyncio.timeout(PATIENCE):
+            assert await operations.flush()
+        assert (await later_gateway(world).get(first.id)).state is Progress.QUEUED
+    finally:
+        more = False
+        await operations.flush()
+
+
 def _too_long(number: int, frame: object) -> None:
     raise TimeoutError("the event loop hangs")
 
