@@ -201,15 +201,16 @@ class Adoption(Groundwork):
             logger_of(notebook.slug).warning("does not answer container=%s", server.id[:12])
 
     async def _settle_paused(self, notebook: Notebook, server: Server) -> Found:
-        await self.disable_proxying(notebook.slug)
+        if self._is_hot(notebook.slug):
+            await self.disable_proxying(notebook.slug)
         await self._record_stopped(notebook.slug, State.COLD, kept=server)
         logger_of(notebook.slug).info("is paused container=%s", server.id[:12])
         return Found.PAUSED
 
     async def _settle_ended(self, notebook: Notebook, server: Server | None) -> Found:
         slug, ran = notebook.slug, self._is_hot(notebook.slug) or notebook.state is State.RUNNING
-        # Also where it is not hot: of one that was suspected, httpd's files still tell.
-        await self.disable_proxying(slug)
+        if self._is_hot(slug):
+            await self.disable_proxying(slug)
         kept = server if is_kept(notebook, server) else None
         reason = _why_ended(server) if ran else None
         state = State.FAILED if notebook.state is State.FAILED else State.COLD

@@ -129,6 +129,10 @@ class NotebookFiles:
         self.disown(self._table.get(key))
         self._stale.discard(key)
 
+    def leave_out(self, key: str) -> None:
+        """Take a notebook's key out of the files with what is written next: it is stale."""
+        self._stale.add(key)
+
     def disown(self, entry: RouteEntry | None) -> None:
         """Let httpd forget, in a moment, whose notebook it was: it is cold."""
         if self._people is not None and entry is not None:

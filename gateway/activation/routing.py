@@ -243,8 +243,10 @@ class RouteService:
         await self._files.remove(key)
 
     def put_cold(self, entry: RouteEntry) -> None:
-        """Put an entry that never was in the file into the table, at once."""
+        """Put a cold entry into the table, at once; what httpd was told is taken back later."""
         before = self._table.get(entry.key)
+        if before is not None and before.target is not None:
+            self._files.leave_out(entry.key)
         if before is not None and before.owner != entry.owner:
             self._files.disown(before)
         self._put(entry)

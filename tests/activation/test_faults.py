@@ -138,6 +138,7 @@ async def test_suspected_target_that_has_ended_is_not_left_to_httpd(direct_world
     world.activator.suspect(entry)  # for a request that wakes nothing
     await world.spawner.die(slug)
     await world.lifecycle.settle(slug)
+    await world.lifecycle.settle_records()
     assert f"/nb/{slug}".encode() not in read(world.route_file)
 
 

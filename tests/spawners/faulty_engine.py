@@ -23,7 +23,6 @@ class Fault:
         times: how often; counted down.
         status: of the answer.
         only: how the paths end.
-        about: how the engine's own answers begin.
         seen: paths of the requests that met it.
     """
 
@@ -32,22 +31,21 @@ class Fault:
     times: int
     status: int = 500
     only: str = ""
-    about: bytes = b""
     seen: list[str] = field(default_factory=list)
 
 
 @contextlib.asynccontextmanager
-async def faulty(engine: EngineHandle, folder: Path, *faults: Fault) -> AsyncIterator[str]:
+async def faulty(engine: EngineHandle, folder: Path, fault: Fault) -> AsyncIterator[str]:
     """Give the URL of a socket in front of `engine`."""
     real = engine.url.removeprefix("unix://")
     async with aiohttp.ClientSession(connector=aiohttp.UnixConnector(real)) as client:
 
         async def handle(request: web.Request) -> web.StreamResponse:
-            for fault in faults:
-                if fault.times > 0 and await is_meant(fault, client, request):
-                    fault.times -= 1
-                    fault.seen.append(request.path)
-                    return web.json_response({"message": fault.words}, status=fault.status)
+            meant = request.method == fault.method and request.path.endswith(fault.only)
+            if meant and fault.times > 0:
+                fault.times -= 1
+                fault.seen.append(request.path)
+                return web.json_response({"message": fault.words}, status=fault.status)
             return await forward(client, request)
 
         app = web.Application()
@@ -61,16 +59,7 @@ async def faulty(engine: EngineHandle, folder: Path, *faults: Fault) -> AsyncIte
             await runner.cleanup()
 
 
-async def is_meant(fault: Fault, client: aiohttp.ClientSession, request: web.Request) -> bool:
-    if request.method != fault.method or not request.path.endswith(fault.only):
-        return False
-    if not fault.about:
-        return True
-    body = (await forward(client, request)).body
-    return isinstance(body, bytes) and body.startswith(fault.about)
-
-
-async def forward(client: aiohttp.ClientSession, request: web.Request) -> web.Response:
+async def forward(client: aiohttp.ClientSession, request: web.Request) -> web.StreamResponse:
     url = f"http://engine{request.raw_path}"
     kind = request.headers.get("Content-Type", "application/json")
     async with client.request(

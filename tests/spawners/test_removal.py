@@ -22,7 +22,6 @@ from tests.spawners.helpers import Workshop, until_ready
 from tests.support.engine import EngineHandle
 
 BUSY = "driver failed to remove root filesystem: unlinkat /data/x: device or resource busy"
-NO_LAYER = "RWLayer of container is unexpectedly nil"
 NOW = datetime(2026, 3, 1, 12, tzinfo=UTC)
 
 
@@ -37,48 +36,6 @@ async def test_removal_that_fails_for_a_moment_is_tried_again(workshop: Workshop
 
         assert len(fault.seen) == 2
         assert await spawner.inspect(spec.slug) is None
-        assert names(workshop) == []
-
-
-@pytest.mark.parametrize("sticks", [False, True])
-async def test_container_that_has_ended_and_cannot_be_inspected_holds_its_name_no_more(
-    workshop: Workshop, *, sticks: bool
-) -> None:
-    spec = workshop.spec()
-    broken = await workshop.spawner().start(spec)
-    fault = Fault("GET", NO_LAYER, times=1000, about=b'{"Id":"' + broken.id.encode())
-    busy = Fault("DELETE", BUSY, times=1000 if sticks else 0)
-    async with faulty(workshop.engine, workshop.root, fault, busy) as url:
-        spawner = workshop.spawner(docker_host=url)
-        with pytest.raises(EngineRefused, match="RWLayer"):
-            await spawner.start(spec)  # it runs: nobody touches it
-        await workshop.spawner().stop(broken, grace=5, keep=True)
-
-        found = await spawner.inspect(spec.slug)
-        assert found is not None
-        assert (found.id, found.state) == (broken.id, ServerState.EXITED)
-        assert not await spawner.fits(found, spec)
-        again = await spawner.start(replace(spec, generation=2))
-
-        await until_ready(again, "/")
-        aside = [aside_name(broken.id, spec.slug)] if sticks else []
-        assert names(workshop) == sorted([spec.slug, *aside])
-
-
-async def test_container_that_has_ended_and_cannot_be_inspected_can_be_removed(
-    workshop: Workshop,
-) -> None:
-    spec = workshop.spec()
-    broken = await workshop.spawner().start(spec)
-    fault = Fault("GET", NO_LAYER, times=1000, about=b'{"Id":"' + broken.id.encode())
-    async with faulty(workshop.engine, workshop.root, fault) as url:
-        spawner = workshop.spawner(docker_host=url)
-        with pytest.raises(EngineRefused, match="RWLayer"):
-            await spawner.stop(broken, grace=5)
-        await workshop.spawner().stop(broken, grace=5, keep=True)
-
-        await spawner.stop(broken, grace=5)
-
         assert names(workshop) == []
 
 
