@@ -15,7 +15,7 @@ from functools import partial
 
 from gateway.activation.admission import Admission, AdmissionLimits, Ticket, available_memory
 from gateway.activation.failures import Failures, as_failure
-from gateway.activation.lifecycle import Lifecycle
+from gateway.activation.lifecycle import Lifecycle, Long
 from gateway.activation.operations import Kind, Operation
 from gateway.activation.routing import RouteService
 from gateway.activation.watching import Watch, Watchers
@@ -71,7 +71,7 @@ class _Start:
         task: what does it.
         phase: how far it is.
         pull: see StartStatus.
-        pulling: waits for the pull of its image; None while there is none.
+        aside: waits for something long, its image or its files; None while it does not.
         withdrawn: why it was withdrawn; None if it was not.
     """
 
@@ -79,7 +79,7 @@ class _Start:
     task: asyncio.Task[RouteEntry]
     phase: Phase = Phase.QUEUED
     pull: Pull | None = None
-    pulling: asyncio.Task[None] | None = None
+    aside: asyncio.Task[None] | None = None
     withdrawn: StartFailed | None = None
 
 
@@ -210,16 +210,15 @@ class Activator:
     def withdraw(self, slug: str) -> bool:
         """Give up a start that waits, for somebody wants the notebook stopped.
 
-        Returns whether it waited, in the queue or for its image (of which others may go on to wait
-        for the pull); one whose server is being made is not touched.
+        Returns whether it waited, in the queue or for its image or its files (which others may go
+        on to wait for); one whose server is being made is not touched.
         """
         start = self._starts.get(slug)
         if start is None:
             return False
-        awaited = "to be started" if start.pulling is None else "for its image"
-        error = StartFailed(slug, f"it was stopped while it waited {awaited}", cause="withdrawn")
-        if start.pulling is not None:
-            start.pulling.cancel()
+        error = StartFailed(slug, "it was stopped while it waited", cause="withdrawn")
+        if start.aside is not None:
+            start.aside.cancel()
         elif not self._admission.withdraw(start.ticket, error):
             return False
         start.withdrawn = error
@@ -310,24 +309,24 @@ class Activator:
 
     async def _create(self, slug: str, ticket: Ticket) -> Server:
         self._enters(slug, Phase.CREATING)
-        server = await self._lifecycle.create_container(slug, partial(self._pull, slug, ticket))
+        server = await self._lifecycle.create_container(slug, partial(self._aside, slug, ticket))
         self._enters(slug, Phase.STARTING)
         return server
 
-    async def _pull(self, slug: str, ticket: Ticket, image: str) -> None:
-        """Have an image pulled; meanwhile its place is others', whose images are there."""
-        start, pull = self._starts[slug], self._lifecycle.pull_image
+    async def _aside(self, slug: str, ticket: Ticket, work: Long) -> None:
+        """Have something done that takes long; meanwhile its place is others', who can start."""
+        start = self._starts[slug]
         self._admission.step_aside(ticket)
-        start.pulling = asyncio.create_task(
-            pull(image, partial(self._pulls, slug)), name=f"pull for {slug}"
+        start.aside = asyncio.create_task(
+            work(partial(self._pulls, slug)), name=f"what {slug} waits for"
         )
         try:
-            await start.pulling
+            await start.aside
         except asyncio.CancelledError:
             if start.withdrawn is None:
                 raise
         finally:
-            start.pulling = None
+            start.aside = None
         if start.withdrawn is not None:
             raise start.withdrawn
         self._enters(slug, Phase.QUEUED)

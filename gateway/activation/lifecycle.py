@@ -9,8 +9,9 @@ start, and how many at once, is activator.py's.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Coroutine
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 from gateway.activation.adoption import is_kept
@@ -27,16 +28,24 @@ from gateway.spawners.base import OnPull, Server, ServerSpec, ServerState, untol
 
 __all__ = ["Lifecycle", "ServerDefaults", "Timing"]
 
-PullImage = Callable[[str], Awaitable[None]]
+Long = Callable[[OnPull], Coroutine[Any, Any, None]]
+"""What a start needs and may take long: the pull of an image, the files of a repository."""
+
+Aside = Callable[[Long], Awaitable[None]]
+"""Has it done; meanwhile others may start."""
 
 _LOG_TAIL = 40
 _GENERATION_SECONDS = 5.0
 
 
+async def _in_place(work: Long) -> None:
+    await work(untold)
+
+
 class Lifecycle(Resuming):
     """See the module's docstring. Changes of one notebook happen one after the other."""
 
-    async def create_container(self, slug: str, pull: PullImage | None = None) -> Server:
+    async def create_container(self, slug: str, aside: Aside = _in_place) -> Server:
         """Make the notebook's server run, or join the one that does.
 
         One that is paused goes on. One that was stopped and kept is started again, with its
@@ -45,7 +54,7 @@ class Lifecycle(Resuming):
 
         Args:
             slug: the notebook.
-            pull: pulls an image by its name, where it is not there; None: `pull_image`.
+            aside: has done what may take long.
 
         Raises:
             NotFound, EngineError: see Spawner.start; GatewayError of its space.
@@ -56,27 +65,26 @@ class Lifecycle(Resuming):
             return found
         began = self._clock()
         project = self._catalogue.project(notebook.project)
-        space = await self._spaces.ensure(slug, Source.parse(project.source))
+        source = Source.parse(project.source)
+        if source is not None and await self._spaces.has_to_fetch(slug, source):
+            await aside(lambda _: self._spaces.fetch(source))
+        space = await self._spaces.ensure(slug, source)
         spec = self._spec(notebook, project, 0 if found is None else found.generation, space)
         if found is None or not await self._goes_on(notebook, found, spec):
             spec = self._of_generation(spec, await self._next_generation(notebook, found))
         self._observe("space", self._clock() - began)
-        server = await self._started(spec, pull or self.pull_image)
+        server = await self._started(spec, aside)
         resumed = found is not None and found.state is ServerState.PAUSED
         if server.generation == spec.generation and not resumed:
             self._made[slug] = server.id
         return server
 
-    async def _started(self, spec: ServerSpec, pull: PullImage) -> Server:
+    async def _started(self, spec: ServerSpec, aside: Aside) -> Server:
         try:
             return await self._spawner.start(spec, None)
         except ImageMissing:
-            await pull(spec.image)
+            await aside(partial(self._spawner.pull, spec.image))
             return await self._spawner.start(spec, None)
-
-    async def pull_image(self, image: str, on_pull: OnPull = untold) -> None:
-        """Have the engine pull an image; see Spawner.pull."""
-        await self._spawner.pull(image, on_pull)
 
     async def sleep_until_container_has_started(self, slug: str, server: Server) -> None:
         """Return when the notebook answers with its own secret.

@@ -55,11 +55,17 @@ class Checkouts:
         self._clock = clock
         self._checkouts: dict[Source, _Checkout] = {}
         self._locks: dict[Source, asyncio.Lock] = {}
+        self._failures: dict[Source, git.SourceUnavailable] = {}
 
     @property
     def names(self) -> frozenset[str]:
         """What the checkouts that are current are called in the root."""
         return frozenset(one.folder.name for one in self._checkouts.values())
+
+    def is_fresh(self, source: Source) -> bool:
+        """Whether `use` has nothing to fetch."""
+        found = self._checkouts.get(source)
+        return found is not None and self._clock() - found.fetched < self._keep_seconds
 
     @asynccontextmanager
     async def use(self, source: Source) -> AsyncIterator[Path]:
@@ -68,7 +74,12 @@ class Checkouts:
         Raises:
             SourceUnavailable: it cannot be fetched, and never was.
         """
+        before = self._failures.get(source)
         async with self._locks.setdefault(source, asyncio.Lock()):
+            failure = self._failures.get(source)
+            if failure is not None and failure is not before:
+                # It failed while this one waited: a class does not wait for one after the other.
+                raise git.SourceUnavailable(str(failure)) from failure
             checkout = await self._fresh(source)
             checkout.users += 1
         try:
@@ -86,17 +97,19 @@ class Checkouts:
 
     async def _fresh(self, source: Source) -> _Checkout:
         old = self._checkouts.get(source)
-        now = self._clock()
-        if old is not None and now - old.fetched < self._keep_seconds:
+        if old is not None and self.is_fresh(source):
             return old
+        now = self._clock()
         try:
             new = _Checkout(await self._fetch(source), now)
         except git.SourceUnavailable as error:
             if old is None:
+                self._failures[source] = error
                 raise
             logger.warning("the files that came last are used source=%s reason=%s", source, error)
             old.fetched = now
             return old
+        self._failures.pop(source, None)
         self._checkouts[source] = new
         if old is not None:
             old.current = False

@@ -93,6 +93,25 @@ class Spaces:
             changed = await self._in_thread(slug, lambda root: roots.newest_change(root, slug))
         return None if changed is None else datetime.fromtimestamp(changed, UTC)
 
+    async def has_to_fetch(self, slug: str, source: Source | None) -> bool:
+        """Whether `ensure` would fetch a repository, which may take minutes; see `fetch`.
+
+        Raises:
+            SpaceError: the disk fails.
+        """
+        if source is None or source.url is None or self._checkouts.is_fresh(source):
+            return False
+        return not await self.exists(slug)
+
+    async def fetch(self, source: Source) -> None:
+        """Have a repository's files at hand for a minute.
+
+        Raises:
+            SourceUnavailable, SpaceError: see `ensure`.
+        """
+        async with self._files_of(source):
+            pass
+
     async def ensure(self, slug: str, source: Source | None) -> Path:
         """Return the path of the notebook's space, made and filled from `source` if it is new.
 

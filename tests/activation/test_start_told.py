@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 from dataclasses import replace
+from functools import partial
+from pathlib import Path
 
 import pytest
 
@@ -24,6 +26,7 @@ from gateway.notebooks.database import DatabaseError
 from gateway.notebooks.model import Notebook, State
 from gateway.notebooks.projects import utc_now
 from gateway.problems import operators_problem_of
+from gateway.spaces import Source, git
 from gateway.spaces.git import SourceUnavailable
 from gateway.spaces.spaces import SpaceError
 from gateway.spawners.base import OnPull, Pull, Server, ServerSpec, untold
@@ -76,6 +79,29 @@ async def test_pulls_take_no_place_of_those_whose_image_is_there(world: World) -
     await asyncio.gather(*pulls)
     # Of those too no more begin at once than there are places, first come, first served.
     assert [spec.slug for spec in world.spawner.starts] == [slug, *waiting]
+
+
+async def test_fetches_of_a_repository_take_no_place_and_can_be_withdrawn(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fetching: list[Source] = []
+
+    async def hang(source: Source, folder: Path) -> None:
+        fetching.append(source)
+        await asyncio.Event().wait()
+
+    monkeypatch.setattr(git, "clone", hang)
+    await world.catalogue.add_project("remote", source="https://git.example.org/course.git")
+    persons = ("alice", "bob", "carol")
+    waiting = [(await world.catalogue.open_for("remote", one)).slug for one in persons]
+    starts = [world.activator.begin(slug) for slug in waiting]
+    await until(lambda: bool(fetching))
+    async with asyncio.timeout(PATIENCE):
+        await world.activator.ensure(await world.notebook("dave"))
+        for slug, start in zip(waiting, starts, strict=True):
+            await until(partial(world.activator.withdraw, slug))
+            with pytest.raises(StartFailed, match="stopped while it waited"):
+                await start
 
 
 async def test_failed_pull_is_a_failed_start_and_frees_its_place(

@@ -12,7 +12,7 @@ from gateway.spaces import Source, Spaces, checkouts
 from gateway.spaces import git as fetching
 from gateway.spaces.git import SourceUnavailable
 from tests.support.repositories import git, names_in, repository, source_of, spaces
-from tests.support.waiting import PATIENCE
+from tests.support.waiting import PATIENCE, until
 
 __all__ = ["repository", "spaces"]
 
@@ -60,6 +60,38 @@ async def test_many_spaces_at_once_fetch_once(
     assert fetched == 1
     assert all(names_in(path) == ["intro.ipynb"] for path in paths)
     await spaces.close()
+
+
+async def test_class_waits_for_one_fetch_that_fails_and_later_ones_try_again(
+    tmp_path: Path, repository: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    going, fetched = asyncio.Event(), 0
+
+    async def failing(source: Source, folder: Path) -> None:
+        nonlocal fetched
+        fetched += 1
+        await going.wait()
+        raise SourceUnavailable("course.git cannot be fetched: no route to host")
+
+    monkeypatch.setattr(fetching, "clone", failing)
+    made, waiting = checkouts.Checkouts(tmp_path), 0
+
+    async def use() -> None:
+        nonlocal waiting
+        waiting += 1
+        async with made.use(source_of(repository)):
+            raise AssertionError("there is nothing to use")
+
+    users = [asyncio.create_task(use()) for _ in range(12)]
+    await until(lambda: waiting == 12)
+    going.set()
+    for one in users:
+        with pytest.raises(SourceUnavailable, match="no route to host"):
+            await one
+    assert fetched == 1
+    with pytest.raises(SourceUnavailable, match="no route to host"):
+        await use()
+    assert fetched == 2
 
 
 async def test_old_checkout_is_fetched_again_and_stays_for_who_uses_it(
