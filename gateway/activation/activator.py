@@ -7,16 +7,15 @@ admission.py's. Nothing here knows of HTTP or of an engine.
 from __future__ import annotations
 
 import asyncio
-import enum
 from collections.abc import Callable
 from contextlib import AbstractContextManager
-from dataclasses import dataclass
 from functools import partial
 
 from gateway.activation.admission import Admission, AdmissionLimits, Ticket, available_memory
 from gateway.activation.failures import Failures, as_failure
 from gateway.activation.lifecycle import Lifecycle, Long
 from gateway.activation.operations import Kind, Operation
+from gateway.activation.progress import Phase, Start, StartStatus
 from gateway.activation.routing import RouteService
 from gateway.activation.watching import Watch, Watchers
 from gateway.errors import GatewayError, StartFailed
@@ -26,61 +25,6 @@ from gateway.notebooks.logs import logger_of
 from gateway.notebooks.model import Notebook, State
 from gateway.proxy.interface import RouteEntry
 from gateway.spawners.base import Pull, Server
-
-
-class Phase(enum.StrEnum):
-    """How far a start has come."""
-
-    COLD = "cold"
-    QUEUED = "queued"
-    CREATING = "creating"
-    STARTING = "starting"
-    READY = "ready"
-    FAILED = "failed"
-
-
-@dataclass(frozen=True, slots=True)
-class StartStatus:
-    """What the waiting page shows.
-
-    Attributes:
-        phase: see Phase.
-        position: place in the queue, from 1; 0 when not queued.
-        reason: why the last start failed; "" if it did not.
-        retry_after: seconds until the next try is allowed.
-        cause: a stable word for the reason; see StartFailed.
-        pull: how far the pull of its image is; None when none is pulled.
-        short_of_memory: nobody starts until the machine has memory to spare.
-    """
-
-    phase: Phase
-    position: int = 0
-    reason: str = ""
-    retry_after: float = 0.0
-    cause: str = ""
-    pull: Pull | None = None
-    short_of_memory: bool = False
-
-
-@dataclass(slots=True)
-class _Start:
-    """A start under way.
-
-    Attributes:
-        ticket: its place in the queue.
-        task: what does it.
-        phase: how far it is.
-        pull: see StartStatus.
-        aside: waits for something long, its image or its files; None while it does not.
-        withdrawn: why it was withdrawn; None if it was not.
-    """
-
-    ticket: Ticket
-    task: asyncio.Task[RouteEntry]
-    phase: Phase = Phase.QUEUED
-    pull: Pull | None = None
-    aside: asyncio.Task[None] | None = None
-    withdrawn: StartFailed | None = None
 
 
 class Activator:
@@ -116,7 +60,7 @@ class Activator:
         self._key_of = key_of
         self._watchers = Watchers()
         self._admission = Admission(limits, available, self._watchers.tell_all)
-        self._starts: dict[str, _Start] = {}
+        self._starts: dict[str, Start] = {}
         self._failures = Failures(clock)
         metrics.watch_admission(self._admission)
         catalogue.subscribe(self._follow)
@@ -161,7 +105,7 @@ class Activator:
         planned = operations.plan(Kind.START, slug, by or notebook.owner, reason)
         run = self._start(slug, ticket, planned)
         task = asyncio.get_running_loop().create_task(run, name=f"start {slug}")
-        self._starts[slug] = _Start(ticket, task)
+        self._starts[slug] = Start(ticket, task)
         task.add_done_callback(lambda done: self._finished(slug, done))
         self._watchers.tell(slug)
         return task

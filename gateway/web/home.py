@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from aiohttp import web
 
 from gateway.access import may_use
-from gateway.activation.activator import Phase
+from gateway.activation.progress import Phase
 from gateway.errors import AllPlacesTaken, StartFailed, TooManyRunning
 from gateway.launch.session_table import Principal
 from gateway.notebooks.model import Notebook, State

@@ -11,7 +11,7 @@ import secrets
 
 from aiohttp import web
 
-from gateway.activation.activator import Phase
+from gateway.activation.progress import Phase
 from gateway.errors import AllPlacesTaken, QueueFull, StartFailed, TooManyRunning
 from gateway.notebooks.model import Notebook
 from gateway.web.context import (

@@ -10,8 +10,8 @@ from typing import Protocol
 
 from aiohttp import web
 
-from gateway.activation.activator import Phase
 from gateway.activation.culler import Notice
+from gateway.activation.progress import Phase
 from gateway.notebooks.model import Notebook
 from gateway.spawners.base import ServerState
 from gateway.web.context import from_own_page, own_notebook

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 
 from aiohttp import web
 
-from gateway.activation.activator import Phase
+from gateway.activation.progress import Phase
 from gateway.activation.watching import Watch
 from gateway.notebooks.model import Notebook
 from gateway.web.context import Pages, own_notebook, pages_of, user_of

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from gateway.activation.activator import Phase, StartStatus
 from gateway.activation.causes import exit_code_of
+from gateway.activation.progress import Phase, StartStatus
 from gateway.web.language import Words
 
 Told = dict[str, str | int | float | bool | None]

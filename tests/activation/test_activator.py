@@ -8,7 +8,7 @@ import weakref
 
 import pytest
 
-from gateway.activation.activator import Phase
+from gateway.activation.progress import Phase
 from gateway.errors import (
     EngineUnavailable,
     NotFound,

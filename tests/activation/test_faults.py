@@ -8,7 +8,7 @@ from dataclasses import replace
 
 import pytest
 
-from gateway.activation.activator import Phase
+from gateway.activation.progress import Phase
 from gateway.activation.strays import Strays
 from gateway.errors import EngineError, EngineUnavailable, StartFailed
 from gateway.notebooks.model import State

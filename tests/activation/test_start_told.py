@@ -9,8 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from gateway.activation.activator import Activator, Phase
+from gateway.activation.activator import Activator
 from gateway.activation.admission import AdmissionLimits
+from gateway.activation.progress import Phase
 from gateway.errors import (
     EngineError,
     EngineUnavailable,

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from gateway.activation.activator import Phase, StartStatus
+from gateway.activation.progress import Phase, StartStatus
 from gateway.spawners.base import Pull
 from gateway.web.language import load, words_for
 from gateway.web.telling import told

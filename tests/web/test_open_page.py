@@ -9,8 +9,8 @@ from datetime import UTC, datetime
 import pytest
 from aiohttp import web
 
-from gateway.activation.activator import Phase
 from gateway.activation.culler import Notice
+from gateway.activation.progress import Phase
 from gateway.web.context import Pages
 from gateway.web.openpage import NOTICES, server_of
 from tests.activation.conftest import World

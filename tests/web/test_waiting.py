@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from gateway.activation.activator import Phase
+from gateway.activation.progress import Phase
 from gateway.errors import AllPlacesTaken, QueueFull, TooManyRunning
 from gateway.notebooks.model import State
 from gateway.web.context import Pages

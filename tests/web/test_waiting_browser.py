@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from playwright.async_api import Page, expect
 
-from gateway.activation.activator import Phase
+from gateway.activation.progress import Phase
 from gateway.errors import ImageMissing
 from gateway.launch.cookies import cookie_name
 from gateway.proxy.interface import Decision, Local, Relay

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from gateway.activation.activator import Phase
+from gateway.activation.progress import Phase
 from gateway.errors import ImageMissing
 from gateway.web.context import Pages
 from tests.activation.conftest import World

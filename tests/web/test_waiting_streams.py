@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from gateway.activation.activator import Phase
+from gateway.activation.progress import Phase
 from gateway.spawners.base import OnPull, Pull, untold
 from gateway.web.context import Pages
 from gateway.web.streams import Streams
