@@ -32,23 +32,29 @@ class Facts:
 
     async def note(self, slug: str, **facts: Any) -> None:
         """Put facts into a notebook's record. Raises NotFound."""
-        owed = self._catalogue.presumed
-        facts = {**owed.get(slug, {}), **facts}
+        owing = bool(self._catalogue.presumed)
         try:
-            async with asyncio.timeout(_AGAIN_SECONDS if owed else _WRITE_SECONDS):
+            async with asyncio.timeout(_AGAIN_SECONDS if owing else _WRITE_SECONDS):
                 await self._write(slug, facts)
         except (DatabaseError, TimeoutError) as error:
-            if not owed:
+            if not owing:
                 logger.error("records cannot be written, notebooks go on reason=%s", error)
-            self._catalogue.presume(slug, **facts)
+            self._owe(slug, facts)
 
     async def _write(self, slug: str, facts: Mapping[str, Any]) -> None:
         while (before := self._writes.get(slug)) is not None:
             await asyncio.wait({before})
+        if slug in self._catalogue.presumed:
+            facts = self._owe(slug, facts)  # they stand at once, and are written with it
         write = asyncio.create_task(self._catalogue.update_notebook(slug, **facts))
         self._writes[slug] = write
         write.add_done_callback(lambda done: self._written(slug, done))
         await asyncio.shield(write)
+
+    def _owe(self, slug: str, facts: Mapping[str, Any]) -> Mapping[str, Any]:
+        """Have facts stand above what is owed; return all that is."""
+        self._catalogue.presume(slug, **{**self._catalogue.presumed.get(slug, {}), **facts})
+        return self._catalogue.presumed[slug]
 
     def _written(self, slug: str, done: asyncio.Task[Notebook]) -> None:
         del self._writes[slug]

@@ -75,6 +75,25 @@ async def test_write_that_hangs_and_goes_on_later_does_not_bring_old_facts_back(
     assert book.notebook(slug).state is State.RUNNING
 
 
+async def test_what_is_written_at_last_takes_the_place_of_what_was_owed(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    slug = await world.notebook()
+    book, facts = world.catalogue, Facts(world.catalogue)
+
+    async def full(slug: str, /, **changes: Any) -> Notebook:
+        raise DatabaseError("the disk is full")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(book, "update_notebook", full)
+        await facts.note(slug, state=State.STARTING, container_id="c")
+    await facts.note(slug, state=State.RUNNING)
+    assert not book.presumed
+    await book.load()
+    record = book.notebook(slug)
+    assert (record.state, record.container_id) == (State.RUNNING, "c")
+
+
 @pytest.mark.parametrize("other", ["read", "changed", "counted", "removed"])
 async def test_what_is_owed_stands_whatever_else_is_read_or_stored(
     world: World, monkeypatch: pytest.MonkeyPatch, other: str
