@@ -20,6 +20,9 @@ from tests.support.faults import PROJECT, StubGateway
 from tests.support.gateway import signed_in
 from tests.support.waiting import PATIENCE
 
+# Of a page that is open: it wakes no notebook.
+POLLING = {"Sec-Fetch-Site": "same-origin", "Sec-Fetch-Mode": "cors", "Sec-Fetch-Dest": "empty"}
+
 
 class Pair(NamedTuple):
     """Two gateways that share identity, database, spaces and engine."""
@@ -65,12 +68,10 @@ async def at_both(pair: Pair, person: str) -> AsyncIterator[Callable[..., Any]]:
             return client.get(gateway.page(page, person), headers=host | {"Accept": accept})
 
         async def is_known() -> bool:
-            async with client.get(f"{pair.two.url}/gateway", headers=host) as answer:
-                return "login" not in answer.headers.get("X-Nbgate-Reason", "") and (
-                    await phase(pair.two, f"{PROJECT}-x-{person}") != ""
-                )
+            url = pair.two.page("hello", person)
+            return await status(client.get(url, headers=host | POLLING)) in (200, 424)
 
-        await eventually(is_known, "the other gateway knows the notebook")
+        await eventually(is_known, "the other gateway knows the notebook, and who may use it")
         yield ask
 
 
