@@ -9,7 +9,7 @@ import re
 from playwright.async_api import Locator, Page, WebSocket, expect
 
 from tests.support.gateway import GatewayProcess
-from tests.support.waiting import PATIENCE
+from tests.support.waiting import PATIENCE, until
 
 NOTEBOOK = "first-steps.ipynb"
 EDIT = "6 * 7 * 1000"
@@ -91,14 +91,28 @@ async def compute(page: Page, result: str) -> None:
 
 async def edit(page: Page) -> None:
     """Add a line to the first cell, and do not save it."""
-    await page.locator(".jp-CodeCell .cm-content").first.click()
+    editor = page.locator(".jp-CodeCell .cm-editor").first
+    await editor.locator(".cm-content").click()
+    # Until it has the focus, keys are commands to Lab.
+    await expect(editor).to_have_class(re.compile("cm-focused"), timeout=MILLISECONDS)
     await page.keyboard.press("Control+End")
     await page.keyboard.type(f"\n{EDIT}")
+    await expect(editor).to_contain_text(EDIT, timeout=MILLISECONDS)
 
 
 def is_saved(gateway: GatewayProcess, slug: str) -> bool:
     """Whether the file has the edit; it is whole at each moment."""
     return EDIT in json.dumps(json.loads((gateway.state / "spaces" / slug / NOTEBOOK).read_text()))
+
+
+async def until_saved(page: Page, gateway: GatewayProcess, slug: str) -> None:
+    """Wait until the file has the edit; where it never has, tell what the page shows."""
+    try:
+        await until(lambda: is_saved(gateway, slug))
+    except AssertionError as error:
+        dialogs = await page.evaluate("window.dialogs")
+        shown = await page.locator(".jp-Notebook").first.inner_text()
+        raise AssertionError(f"it was not saved: {dialogs=} {shown=}") from error
 
 
 async def start_again(page: Page, said: str, button: str = "Start it again") -> None:

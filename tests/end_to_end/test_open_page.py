@@ -19,6 +19,7 @@ from tests.end_to_end.open_page import (
     is_saved,
     open_notebook,
     start_again,
+    until_saved,
 )
 from tests.support.browser import browser_page, screenshot
 from tests.support.gateway import GatewayProcess
@@ -98,7 +99,7 @@ async def test_a_stop_loses_nothing_that_the_projects_interval_has_saved(
         async with browser_page() as page:
             slug = await open_notebook(page, gateway, "judy", "lab")
             await edit(page)
-            await until(lambda: is_saved(gateway, slug))  # nobody has pressed a key for that
+            await until_saved(page, gateway, slug)  # nobody has pressed a key for that
             gateway.nbgate("notebook", "stop", slug)
             assert is_saved(gateway, slug)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import itertools
 import json
 import os
 from collections.abc import Iterator
@@ -243,6 +244,23 @@ async def until_httpd_is_on_the_notebooks_network(stack: Stack) -> None:
             await asyncio.sleep(0.2)
 
 
+async def until_httpd_serves(stack: Stack, client: aiohttp.ClientSession, url: str) -> None:
+    """Ask until httpd's log says that it has asked the notebook itself: maps follow in a moment."""
+    httpd = container_of(stack, "httpd")
+    async with asyncio.timeout(PATIENCE):
+        for number in itertools.count():
+            mark = f"asked-{number}"
+            async with client.get(url, headers={"X-Request-ID": mark}) as answer:
+                assert answer.status == 200
+            line = ""
+            while not line:
+                said = await asyncio.to_thread(httpd.logs, tail=50)
+                ours = (one for one in said.decode().splitlines() if one.endswith(f"={mark}"))
+                line = next(ours, "")
+            if "direct=- " not in line:
+                return
+
+
 def is_of_notebooks(network: str) -> bool:
     return network.startswith("nbgate-") and network.count("-") == 1
 
@@ -260,8 +278,7 @@ async def test_hot_notebook_works_through_httpd_while_the_gateway_is_stopped(
     await until_httpd_is_on_the_notebooks_network(course)
     base = f"{course.url}/nb/demo-x-alice/"
     async with signed_in(link) as alice:
-        async with alice.get(f"{base}api/status") as answer:
-            assert answer.status == 200
+        await until_httpd_serves(course, alice, f"{base}api/status")
         course.compose("stop", "gateway")
         try:
             async with aiohttp.ClientSession() as stranger, stranger.get(f"{base}lab") as answer:
