@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import os
 import signal
 import socket
 import time
@@ -36,7 +35,7 @@ from gateway.spawners.base import (
 )
 from gateway.spawners.process_control import Children
 from gateway.spawners.process_events import ProcessEvents
-from gateway.spawners.process_launch import check_jupyter, read_pipe, spawn_child
+from gateway.spawners.process_launch import check_jupyter, read_all, spawn_child
 from gateway.spawners.process_records import Record, Records
 from routes.keys import Target
 
@@ -207,16 +206,13 @@ class ProcessSpawner:
         Raises:
             EngineError: the child died of something else.
         """
-        reader, writer = os.pipe()
-        try:
-            pid = await asyncio.to_thread(
-                spawn_child, spec, port, self._records.prepare(spec.slug), writer
-            )
-        finally:
-            os.close(writer)
-        self._children.add(pid)
-        found = procfs.stat_of(pid)
-        said = await read_pipe(reader, _CLAIM_DEADLINE)
+        ours, theirs = socket.socketpair()
+        with ours:
+            folder = self._records.prepare(spec.slug)
+            pid = await asyncio.to_thread(spawn_child, spec, port, folder, theirs)
+            self._children.add(pid)
+            found = procfs.stat_of(pid)
+            said = await read_all(ours, _CLAIM_DEADLINE)
         if said == jupyter_child.CLAIMED and found is not None:
             return Record(spec.slug, pid, port, found.ticks, spec.generation, procfs.boot_id())
         status = await self._children.status_of(pid)

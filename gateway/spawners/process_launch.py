@@ -6,9 +6,11 @@ The secret goes through the environment, never through the arguments, which ever
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import importlib.util
 import json
 import os
+import socket
 import sys
 from collections.abc import Mapping
 from pathlib import Path
@@ -43,29 +45,30 @@ def check_jupyter() -> None:
         )
 
 
-def spawn_child(spec: ServerSpec, port: int, folder: Path, status_fd: int) -> int:
+def spawn_child(spec: ServerSpec, port: int, folder: Path, status: socket.socket) -> int:
     """Start jupyter_child.py and return its process id.
 
     Args:
         spec: the server.
         port: where it is to listen.
         folder: for its log, configuration and runtime files.
-        status_fd: becomes its descriptor 3.
+        status: becomes its descriptor 3, and is closed here.
     """
     append = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_APPEND
     log_file = str(folder.with_suffix(".log"))
-    write_lab_config(spec, folder / "config" / "labconfig")
-    return os.posix_spawn(
-        sys.executable,
-        [sys.executable, "-P", jupyter_child.__file__],
-        child_environment(spec, port, folder, os.environ),
-        file_actions=[
-            (os.POSIX_SPAWN_DUP2, status_fd, jupyter_child.STATUS_FD),
-            (os.POSIX_SPAWN_OPEN, 0, os.devnull, os.O_RDONLY, 0),
-            (os.POSIX_SPAWN_OPEN, 1, log_file, append, 0o600),
-            (os.POSIX_SPAWN_DUP2, 1, 2),
-        ],
-    )
+    with status:
+        write_lab_config(spec, folder / "config" / "labconfig")
+        return os.posix_spawn(
+            sys.executable,
+            [sys.executable, "-P", jupyter_child.__file__],
+            child_environment(spec, port, folder, os.environ),
+            file_actions=[
+                (os.POSIX_SPAWN_DUP2, status.fileno(), jupyter_child.STATUS_FD),
+                (os.POSIX_SPAWN_OPEN, 0, os.devnull, os.O_RDONLY, 0),
+                (os.POSIX_SPAWN_OPEN, 1, log_file, append, 0o600),
+                (os.POSIX_SPAWN_DUP2, 1, 2),
+            ],
+        )
 
 
 def write_lab_config(spec: ServerSpec, folder: Path) -> None:
@@ -125,21 +128,19 @@ def child_environment(
     }
 
 
-async def read_pipe(descriptor: int, deadline: float) -> bytes:
-    """Return what was written until the other side closed, or until `deadline` seconds passed.
+async def read_all(sock: socket.socket, deadline: float) -> bytes:
+    """Return what was sent until the other side closed; b"" if `deadline` seconds pass before.
 
-    The descriptor is closed, by the event loop alone and a moment later: uvloop closes its number
-    whatever happened to it, and that may be another file's by then.
+    The socket is closed. A pipe would not do: uvloop closes the number of one twice, and between
+    the two it may have become another thread's file.
     """
-    reader = asyncio.StreamReader()
-    pipe = os.fdopen(descriptor, "rb", 0)
-    transport, _ = await asyncio.get_running_loop().connect_read_pipe(
-        lambda: asyncio.StreamReaderProtocol(reader), pipe
-    )
+    reader, writer = await asyncio.open_unix_connection(sock=sock)
     try:
         async with asyncio.timeout(deadline):
             return await reader.read()
-    except TimeoutError:
+    except (TimeoutError, ConnectionError):
         return b""
     finally:
-        transport.close()
+        writer.close()
+        with contextlib.suppress(ConnectionError):
+            await writer.wait_closed()

@@ -4,64 +4,69 @@ from __future__ import annotations
 
 import asyncio
 import os
+import socket
+import threading
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
 import pytest
 import uvloop
 
-from gateway.spawners.process_launch import read_pipe
+from gateway.spawners.process_launch import read_all
 from tests.support.waiting import PATIENCE
 
 _LOOPS = (asyncio.new_event_loop, uvloop.new_event_loop)
+_THREADS, _STARTS = 3, 1000
 
 
-def is_open(descriptor: int) -> bool:
-    try:
-        os.fstat(descriptor)
-    except OSError:
-        return False
-    return True
-
-
-async def some_turns() -> None:
-    """Let the loop carry out what it put off, closing descriptors above all."""
-    for _ in range(5):
-        await asyncio.sleep(0)
-
-
-@pytest.mark.parametrize("loop_factory", _LOOPS)
-def test_pipe_is_read_to_its_end_and_closed_once(
-    loop_factory: Callable[[], asyncio.AbstractEventLoop],
-) -> None:
-    async def listen() -> None:
-        reader, writer = os.pipe()
-        os.write(writer, b"claimed\n")
-        os.close(writer)
-        assert await read_pipe(reader, PATIENCE) == b"claimed\n"
-        # Whoever opens a file next gets the lowest number that is free: the pipe's, if it is.
-        others = [os.open(os.devnull, os.O_RDONLY) for _ in range(3)]
-        await some_turns()
-        closed = [descriptor for descriptor in others if not is_open(descriptor)]
-        assert not closed, "somebody else's file was closed"
-        for descriptor in others:
-            os.close(descriptor)
-        assert not is_open(reader)
-
-    with asyncio.Runner(loop_factory=loop_factory) as runner:
-        runner.run(listen())
+def broken_files(stop: threading.Event) -> list[OSError]:
+    """Open and close files until `stop`; return what went wrong, as when others close them."""
+    broken = []
+    while not stop.is_set():
+        try:
+            with Path(os.devnull).open("rb") as file:
+                file.read()
+        except OSError as error:
+            broken.append(error)
+    return broken
 
 
 @pytest.mark.parametrize("loop_factory", _LOOPS)
-def test_pipe_that_is_never_closed_is_given_up(
+def test_reading_closes_no_file_of_another_thread(
     loop_factory: Callable[[], asyncio.AbstractEventLoop],
 ) -> None:
     async def listen() -> None:
-        reader, writer = os.pipe()
-        os.write(writer, b"half")
-        assert await read_pipe(reader, 0.01) == b""
-        await some_turns()
-        assert not is_open(reader)
-        os.close(writer)
+        ours, theirs = socket.socketpair()
+        with theirs:
+            theirs.send(b"claimed\n")
+        assert await read_all(ours, PATIENCE) == b"claimed\n"
+        assert ours.fileno() == -1
+
+    stop = threading.Event()
+    with (
+        ThreadPoolExecutor(_THREADS) as threads,
+        asyncio.Runner(loop_factory=loop_factory) as runner,
+    ):
+        others = [threads.submit(broken_files, stop) for _ in range(_THREADS)]
+        try:
+            for _ in range(_STARTS):
+                runner.run(listen())
+        finally:
+            stop.set()
+        assert [one.result() for one in others] == [[]] * _THREADS
+
+
+@pytest.mark.parametrize("loop_factory", _LOOPS)
+def test_child_that_never_ends_what_it_says_is_given_up(
+    loop_factory: Callable[[], asyncio.AbstractEventLoop],
+) -> None:
+    async def listen() -> None:
+        ours, theirs = socket.socketpair()
+        with theirs:
+            theirs.send(b"half")
+            assert await read_all(ours, 0.01) == b""
+            assert theirs.recv(1) == b"", "it is closed"
 
     with asyncio.Runner(loop_factory=loop_factory) as runner:
         runner.run(listen())
