@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -11,6 +12,7 @@ from playwright.async_api import Page, Route, expect
 from tests.end_to_end.conftest import gateway_with
 from tests.end_to_end.open_page import (
     MILLISECONDS,
+    NOTEBOOK,
     RESULT,
     VIEWS,
     banner_of,
@@ -23,7 +25,7 @@ from tests.end_to_end.open_page import (
 )
 from tests.support.browser import browser_page, screenshot
 from tests.support.gateway import GatewayProcess
-from tests.support.waiting import until
+from tests.support.waiting import PATIENCE, until
 
 pytestmark = pytest.mark.browser
 
@@ -102,6 +104,40 @@ async def test_a_stop_loses_nothing_that_the_projects_interval_has_saved(
             await until_saved(page, gateway, slug)  # nobody has pressed a key for that
             gateway.nbgate("notebook", "stop", slug)
             assert is_saved(gateway, slug)
+
+
+class SlowSave:
+    """Holds the next save of a page up, between its request and its answer."""
+
+    def __init__(self) -> None:
+        self.began, self.may_end = asyncio.Event(), asyncio.Event()
+
+    async def hold(self, route: Route) -> None:
+        """Answer a request about the file."""
+        answer = await route.fetch()
+        if route.request.method == "PUT":
+            self.began.set()
+            await self.may_end.wait()
+        await route.fulfill(response=answer)
+
+
+@pytest.mark.parametrize("view", list(VIEWS))
+async def test_edit_during_a_save_is_still_to_be_saved(gateway: GatewayProcess, view: str) -> None:
+    """Lab alone takes the document for saved then, and autosave passes it over."""
+    async with browser_page() as page:
+        slug = await open_notebook(page, gateway, f"kate-{view}", view)
+        slow = SlowSave()
+        await page.route(f"**/api/contents/{NOTEBOOK}*", slow.hold)
+        await page.keyboard.press("Control+s")
+        async with asyncio.timeout(PATIENCE):
+            await slow.began.wait()
+        await edit(page)
+        slow.may_end.set()  # later ones are not held up
+        assert not is_saved(gateway, slug)
+        gateway.nbgate("notebook", "stop", slug)
+        await start_again(page, "stopped")  # what is unsaved is saved then
+        await until_saved(page, gateway, slug)
+        await expect(page.locator(".lm-TabBar-tab.jp-mod-dirty")).to_have_count(0)
 
 
 class Warned:

@@ -16,6 +16,7 @@ export class Lab {
     this.saving = new Map(); // document context → whether a save is under way
     this.wanted = new Set(); // documents whose save was asked for while the server was away
     this.waitAtGate(app.serviceManager.serverSettings);
+    app.shell.currentChanged?.connect(() => this.followAll());
     this.note();
   }
 
@@ -39,7 +40,7 @@ export class Lab {
   note() {
     this.kernels.clear();
     this.remember();
-    for (const context of this.contexts()) this.follow(context);
+    this.followAll();
   }
 
   /** Save what is unsaved, and give everything that had a kernel one. Return whether any is new. */
@@ -93,10 +94,25 @@ export class Lab {
     this.documents.autosaveInterval = interval;
   }
 
+  followAll() {
+    for (const context of this.opened()) {
+      const opened = () => context.isDisposed || this.follow(context);
+      context.ready?.then(opened, () => {}); // Lab has said why it could not be opened
+    }
+  }
+
+  // When a save is done, Lab takes the document for saved, with what was edited meanwhile; then
+  // nothing would save that until the next edit.
   follow(context) {
     if (this.saving.has(context) || !context.saveState) return;
     this.saving.set(context, false);
-    context.saveState.connect((_, state) => this.saving.set(context, state === "started"));
+    let edited = false;
+    context.model.contentChanged.connect(() => (edited = true));
+    context.saveState.connect((_, state) => {
+      this.saving.set(context, state === "started");
+      if (state === "started") edited = false;
+      if (state === "completed" && edited) context.model.dirty = true;
+    });
     context.disposed.connect(() => this.saving.delete(context));
   }
 
@@ -120,8 +136,12 @@ export class Lab {
   }
 
   contexts() {
-    const found = this.widgets().map((widget) => widget.context);
-    return new Set(found.filter((context) => context?.model && context.isReady && !context.isDisposed));
+    const ready = (context) => context.isReady && !context.isDisposed;
+    return new Set([...this.opened()].filter(ready));
+  }
+
+  opened() {
+    return new Set(this.widgets().flatMap(({ context }) => (context?.model ? [context] : [])));
   }
 
   widgets() {
