@@ -12,7 +12,6 @@ from tests.support.gateway import ROOT, GatewayProcess, running
 from tests.support.places import free_subnet
 
 SPAWNERS = ("process", pytest.param("docker", marks=pytest.mark.engine))
-# Runs of the tests that overlap share the engine: each begins somewhere else.
 
 
 @contextmanager

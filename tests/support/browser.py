@@ -8,11 +8,15 @@ import re
 import shlex
 import sys
 import tempfile
+import time
+from collections import deque
 from collections.abc import AsyncIterator
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from playwright.async_api import Page, async_playwright, expect
+from playwright.async_api import Error as PlaywrightError
+from playwright.async_api import Page, Request, async_playwright, expect
 
 from tests.support.waiting import PATIENCE
 
@@ -28,6 +32,9 @@ _FLAGS = (
     "--disable-sync",
 )
 _MILLISECONDS = 1000 * PATIENCE
+# Of a page, in a failure: lines, their characters, seconds from which an answer is slow.
+_LINES, _WIDTH, _SLOW = 60, 300, 5.0
+_GLANCE = 1000  # milliseconds for a frame to say what it shows
 
 
 @contextlib.asynccontextmanager
@@ -47,9 +54,55 @@ async def browser_page(*flags: str, **options: Any) -> AsyncIterator[Page]:
             page = await browser.new_page(**(size | options))
             page.set_default_timeout(_MILLISECONDS)
             expect.set_options(timeout=_MILLISECONDS)
-            yield page
+            async with Diary(page):
+                yield page
         finally:
             await browser.close()
+
+
+class Diary:
+    """Adds to a failure what the page said and shows, and what it still waits for."""
+
+    def __init__(self, page: Page) -> None:
+        self._page = page
+        self._lines: deque[str] = deque(maxlen=_LINES)
+        self._pending: dict[Request, float] = {}
+        page.on("console", lambda line: self._note(f"{line.type}: {line.text}"))
+        page.on("pageerror", lambda error: self._note(f"error: {error}"))
+        page.on("framenavigated", lambda frame: self._note(f"at {frame.url}"))
+        page.on("request", self._asked)
+        page.on("requestfinished", self._answered)
+        page.on("requestfailed", self._failed)
+
+    async def __aenter__(self) -> None:
+        pass
+
+    async def __aexit__(self, kind: object, error: BaseException | None, trace: object) -> None:
+        if error is None:
+            return
+        now = time.monotonic()
+        for request, since in self._pending.items():
+            self._note(f"waits for {now - since:.1f} s: {request.method} {request.url}")
+        for frame in self._page.frames:
+            with contextlib.suppress(PlaywrightError):
+                text = await frame.locator("body").inner_text(timeout=_GLANCE)
+                self._note(f"{frame.url} shows {text!r}")
+        error.add_note("\n".join(["The page:", *self._lines]))
+
+    def _asked(self, request: Request) -> None:
+        self._pending[request] = time.monotonic()
+
+    def _answered(self, request: Request) -> None:
+        took = time.monotonic() - self._pending.pop(request, time.monotonic())
+        if took > _SLOW:
+            self._note(f"took {took:.1f} s: {request.method} {request.url}")
+
+    def _failed(self, request: Request) -> None:
+        self._pending.pop(request, None)
+        self._note(f"{request.failure}: {request.method} {request.url}")
+
+    def _note(self, line: str) -> None:
+        self._lines.append(f"{datetime.now(UTC):%H:%M:%S.%f} {line[:_WIDTH]}")
 
 
 @functools.cache
