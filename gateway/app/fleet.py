@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+import os
 import time
 from collections.abc import Collection
 from dataclasses import dataclass
@@ -22,6 +23,9 @@ from gateway.workers.link import Source
 from gateway.workers.roll import Roll
 
 logger = logging.getLogger(__name__)
+
+# While a class starts, workers that have a request go first: bench/LIFECYCLE.md has the effect.
+_NICE = 10
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,6 +77,7 @@ def run(settings: Settings, place: Place, prepare: app.Prepare = app.nothing) ->
         GatewayError, RouteFileError: it cannot start; one line for people.
     """
     logs.configure(settings.log_level, settings.log_format)
+    os.nice(_NICE)
     run_loop(_serve(settings, place, prepare))
     return 0
 

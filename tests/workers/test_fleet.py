@@ -91,6 +91,14 @@ async def test_a_session_is_seen_and_its_end_too_by_every_worker(
     assert [(await one.get(path, **polling))[0] for one in both] == [401, 401]
 
 
+def test_workers_have_the_core_before_control(fleet: Fleet) -> None:
+    """What a start costs control keeps no hot notebook waiting."""
+    control, *workers = [
+        os.getpriority(os.PRIO_PROCESS, pid) for pid in (fleet.control, *fleet.workers)
+    ]
+    assert max(workers) < control
+
+
 async def test_metrics_of_all_workers_are_one(fleet: Fleet, both: list[Connection]) -> None:
     name = 'nbgate_requests_total{outcome="5xx"}'  # nothing else here fails
     assert name not in await asyncio.to_thread(fleet.metrics)
