@@ -132,9 +132,10 @@ async def test_edit_during_a_save_is_still_to_be_saved(gateway: GatewayProcess, 
         async with asyncio.timeout(PATIENCE):
             await slow.began.wait()
         await edit(page)
-        slow.may_end.set()  # later ones are not held up
+        async with page.expect_event("requestfinished", lambda one: one.method == "PUT"):
+            slow.may_end.set()  # later ones are not held up
         assert not is_saved(gateway, slug)
-        gateway.nbgate("notebook", "stop", slug)
+        await asyncio.to_thread(gateway.nbgate, "notebook", "stop", slug)
         await start_again(page, "stopped")  # what is unsaved is saved then
         await until_saved(page, gateway, slug)
         await expect(page.locator(".lm-TabBar-tab.jp-mod-dirty")).to_have_count(0)
