@@ -100,17 +100,15 @@ def _of_class(rounds: Rounds) -> Iterator[str]:
     if len(rounds) > 1:
         ratios = ", ".join(f"{one.ratio:.2f}" for one in rounds)
         yield f"That is the median run of {len(rounds)}: {ratios} ×."
-    order = "in the order in which they came" if _all(rounds, "in_order") else "NOT in order"
-    served = "all served" if _all(rounds, "complete") else "NOT all served"
+    in_order = all(one.in_order for one in rounds)
+    complete = all(one.complete for one in rounds)
+    order = "in the order in which they came" if in_order else "NOT in order"
+    served = "all served" if complete else "NOT all served"
     yield (
         f"{measured.students} notebooks: {served} within {measured.seconds:.1f} s "
         f"({measured.seconds / measured.students:.2f} s each), {order}."
     )
     yield ""
-
-
-def _all(rounds: Rounds, name: str) -> bool:
-    return all(getattr(one, name) for one in rounds)
 
 
 def document(
