@@ -5,15 +5,18 @@ from __future__ import annotations
 import contextlib
 import os
 import sqlite3
+import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 from sqlalchemy.engine import Connection
 
 _BUSY_SECONDS = 15.0
+_RETRY_SECONDS = 0.02
 
 
-def prepare(path: Path) -> None:
+def prepare(path: Path, *, pause: Callable[[float], None] = time.sleep) -> None:
     """Make the file with mode 0600 where there is none, check it, and set the journal mode.
 
     WAL (https://www.sqlite.org/wal.html) lets reading and writing go on at once, and is kept in
@@ -34,6 +37,24 @@ def prepare(path: Path) -> None:
         raise OSError(str(error)) from error
     if found != "ok":
         raise OSError(f"it is damaged: {found}")
+
+
+def _use_wal(connection: sqlite3.Connection, pause: Callable[[float], None]) -> None:
+    """Set the journal mode, at the latest when others that open the file let it.
+
+    (Who reads and wants to write while another one writes gets "busy" at once, as the two could
+    wait for each other: https://www.sqlite.org/c3ref/busy_handler.html.)
+    """
+    deadline = time.monotonic() + _BUSY_SECONDS
+    while True:
+        try:
+            connection.execute("PRAGMA journal_mode=WAL")
+            return
+        except sqlite3.OperationalError as error:
+            busy = error.sqlite_errorcode & 0xFF == sqlite3.SQLITE_BUSY
+            if not busy or time.monotonic() > deadline:
+                raise
+        pause(_RETRY_SECONDS)
 
 
 def on_connect(dbapi_connection: Any, _record: object) -> None:

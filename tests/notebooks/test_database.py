@@ -234,6 +234,18 @@ async def test_sqlite_file_is_private_and_in_wal_mode(tmp_path: Path) -> None:
     assert stat.S_IMODE((tmp_path / "a.db").stat().st_mode) == 0o600
 
 
+def test_new_sqlite_file_that_another_gateway_writes_is_waited_for(tmp_path: Path) -> None:
+    path = tmp_path / "nbgate.db"
+    with sqlite3.connect(path, isolation_level=None) as other:
+        other.execute("CREATE TABLE made (before INTEGER)")
+        other.execute("BEGIN IMMEDIATE")
+        sqlite.prepare(path, pause=lambda _seconds: other.rollback())
+    other.close()
+    with sqlite3.connect(path) as afterwards:
+        assert afterwards.execute("PRAGMA journal_mode").fetchone() == ("wal",)
+    afterwards.close()
+
+
 async def test_sqlite_in_a_missing_folder_names_it_and_the_remedy(tmp_path: Path) -> None:
     with pytest.raises(DatabaseError, match=r"missing/a.db.*No such file.*folder exists"):
         await _sqlite(tmp_path / "missing" / "a.db").open()
