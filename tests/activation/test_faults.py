@@ -103,8 +103,9 @@ async def test_who_may_not_come_in_any_more_is_out_though_a_stop_was_called_off(
 
 
 async def test_server_that_another_gateway_has_made_is_not_ended_by_a_start_that_joined_it(
-    world: World,
+    impatient_world: World,
 ) -> None:
+    world = impatient_world
     slug = await world.notebook()
     theirs = Server("theirs", slug, 7, ServerState.RUNNING, target=Target("127.0.0.1", 9))
     world.spawner.put(theirs)
