@@ -31,7 +31,7 @@ def prepare(path: Path, *, pause: Callable[[float], None] = time.sleep) -> None:
         pass
     try:
         with contextlib.closing(sqlite3.connect(path, timeout=_BUSY_SECONDS)) as connection:
-            connection.execute("PRAGMA journal_mode=WAL")
+            _use_wal(connection, pause)
             found = connection.execute("PRAGMA quick_check(1)").fetchone()[0]
     except sqlite3.Error as error:
         raise OSError(str(error)) from error
