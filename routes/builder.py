@@ -47,7 +47,7 @@ class Builder:
             BuildFailed: it could not be made. `path` is only named in it.
             GdbmMissing: libgdbm is not installed.
         """
-        gdbm.Library()
+        gdbm.loaded()
         known, self._holds = self._holds, None
         complaint = self._complaint(path, content, known, file)
         if complaint:

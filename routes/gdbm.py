@@ -8,6 +8,7 @@ Nothing here knows what the entries mean.
 from __future__ import annotations
 
 import ctypes
+import functools
 import os
 import re
 import struct
@@ -48,6 +49,12 @@ class GdbmError(Exception):
 
 class _Datum(ctypes.Structure):
     _fields_ = (("dptr", ctypes.c_void_p), ("dsize", ctypes.c_int))
+
+
+@functools.cache
+def loaded() -> Library:
+    """Return libgdbm, which is looked for once. Raises GdbmMissing."""
+    return Library()
 
 
 class Library:
@@ -103,7 +110,7 @@ class Reader:
     """
 
     def __init__(self, path: Path) -> None:
-        self._library = Library()
+        self._library = loaded()
         flags = _READER | _NOMMAP | _CLOEXEC | _XVERIFY
         self._handle = self._library.open(os.fsencode(path), 0, flags, 0, None)
         if not self._handle:
@@ -150,7 +157,7 @@ class Growing:
     """
 
     def __init__(self) -> None:
-        self._library = Library()
+        self._library = loaded()
         self._memory = _in_memory()
         try:
             self._handle = _opened(self._library, os.dup(self._memory), _NEWDB)
@@ -191,7 +198,7 @@ def build(entries: Iterable[Entry]) -> memoryview:
         GdbmMissing: no library.
         GdbmError: a key comes twice, or libgdbm refuses.
     """
-    library, descriptor = Library(), _in_memory()
+    library, descriptor = loaded(), _in_memory()
     try:
         handle = _opened(library, os.dup(descriptor), _NEWDB)
         try:

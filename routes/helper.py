@@ -50,7 +50,7 @@ def read(path: Path) -> list[gdbm.Entry]:
         GdbmMissing: libgdbm is not installed.
         OSError: it cannot be read at all.
     """
-    gdbm.Library()
+    gdbm.loaded()
     seconds = _READ_SECONDS + _readable_size(path) / _READ_BYTES_PER_SECOND
     words = command("read", str(path), str(round(seconds)))
     try:

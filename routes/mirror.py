@@ -12,6 +12,7 @@ from collections.abc import Mapping
 
 from routes import gdbm, helper
 from routes.errors import GdbmMissing
+from routes.rests import resting
 from routes.seal import SEAL, seal_of
 
 _IDLE_SECONDS = 3.0
@@ -77,7 +78,10 @@ def serve(channel: socket.socket) -> None:
             if not kind:
                 return
             channel.settimeout(None)
-            with open(descriptors[0], "wb", buffering=0) as file:  # noqa: PTH123 - no path
+            with (
+                open(descriptors[0], "wb", buffering=0) as file,  # noqa: PTH123 - no path
+                resting(),
+            ):
                 changes = dict(helper.read_changes(pieces))
                 if kind == helper.ALL:
                     mirror.replace({k: v for k, v in changes.items() if v is not None})

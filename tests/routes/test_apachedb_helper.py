@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+import re
 import sys
 from pathlib import Path
 
@@ -42,6 +43,18 @@ _BEFORE = (
     f"import sys; sys.path.insert(0, {str(ROOT)!r}); "
     f"from routes import mirror; mirror._IDLE_SECONDS = {PATIENCE}"
 )
+
+
+@pytest.mark.usefixtures("stays")
+def test_helper_process_gives_the_core_back_while_it_builds(database: ApacheDB) -> None:
+    database.publish(many(20_000))
+    process = database.builder.process
+    assert process is not None
+    status = Path(f"/proc/{process.pid}/status").read_text()
+    times = Path(f"/proc/{process.pid}/schedstat").read_text()
+    (rests,) = re.findall(r"^voluntary_ctxt_switches:\s*(\d+)", status, re.MULTILINE)
+    worked_ms = int(times.split()[0]) / 1e6
+    assert int(rests) > worked_ms / 4, f"{rests} rests in {worked_ms} ms of work"
 
 
 @pytest.mark.usefixtures("stays")

@@ -62,6 +62,7 @@ def test_missing_library_is_named_with_its_package(
     path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(gdbm, "_SONAME", "libgdbm-that-is-not-there.so.6")
+    gdbm.loaded.cache_clear()
     with pytest.raises(GdbmMissing, match=r"libgdbm6 .*apt-get install libgdbm6"):
         ApacheDB(path)
     assert not path.exists()
