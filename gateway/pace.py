@@ -1,8 +1,9 @@
-"""One piece of an API's work at each turn of the event loop, which it shares with the data path.
+"""One piece of an API's work at a turn of the event loop, which it shares with the data path.
 
 Of a hundred calls that come at once each would be read, parsed and begun in the same turn, and a
 proxied request would wait for all of them. So what comes on an API's connections is handed over
-one read at a time, in the order of its coming.
+one read at a time, in the order of its coming, at every second turn: what it sets going has the
+other one.
 """
 
 from __future__ import annotations
@@ -55,13 +56,17 @@ class Pace:
     def await_turn(self, connection: Paced) -> None:
         """Call `connection.deliver` when those that asked before have had their turns."""
         if not self._waiting:
-            self._call_soon(self._next)
+            self._call_soon(self._pass)
         self._waiting.append(connection)
 
-    def _next(self) -> None:
+    def _pass(self) -> None:
+        """Leave this turn to what the last piece has set going."""
+        self._call_soon(self._deliver)
+
+    def _deliver(self) -> None:
         connection = self._waiting.popleft()
         if self._waiting:
-            self._call_soon(self._next)
+            self._call_soon(self._pass)
         connection.deliver()
 
 

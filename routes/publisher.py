@@ -21,6 +21,7 @@ logger = logging.getLogger(__name__)
 Request = tuple[Changes, asyncio.Future[None]]
 T = TypeVar("T")
 
+_TURNS = 2
 _DEADLINE = 330.0
 """Seconds; a little more than building the largest map may take. Only a stuck disk needs it."""
 
@@ -225,12 +226,16 @@ class Publisher:
 
 
 async def _succeed(batch: Iterable[Request]) -> None:
-    """Tell the callers one after the other: what they do next is done between requests."""
+    """Tell the callers one after the other: what they do next is done between requests.
+
+    It takes two turns of the loop, one to wake the caller and one in which it goes on.
+    """
     left = deque(done for _, done in batch)
     try:
         while left:
             left.popleft().set_result(None)
-            await asyncio.sleep(0)
+            for _ in range(_TURNS):
+                await asyncio.sleep(0)
     finally:
         for done in left:
             done.set_result(None)
