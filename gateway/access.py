@@ -12,6 +12,7 @@ import enum
 from collections.abc import Awaitable, Callable
 from typing import Final, cast
 
+from gateway.errors import GatewayError
 from gateway.launch.cookies import MOST_TOKENS, tokens_from, tokens_of_course
 from gateway.launch.session_table import Principal, SessionTable, token_digest
 from gateway.namespace import Namespace
@@ -189,7 +190,7 @@ class AccessGate:
                 entry = await self._ensure(hold.entry.slug)
         except TimeoutError:
             return Refuse(503, "starting", "the notebook is still starting; try again", 2)
-        except Exception as error:  # noqa: BLE001 - whatever failed, the client gets its problem
+        except GatewayError as error:  # anything else is the exchange's to log
             problem = problem_of(error)
             return Refuse(problem.status, problem.code, problem.detail, problem.retry_after)
         return Relay(entry, hold.user, session=hold.session, user_name=hold.user_name)

@@ -1,8 +1,8 @@
 """Short rests in long work, for a process whose work may wait.
 
-A low priority alone is not enough: a system that has given the core to a process takes it back
-when a few milliseconds are over, whoever waits (Linux' EEVDF at the next tick of the scheduler,
-https://docs.kernel.org/scheduler/sched-eevdf.html). One that rests gives it back by itself.
+A low priority alone is not enough: a system that has given the core to a process may leave it
+there for milliseconds, whoever waits (seen with Linux 6.18, see docs/performance.md). One that
+rests gives it back by itself.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from types import FrameType
 
 _WORK_SECONDS = 0.0003
 _REST_SECONDS = 0.00005
-"""The system makes it twice as long; what counts is that others run first."""
+"""The system makes 0.13 ms of it; what counts is that others run first."""
 
 
 @contextmanager

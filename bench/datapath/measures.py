@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import resource
-import threading
 import time
 from collections.abc import Callable
-from queue import SimpleQueue
 
 from bench.datapath import checks, requests
 from bench.datapath.case import Numbers, Subject
@@ -137,36 +135,20 @@ def latency_while_publishing(subject: Subject) -> Numbers:
         return latency(subject)
     _at_fixed_rate(subject, _WARM_SECONDS)
     options = {"port": running.web, "head": _small_head(subject), "rate": RATE}
-    published: SimpleQueue[Numbers | Exception] = SimpleQueue()
     seconds = max(subject.seconds, _LATENCY_SECONDS)
     with conversation("rate", core, **options, seconds=seconds, until_told=True) as talk:
-        worker = threading.Thread(target=_publish, args=(subject, published))
-        worker.start()
-        worker.join()
-        result = published.get_nowait()
-        if isinstance(result, Exception):
-            raise result
+        result = client(
+            "publish",
+            core,
+            _TURN_SECONDS,
+            port=running.management,
+            token=running.token,
+            count=PUBLISHED_ROUTES,
+            target=subject.bench.upstream.web,
+        )
         talk.go_on()
         numbers = talk.numbers(seconds + _TURN_SECONDS)
     return {**numbers, "publishing": result["seconds"]}
-
-
-def _publish(subject: Subject, into: SimpleQueue[Numbers | Exception]) -> None:
-    running = subject.running
-    try:
-        into.put(
-            client(
-                "publish",
-                subject.bench.load_core,
-                _TURN_SECONDS,
-                port=running.management,
-                token=running.token,
-                count=PUBLISHED_ROUTES,
-                target=subject.bench.upstream.web,
-            )
-        )
-    except Exception as error:  # noqa: BLE001 - raised again in the thread that waits
-        into.put(error)
 
 
 def _transfer(

@@ -47,7 +47,7 @@ def put_default(book: RouteBook, options: Options) -> None:
 async def keep_in_file(book: RouteBook, options: Options, stack: contextlib.AsyncExitStack) -> None:
     """Load routes that were kept, and keep them, until the stack is left. Raises InvalidInput."""
     if options.route_file:
-        from gateway.chp.keeping import keep  # noqa: PLC0415 - it needs libgdbm
+        from gateway.chp.keeping import keep  # noqa: PLC0415 - few keep a file
 
         await keep(book, Path(options.route_file), stack, by_host=options.host_routing)
 

@@ -197,6 +197,14 @@ async def test_failed_start_is_told_without_its_log() -> None:
     assert "secret log" not in answer.detail
 
 
+async def test_what_nobody_expected_is_left_to_the_exchange_which_logs_it() -> None:
+    async def start(slug: str) -> RouteEntry:
+        raise RuntimeError("a fault of ours")
+
+    with pytest.raises(RuntimeError, match="a fault of ours"):
+        await gate_with(COLD, ensure=start).awaken(Hold(COLD, "alice", "s1"))
+
+
 def test_host_namespace_names_each_notebooks_origin() -> None:
     places = Namespace("nb.example.org", ":8443", "https")
     assert places.key("a-x-b") == "a-x-b.nb.example.org"
