@@ -15,6 +15,7 @@ from typing import TypeVar
 
 from gateway.collector import collect_rarely
 from gateway.descriptors import Watch, raise_limit
+from routes import timeslice
 
 T = TypeVar("T")
 
@@ -25,6 +26,7 @@ def run(main: Coroutine[None, None, T]) -> T:
     """Run `main` to its end, as asyncio.run does."""
     collect_rarely()
     raise_limit()
+    timeslice.shorten()
     if importlib.util.find_spec("uvloop") is None:
         return asyncio.run(_watched(main))
     import uvloop  # noqa: PLC0415 - not on every platform

@@ -2,8 +2,8 @@
 
 Of a hundred calls that come at once each would be read, parsed and begun in the same turn, and a
 proxied request would wait for all of them. So what comes on an API's connections is handed over
-one read at a time, in the order of its coming, at every second turn: what it sets going has the
-other one.
+one read at a time, in the order of its coming, and then so many turns are left to others that a
+request that comes between two of them is answered as if there were none.
 """
 
 from __future__ import annotations
@@ -14,6 +14,9 @@ from collections.abc import Callable
 from typing import cast
 
 from aiohttp import web
+
+TURNS = 8
+"""Of the loop, left to others between two reads."""
 
 
 class PacedAppRunner(web.AppRunner):
@@ -45,6 +48,8 @@ def _paced(server: web.Server | None) -> web.Server | None:
 class Pace:
     """Gives turns to all connections of a listener.
 
+    A turn in which nothing is to be done takes some microseconds.
+
     Args:
         call_soon: calls what it is given in the next turn; the event loop's.
     """
@@ -52,21 +57,27 @@ class Pace:
     def __init__(self, call_soon: Callable[[Callable[[], None]], object]) -> None:
         self._call_soon = call_soon
         self._waiting: deque[Paced] = deque()
+        self._left = 0
 
     def await_turn(self, connection: Paced) -> None:
         """Call `connection.deliver` when those that asked before have had their turns."""
-        if not self._waiting:
-            self._call_soon(self._pass)
         self._waiting.append(connection)
+        if len(self._waiting) == 1:
+            self._await_next()
+
+    def _await_next(self) -> None:
+        self._left = TURNS
+        self._call_soon(self._pass)
 
     def _pass(self) -> None:
-        """Leave this turn to what the last piece has set going."""
-        self._call_soon(self._deliver)
+        """Leave this turn to others; with the last one of them the wait is over."""
+        self._left -= 1
+        self._call_soon(self._pass if self._left else self._deliver)
 
     def _deliver(self) -> None:
         connection = self._waiting.popleft()
         if self._waiting:
-            self._call_soon(self._pass)
+            self._await_next()
         connection.deliver()
 
 

@@ -28,6 +28,7 @@ from routes.files import (
 )
 from routes.keys import InvalidKey, canonical_key, canonical_target, checked_text
 from routes.place import Place
+from routes.rests import rest
 
 __all__ = [
     "ApacheDB",
@@ -208,6 +209,7 @@ class ApacheDB(MutableMapping[str | bytes, bytes]):
             content = Content(
                 (self._others, self._entries), {**others, **wanted}, before=self._content
             )
+            rest()
             self._put_in_place(content)
         # One by one: nobody may be kept waiting while a large table is copied.
         for key, value in wanted.items():

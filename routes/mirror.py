@@ -10,7 +10,7 @@ import signal
 import socket
 from collections.abc import Mapping
 
-from routes import gdbm, helper
+from routes import gdbm, helper, timeslice
 from routes.errors import GdbmMissing
 from routes.rests import resting
 from routes.seal import SEAL, seal_of
@@ -67,6 +67,7 @@ def serve(channel: socket.socket) -> None:
     """Build what is asked for over `channel`, until it ends or nothing comes for a while."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the gateway's business
     os.nice(_NICE)
+    timeslice.shorten()
     mirror = Mirror()
     with channel, channel.makefile("rb") as pieces:
         while True:

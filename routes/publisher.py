@@ -21,7 +21,9 @@ logger = logging.getLogger(__name__)
 Request = tuple[Changes, asyncio.Future[None]]
 T = TypeVar("T")
 
-_TURNS = 2
+_TURNS = 9
+"""Of the loop, between two callers who are told: one takes two, the others are for requests."""
+
 _DEADLINE = 330.0
 """Seconds; a little more than building the largest map may take. Only a stuck disk needs it."""
 
@@ -226,15 +228,12 @@ class Publisher:
 
 
 async def _succeed(batch: Iterable[Request]) -> None:
-    """Tell the callers one after the other: what they do next is done between requests.
-
-    It takes two turns of the loop, one to wake the caller and one in which it goes on.
-    """
+    """Tell the callers one after the other: what they do next is done between requests."""
     left = deque(done for _, done in batch)
     try:
         while left:
             left.popleft().set_result(None)
-            for _ in range(_TURNS):
+            for _ in range(_TURNS if left else 0):
                 await asyncio.sleep(0)
     finally:
         for done in left:

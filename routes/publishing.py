@@ -24,6 +24,7 @@ from routes.builder import Builder
 from routes.content import Content
 from routes.errors import BuildFailed, DatabaseInUse
 from routes.place import Place
+from routes.rests import rest
 
 logger = logging.getLogger(__name__)
 
@@ -85,7 +86,9 @@ def publish(
     """
     try:
         with _new_file(path) as file:
+            rest()
             _write(path, file, content, builder)
+            rest()
             _adorn(file, path, mode)
             _date(file.fileno(), max(_modified(last), _modified(stamp_of(path))))
             os.fsync(file.fileno())

@@ -22,7 +22,7 @@ _REST_SECONDS = 0.00005
 def resting() -> Iterator[None]:
     """Rest now and then while the block runs. It takes SIGALRM, in the main thread alone."""
     signal.signal(signal.SIGALRM, _rest)
-    signal.setitimer(signal.ITIMER_REAL, _WORK_SECONDS)
+    _rest()
     try:
         yield
     finally:
@@ -30,6 +30,11 @@ def resting() -> Iterator[None]:
         signal.setitimer(signal.ITIMER_REAL, 0.0)
 
 
-def _rest(_signal: int, _frame: FrameType | None) -> None:
+def rest() -> None:
+    """Give the core back for a moment."""
     time.sleep(_REST_SECONDS)
+
+
+def _rest(_signal: int = signal.SIGALRM, _frame: FrameType | None = None) -> None:
+    rest()
     signal.setitimer(signal.ITIMER_REAL, _WORK_SECONDS)

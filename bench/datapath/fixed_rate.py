@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import ctypes
 import gc
+import math
 import os
 import re
 import select
@@ -21,6 +22,7 @@ from collections.abc import Mapping, Sequence
 _CONNECTIONS = 64
 _LONGEST_SECONDS = 180.0
 _ANSWER_SECONDS = 10.0
+_ABSOLUTE = 1  # TFD_TIMER_ABSTIME
 _LENGTH = re.compile(rb"\r\ncontent-length:[ \t]*([0-9]+)", re.IGNORECASE)
 
 
@@ -87,19 +89,19 @@ class Schedule:
 
     def run(self, seconds: float, until_told: bool) -> None:
         """Send for `seconds`; with `until_told` go on until standard input says something."""
-        timer = _timer(self._interval)
-        self._epoll.register(timer, select.EPOLLIN)
+        self._began = time.perf_counter()
+        ticks = timer(self._began, self._interval)
+        self._epoll.register(ticks, select.EPOLLIN)
         if until_told:
             self._epoll.register(sys.stdin.fileno(), select.EPOLLIN)
-        self._began = time.perf_counter()
         told, going = not until_told, True
         while going or len(self._free) < len(self._connections) or self._waiting:
             events = self._epoll.poll(_ANSWER_SECONDS)
             if not events:
                 raise ConnectionError("no answer")
             for number, _ in events:
-                if number == timer:
-                    os.read(timer, 8)
+                if number == ticks:
+                    os.read(ticks, 8)
                 elif number in self._connections:
                     self._answered(self._connections[number])
                 else:
@@ -109,7 +111,7 @@ class Schedule:
             going = (elapsed < seconds or not told) and elapsed < _LONGEST_SECONDS
             if going:
                 self._send_due()
-        os.close(timer)
+        os.close(ticks)
 
     def _send_due(self) -> None:
         now = time.perf_counter()
@@ -148,12 +150,16 @@ def fixed_rate(
     }
 
 
-def _timer(interval: float) -> int:
-    """Return a timerfd (timerfd_create(2)) that fires every `interval` seconds."""
+def timer(began: float, interval: float) -> int:
+    """Return a timerfd (timerfd_create(2)) that fires every `interval` seconds after `began`.
+
+    Not a moment before: what is due then would be sent with the next one. `began` is of
+    `time.perf_counter`, which is CLOCK_MONOTONIC on Linux.
+    """
     libc = ctypes.CDLL(None, use_errno=True)
     descriptor: int = libc.timerfd_create(time.CLOCK_MONOTONIC, os.O_CLOEXEC)
-    nanoseconds = int(interval * 1e9)
-    spec = struct.pack("qqqq", *divmod(nanoseconds, 10**9), *divmod(nanoseconds, 10**9))
-    if descriptor < 0 or libc.timerfd_settime(descriptor, 0, spec, None) < 0:
+    first, then = math.ceil((began + interval) * 1e9), math.ceil(interval * 1e9)
+    spec = struct.pack("qqqq", *divmod(then, 10**9), *divmod(first, 10**9))
+    if descriptor < 0 or libc.timerfd_settime(descriptor, _ABSOLUTE, spec, None) < 0:
         raise OSError(ctypes.get_errno(), "no timer")
     return descriptor

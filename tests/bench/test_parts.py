@@ -1,12 +1,14 @@
 from __future__ import annotations
 
 import os
+import sys
+import time
 
 import pytest
 
 from bench.datapath.cases import all_cases
 from bench.datapath.cores import cpu_seconds, memory_bytes, parse_busy, parse_stat, tree
-from bench.datapath.fixed_rate import percentile
+from bench.datapath.fixed_rate import percentile, timer
 from bench.datapath.goals import all_goals
 from bench.datapath.requests import FULL, head
 from bench.datapath.routefile import paths, wrk_script
@@ -38,6 +40,20 @@ def test_percentiles_are_values_that_were_seen() -> None:
     values = [float(number) for number in range(1, 1001)]
     assert [percentile(values, percent) for percent in (50, 99, 99.9, 100)] == [500, 990, 999, 1000]
     assert percentile([7.0], 50) == 7.0
+
+
+def test_timer_fires_when_something_is_due_and_not_before() -> None:
+    interval = 1 / 3000
+    began = time.perf_counter() - 10.2 * interval  # ten are due already
+    descriptor = timer(began, interval)
+    try:
+        fired = 0
+        for _ in range(5):
+            fired += int.from_bytes(os.read(descriptor, 8), sys.byteorder)
+            assert time.perf_counter() >= began + fired * interval
+        assert fired >= 14
+    finally:
+        os.close(descriptor)
 
 
 def test_process_names_may_hold_anything() -> None:

@@ -6,6 +6,7 @@ import errno
 import os
 import re
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -55,6 +56,17 @@ def test_helper_process_gives_the_core_back_while_it_builds(database: ApacheDB) 
     (rests,) = re.findall(r"^voluntary_ctxt_switches:\s*(\d+)", status, re.MULTILINE)
     worked_ms = int(times.split()[0]) / 1e6
     assert int(rests) > worked_ms / 4, f"{rests} rests in {worked_ms} ms of work"
+
+
+def test_publish_of_a_large_file_gives_the_core_back_between_its_steps(
+    database: ApacheDB, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    database.publish(many(150))
+    taken: list[float] = []
+    monkeypatch.setattr(time, "sleep", taken.append)
+    database.change({b"/one/more": b"localhost:1"})
+    assert len(taken) == 3
+    assert all(0 < seconds < 0.001 for seconds in taken)
 
 
 @pytest.mark.usefixtures("stays")
