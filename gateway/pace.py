@@ -57,28 +57,26 @@ class Pace:
     def __init__(self, call_soon: Callable[[Callable[[], None]], object]) -> None:
         self._call_soon = call_soon
         self._waiting: deque[Paced] = deque()
-        self._left = 0
+        self._others = 0  # turns that are others'
+        self._turning = False
 
     def await_turn(self, connection: Paced) -> None:
         """Call `connection.deliver` when those that asked before have had their turns."""
         self._waiting.append(connection)
-        if len(self._waiting) == 1:
-            self._await_next()
+        if not self._turning:
+            self._turning = True
+            self._call_soon(self._turn)
 
-    def _await_next(self) -> None:
-        self._left = TURNS
-        self._call_soon(self._pass)
-
-    def _pass(self) -> None:
-        """Leave this turn to others; with the last one of them the wait is over."""
-        self._left -= 1
-        self._call_soon(self._pass if self._left else self._deliver)
-
-    def _deliver(self) -> None:
-        connection = self._waiting.popleft()
-        if self._waiting:
-            self._await_next()
-        connection.deliver()
+    def _turn(self) -> None:
+        if not (self._others or self._waiting):
+            self._turning = False
+            return
+        self._call_soon(self._turn)
+        if self._others:
+            self._others -= 1
+        else:
+            self._others = TURNS
+            self._waiting.popleft().deliver()
 
 
 class Paced(asyncio.Protocol):

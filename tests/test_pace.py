@@ -111,7 +111,17 @@ def test_between_two_reads_turns_are_left_to_others_and_they_go_by_coming(
         seen.append(notes.copy())
         notes.clear()
     others: list[list[str]] = [[]] * TURNS
-    assert seen == [*others, ["2 x"], *others, ["1 x"], *others, ["3 x"]]
+    assert seen == [["2 x"], *others, ["1 x"], *others, ["3 x"], *others, []]
+
+
+def test_one_that_comes_alone_waits_for_nobody(
+    connect: Connect, turns: Turns, notes: list[str]
+) -> None:
+    for number in range(3):
+        connect(str(number))[0].data_received(b"x")
+        turns.turn()
+        assert notes == [f"{number} x"]
+        turns.all()
 
 
 def test_who_comes_again_goes_to_the_end(connect: Connect, turns: Turns, notes: list[str]) -> None:
