@@ -1,22 +1,23 @@
-"""One piece of an API's work at a turn of the event loop, which it shares with the data path.
+"""One piece of an API's work now and then, on the event loop that it shares with the data path.
 
 Of a hundred calls that come at once each would be read, parsed and begun in the same turn, and a
 proxied request would wait for all of them. So what comes on an API's connections is handed over
-one read at a time, in the order of its coming, and then so many turns are left to others that a
-request that comes between two of them is answered as if there were none.
+one read at a time, in the order of its coming, and then some turns of the loop are left to others:
+a request that comes between two reads is answered as if there were none.
 """
 
 from __future__ import annotations
 
 import asyncio
+import time
 from collections import deque
 from collections.abc import Callable
 from typing import cast
 
 from aiohttp import web
 
-TURNS = 8
-"""Of the loop, left to others between two reads."""
+TURNS, SECONDS = 8, 0.002
+"""What is left to others between two reads: so many turns, and no longer than that."""
 
 
 class PacedAppRunner(web.AppRunner):
@@ -48,16 +49,22 @@ def _paced(server: web.Server | None) -> web.Server | None:
 class Pace:
     """Gives turns to all connections of a listener.
 
-    A turn in which nothing is to be done takes some microseconds.
+    A turn in which nothing is to be done takes some microseconds, a busy one a millisecond.
 
     Args:
         call_soon: calls what it is given in the next turn; the event loop's.
+        clock: monotonic seconds.
     """
 
-    def __init__(self, call_soon: Callable[[Callable[[], None]], object]) -> None:
+    def __init__(
+        self,
+        call_soon: Callable[[Callable[[], None]], object],
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
         self._call_soon = call_soon
+        self._clock = clock
         self._waiting: deque[Paced] = deque()
-        self._others = 0  # turns that are others'
+        self._others, self._until = 0, 0.0  # how many turns are others', and until when
         self._turning = False
 
     def await_turn(self, connection: Paced) -> None:
@@ -73,10 +80,11 @@ class Pace:
             return
         self._call_soon(self._turn)
         if self._others:
-            self._others -= 1
+            self._others = self._others - 1 if self._clock() < self._until else 0
         else:
             self._others = TURNS
             self._waiting.popleft().deliver()
+            self._until = self._clock() + SECONDS
 
 
 class Paced(asyncio.Protocol):

@@ -21,8 +21,10 @@ logger = logging.getLogger(__name__)
 Request = tuple[Changes, asyncio.Future[None]]
 T = TypeVar("T")
 
-_TURNS = 9
-"""Of the loop, between two callers who are told: one takes two, the others are for requests."""
+_CALLERS_TURNS = 2
+"""Of the loop: one to wake a caller, one in which they go on."""
+_OTHERS_TURNS, _OTHERS_SECONDS = 7, 0.002
+"""What is left to requests before the next is told: so many turns, and no longer than that."""
 
 _DEADLINE = 330.0
 """Seconds; a little more than building the largest map may take. Only a stuck disk needs it."""
@@ -41,6 +43,7 @@ class Publisher:
             is done in a thread of the publisher's own.
         on_publish: called with the seconds that each publish took; None for nobody.
         pause: waits for so many seconds between publishes that follow each other.
+        clock: monotonic seconds.
     """
 
     def __init__(
@@ -48,10 +51,12 @@ class Publisher:
         database: ApacheDB,
         on_publish: Callable[[float], None] | None = None,
         pause: Callable[[float], Awaitable[None]] = asyncio.sleep,
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._database = database
         self._on_publish = on_publish
         self._pause = pause
+        self._clock = clock
         self._waiting: list[Request] = []
         self._under_way: Sequence[Request] = ()
         self._rereading = 0
@@ -171,10 +176,10 @@ class Publisher:
             while self._waiting:
                 batch, self._waiting = self._waiting, []
                 self._under_way = batch
-                began = time.monotonic()
+                began = self._clock()
                 await self._publish(batch)
                 if self._waiting:
-                    await self._pause(min(time.monotonic() - began, _LONGEST_PAUSE))
+                    await self._pause(min(self._clock() - began, _LONGEST_PAUSE))
         finally:
             self._worker = None
             self._under_way = ()
@@ -199,7 +204,7 @@ class Publisher:
             return
         if seconds is not None and self._on_publish is not None:
             self._on_publish(seconds)
-        await _succeed(batch)
+        await _succeed(batch, self._clock)
 
     def _apply(self, changes: Iterable[Changes]) -> float | None:
         """Publish `changes`, in the thread; return the seconds, None if there was none to do."""
@@ -227,17 +232,27 @@ class Publisher:
         return await asyncio.get_running_loop().run_in_executor(self._thread, work)
 
 
-async def _succeed(batch: Iterable[Request]) -> None:
+async def _succeed(batch: Iterable[Request], clock: Callable[[], float]) -> None:
     """Tell the callers one after the other: what they do next is done between requests."""
     left = deque(done for _, done in batch)
     try:
         while left:
             left.popleft().set_result(None)
-            for _ in range(_TURNS if left else 0):
+            for _ in range(_CALLERS_TURNS):
                 await asyncio.sleep(0)
+            if left:
+                await _leave_turns(clock)
     finally:
         for done in left:
             done.set_result(None)
+
+
+async def _leave_turns(clock: Callable[[], float]) -> None:
+    until = clock() + _OTHERS_SECONDS
+    for _ in range(_OTHERS_TURNS):
+        await asyncio.sleep(0)
+        if clock() > until:
+            return
 
 
 def _fail(batch: Iterable[Request], error: Exception) -> None:

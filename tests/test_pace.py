@@ -9,7 +9,7 @@ from collections.abc import AsyncIterator, Callable
 import pytest
 from aiohttp import web
 
-from gateway.pace import TURNS, Pace, Paced, PacedServerRunner
+from gateway.pace import SECONDS, TURNS, Pace, Paced, PacedServerRunner
 from tests.proxy.wire import Wire, until
 
 
@@ -55,12 +55,15 @@ class Inner(asyncio.Protocol):
 
 
 class Turns:
-    """The event loop, whose turns the test takes."""
+    """The event loop, whose turns the test takes; each takes some seconds, none as a rule."""
 
     def __init__(self) -> None:
         self.soon: list[Callable[[], None]] = []
+        self.now = 0.0
+        self.seconds = 0.0
 
     def turn(self) -> None:
+        self.now += self.seconds
         soon = self.soon.copy()
         self.soon.clear()
         for callback in soon:
@@ -84,7 +87,7 @@ def notes() -> list[str]:
 @pytest.fixture
 def connect(turns: Turns, notes: list[str]) -> Callable[[str], tuple[Paced, Inner, Transport]]:
     """Return what makes a connection with a name."""
-    pace = Pace(turns.soon.append)
+    pace = Pace(turns.soon.append, lambda: turns.now)
 
     def make(name: str) -> tuple[Paced, Inner, Transport]:
         inner, transport = Inner(notes, name), Transport()
@@ -112,6 +115,18 @@ def test_between_two_reads_turns_are_left_to_others_and_they_go_by_coming(
         notes.clear()
     others: list[list[str]] = [[]] * TURNS
     assert seen == [["2 x"], *others, ["1 x"], *others, ["3 x"], *others, []]
+
+
+def test_long_turns_are_few(connect: Connect, turns: Turns, notes: list[str]) -> None:
+    turns.seconds = SECONDS * 0.6
+    for name in ("1", "2"):
+        connect(name)[0].data_received(b"x")
+    seen: list[list[str]] = []
+    while len(seen) < 4:
+        turns.turn()
+        seen.append(notes.copy())
+        notes.clear()
+    assert seen == [["1 x"], [], [], ["2 x"]]
 
 
 def test_one_that_comes_alone_waits_for_nobody(

@@ -250,7 +250,7 @@ def test_it_needs_nothing_of_notebooks() -> None:
     code = (
         "import sys, gateway.cli.proxy, gateway.chp.serving\n"
         "heavy = {'docker', 'sqlalchemy', 'alembic', 'pydantic', 'pydantic_settings', 'jinja2',"
-        " 'prometheus_client', 'aiosqlite', 'routes.apachedb', 'routes.gdbm', 'gateway.settings',"
+        " 'prometheus_client', 'aiosqlite', 'routes.apachedb', 'ctypes', 'gateway.settings',"
         " 'gateway.notebooks', 'gateway.spawners', 'gateway.launch', 'requests'}\n"
         "print(sorted(heavy & set(sys.modules)))"
     )

@@ -58,6 +58,7 @@ def test_helper_process_gives_the_core_back_while_it_builds(database: ApacheDB) 
     assert int(rests) > worked_ms / 4, f"{rests} rests in {worked_ms} ms of work"
 
 
+@pytest.mark.usefixtures("stays")
 def test_publish_of_a_large_file_gives_the_core_back_between_its_steps(
     database: ApacheDB, monkeypatch: pytest.MonkeyPatch
 ) -> None:

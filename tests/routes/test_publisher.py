@@ -183,6 +183,19 @@ async def test_later_change_of_a_key_wins(publisher: Publisher, gate: Gate, path
     assert read(path)[b"/a"] == b"localhost:3"
 
 
+async def test_changes_one_after_the_other_leave_time_to_requests(database: ApacheDB) -> None:
+    pauses = []
+
+    async def pause(seconds: float) -> None:
+        pauses.append(seconds)
+
+    publisher = Publisher(database, pause=pause)
+    for number in range(5):
+        await publisher.put(f"/{number}", "localhost:1")
+    assert len(pauses) == 4
+    await publisher.close()
+
+
 async def test_event_loop_runs_while_a_publish_hangs(publisher: Publisher, gate: Gate) -> None:
     with gate.closed():
         task = asyncio.create_task(publisher.put("/a", "localhost:1"), name="slow")
@@ -193,10 +206,13 @@ async def test_event_loop_runs_while_a_publish_hangs(publisher: Publisher, gate:
     await task
 
 
+@pytest.mark.parametrize(("seconds", "apart"), [(0.0, 9), (0.0015, 4)])
 async def test_those_who_wait_are_told_in_different_turns_of_the_loop(
-    publisher: Publisher, gate: Gate
+    database: ApacheDB, gate: Gate, seconds: float, apart: int
 ) -> None:
+    """Each turn takes `seconds`."""
     turn, told = 0, []
+    publisher = Publisher(database, clock=lambda: turn * seconds)
 
     async def put(number: int) -> None:
         await publisher.put(f"/a{number}", "localhost:1")
@@ -213,7 +229,8 @@ async def test_those_who_wait_are_told_in_different_turns_of_the_loop(
     await asyncio.gather(first, *later)
     assert [number for _, number in told] == list(range(20))
     turns = [turn for turn, _ in told]
-    assert all(later - before >= 8 for before, later in pairwise(turns)), turns
+    assert {later - before for before, later in pairwise(turns)} == {apart}, turns
+    await publisher.close()
 
 
 async def test_invalid_change_fails_alone(publisher: Publisher, gate: Gate, path: Path) -> None:
