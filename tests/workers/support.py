@@ -132,9 +132,11 @@ def kill(pid: int) -> None:
 
 
 def alive(pid: int) -> bool:
-    """Whether a process runs, zombies not counted."""
+    """Whether a process runs, or a thread of it that may still hold its sockets; zombies do not."""
+    process = Path(f"/proc/{pid}")
     try:
-        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+        state = (process / "stat").read_text().rpartition(")")[2].split()[0]
+        return state != "Z" or len(list((process / "task").iterdir())) > 1
     except (FileNotFoundError, ProcessLookupError):
         return False
 
