@@ -32,7 +32,7 @@ def shorten() -> bool:
     if number is None or sys.platform != "linux" or sys.maxsize < 2**32:
         return False
     try:
-        import ctypes  # noqa: PLC0415 - not every Python has it, and nothing else here needs it
+        import ctypes  # noqa: PLC0415 - not every Python has it; a proxy without a file needs it here alone
     except ImportError:
         return False
     policy = os.sched_getscheduler(0) & ~os.SCHED_RESET_ON_FORK
