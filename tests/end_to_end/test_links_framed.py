@@ -174,10 +174,13 @@ async def notebook_in(page: Page, number: int, slug: str) -> None:
 async def computed_in(frame: FrameLocator) -> None:
     """Run the first code cell that the frame shows, once its kernel is there.
 
-    What runs while Chromium drops its WebSockets, see `opened`, shows no output: it is run again.
+    Idle is what Notebook 7 shows before it has asked for a kernel, too: what is run then has it ask
+    people which, in a dialog. The kernel's name tells the truth. What runs while Chromium drops its
+    WebSockets, see `opened`, shows no output: it is run again.
     """
     cell = frame.locator(".jp-CodeCell").first
     async with asyncio.timeout(PATIENCE):
+        await frame.locator(".jp-KernelName", has_text="Python 3 (ipykernel)").wait_for()
         while True:
             await frame.locator('.jp-Notebook-ExecutionIndicator[data-status="idle"]').wait_for()
             await cell.locator(".cm-content").click()

@@ -33,7 +33,8 @@ _FLAGS = (
 )
 _MILLISECONDS = 1000 * PATIENCE
 # Of a page, in a failure: lines, their characters, seconds from which an answer is slow.
-_LINES, _WIDTH, _SLOW = 60, 300, 5.0
+_LINES, _WIDTH, _SLOW = 60, 400, 5.0
+_ENDS = 100  # characters of what a frame shows: its beginning, and its end, where dialogs are
 _GLANCE = 1000  # milliseconds for a frame to say what it shows
 
 
@@ -86,7 +87,7 @@ class Diary:
         for frame in self._page.frames:
             with contextlib.suppress(PlaywrightError):
                 text = await frame.locator("body").inner_text(timeout=_GLANCE)
-                self._note(f"{frame.url} shows {text!r}")
+                self._note(f"{frame.url} shows {text[:_ENDS]!r} to {text[-_ENDS:]!r}")
         error.add_note("\n".join(["The page:", *self._lines]))
 
     def _asked(self, request: Request) -> None:
