@@ -223,3 +223,66 @@ def _next_cycle(connection: h11.Connection) -> bool:
         return False
     connection.start_next_cycle()
     return True
+
+
+@dataclass
+class Answer:
+    """A response as a client reads it.
+
+    Attributes:
+        status: of the final response.
+        headers: as in Request.
+        body: the payload.
+        complete: whether its end was seen.
+        surplus: what lies behind its end.
+        keep_alive: whether another response may follow on the connection.
+    """
+
+    status: int
+    headers: Headers
+    body: bytes = b""
+    complete: bool = False
+    surplus: bytes = b""
+    keep_alive: bool = False
+
+
+def answer_by_h11(method: bytes, stream: bytes, *, closed: bool = False) -> Answer:
+    """Read an answer to a request with `method` as a client with h11 does.
+
+    Args:
+        method: of the request.
+        stream: interim responses and the final one; perhaps more behind that.
+        closed: whether the server closes behind `stream`.
+
+    Raises:
+        Unreadable: it refuses, or there is no final response.
+    """
+    connection = h11.Connection(h11.CLIENT, max_incomplete_event_size=2**20)
+    connection.send(h11.Request(method=method, target="/", headers=[("Host", "h")]))
+    connection.send(h11.EndOfMessage())
+    connection.receive_data(stream)
+    if closed:
+        connection.receive_data(b"")
+    try:
+        return _answer(connection)
+    except h11.RemoteProtocolError as error:
+        raise Unreadable(str(error)) from error
+
+
+def _answer(connection: h11.Connection) -> Answer:
+    answer = None
+    while True:
+        event = connection.next_event()
+        if isinstance(event, h11.Response):
+            answer = Answer(event.status_code, list(event.headers))
+        elif isinstance(event, h11.InformationalResponse):
+            continue
+        elif answer is None:
+            raise Unreadable(f"no final response: {event!r}")
+        elif isinstance(event, h11.Data):
+            answer.body += bytes(event.data)
+        else:
+            answer.complete = isinstance(event, h11.EndOfMessage)
+            answer.surplus = connection.trailing_data[0]
+            answer.keep_alive = connection.their_state is h11.DONE
+            return answer
