@@ -1,4 +1,4 @@
-"""How upstreams read a stream of requests: our own strict reader, llhttp and h11.
+"""How upstreams read a stream of requests: our own strict reader, llhttp, h11 and Tornado.
 
 None of them knows anything about the data path. Each takes the bytes of one connection and
 returns the requests in it, so that what was forwarded can be compared with how it is read.
@@ -6,11 +6,27 @@ returns the requests in it, so that what was forwarded can be compared with how 
 
 from __future__ import annotations
 
+import asyncio
 import re
+import socket
+from collections.abc import Callable, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
+from functools import partial
 
 import h11
 import httptools
+from tornado.http1connection import HTTP1Connection
+from tornado.httputil import (
+    HTTPHeaders,
+    HTTPMessageDelegate,
+    HTTPServerRequest,
+    RequestStartLine,
+    ResponseStartLine,
+)
+from tornado.iostream import IOStream, StreamClosedError
+
+from tests.support.waiting import PATIENCE
 
 Headers = list[tuple[bytes, bytes]]
 
@@ -223,6 +239,83 @@ def _next_cycle(connection: h11.Connection) -> bool:
         return False
     connection.start_next_cycle()
     return True
+
+
+class _Handler(HTTPMessageDelegate):
+    """Collects what Tornado tells of one request, and answers it."""
+
+    def __init__(self, connection: HTTP1Connection, requests: list[Request]) -> None:
+        self._connection = connection
+        self._requests = requests
+
+    def headers_received(
+        self, start_line: RequestStartLine | ResponseStartLine, headers: HTTPHeaders
+    ) -> None:
+        assert isinstance(start_line, RequestStartLine)
+        HTTPServerRequest(start_line=start_line, headers=headers)  # looks at Host
+        method, target, _ = (part.encode("latin-1") for part in start_line)
+        fields = [(name.lower(), value) for name, value in headers.get_all()]
+        read = [(name.encode(), value.encode("latin-1")) for name, value in fields]
+        self._requests.append(Request(method, target, read))
+
+    def data_received(self, chunk: bytes) -> None:
+        self._requests[-1].body += chunk
+
+    def finish(self) -> None:
+        self._requests[-1].complete = True
+        headers = HTTPHeaders({"Content-Length": "0"})
+        self._connection.write_headers(ResponseStartLine("HTTP/1.1", 200, "OK"), headers)
+        self._connection.finish()
+
+
+def by_tornado(stream: bytes) -> list[Request]:
+    """Read `stream` as Jupyter does.
+
+    Raises:
+        Unreadable: it refuses.
+    """
+    # A loop of its own: the tests' may be running.
+    with ThreadPoolExecutor(1) as thread:
+        return thread.submit(asyncio.run, _served(stream)).result()
+
+
+async def _served(stream: bytes) -> list[Request]:
+    requests: list[Request] = []
+    ours, theirs = socket.socketpair()
+    server = IOStream(theirs)
+    with ours:
+        ours.sendall(stream)
+        ours.shutdown(socket.SHUT_WR)
+        try:
+            async with asyncio.timeout(PATIENCE):
+                await _serve(server, requests)
+        finally:
+            server.close()
+        if b"HTTP/1.1 400 " in ours.recv(2**20):
+            raise Unreadable("answered with 400")
+    return requests
+
+
+async def _serve(server: IOStream, requests: list[Request]) -> None:
+    """Read requests until the stream ends; as HTTP1ServerConnection does, which hides errors."""
+    going_on = True
+    while going_on:
+        connection = HTTP1Connection(server, is_client=False)
+        try:
+            going_on = await connection.read_response(_Handler(connection, requests))
+        except StreamClosedError as error:
+            if error.real_error is not None:
+                raise Unreadable(repr(error.real_error)) from error
+            return
+
+
+READERS: Mapping[str, Callable[[bytes], list[Request]]] = {
+    "llhttp": by_llhttp,
+    "lenient llhttp": partial(by_llhttp, lenient=True),
+    "h11": by_h11,
+    "tornado": by_tornado,
+}
+"""Those that are not ours, by name."""
 
 
 @dataclass

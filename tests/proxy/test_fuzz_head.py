@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from gateway.proxy.head import HEAD_END, METHODS, BadHead, check_partial, parse_request
 from gateway.proxy.messages import Framing, RequestHead
 from gateway.proxy.repeated import RequestReader
-from tests.proxy.readers import Request, Unreadable, by_h11, by_llhttp
+from tests.proxy.readers import READERS, Request, Unreadable
 
 BOUNDED = settings(
     max_examples=300,
@@ -150,7 +150,7 @@ def check(data: bytes) -> str:
     head = parse_request(block)
     message, body = with_body(block, head)
     heard = 0
-    for reader in (by_llhttp, lambda raw: by_llhttp(raw, lenient=True), by_h11):
+    for reader in READERS.values():
         try:
             requests = reader(message)
         except Unreadable:
@@ -202,7 +202,8 @@ def test_legal_heads_are_accepted_and_read_by_all(
     head = accepted(block)
     assert head is not None
     message, body = with_body(block, head)
-    for requests in (by_llhttp(message), by_h11(message)):
+    for reader in READERS.values():
+        requests = reader(message)
         assert len(requests) == 1
         read_as(head, requests[0], body, block)
 

@@ -1,7 +1,7 @@
 """Request smuggling: what is forwarded is read by every upstream as what was meant.
 
 Crafted messages go in, whole and cut at the worst places; a recording upstream keeps the bytes
-that come out. Three readers that know nothing of the data path take them apart again.
+that come out. Readers that know nothing of the data path take them apart again.
 """
 
 from __future__ import annotations
@@ -9,19 +9,20 @@ from __future__ import annotations
 import asyncio
 import random
 import re
-from collections.abc import AsyncIterator, Iterable
+from collections.abc import AsyncIterator, Callable, Collection, Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import pytest
 
-from gateway.proxy.interface import Relay
+from gateway.proxy.interface import Client, Decision, Local, Relay
+from gateway.proxy.messages import RequestHead
 from tests.proxy.harness import Rig, rig
-from tests.proxy.readers import Request, Unreadable, by_h11, by_llhttp, strictly
+from tests.proxy.readers import READERS, Request, Unreadable, strictly
 from tests.proxy.smuggling_accepted import ACCEPTED, Accepted
 from tests.proxy.smuggling_refused import BROKEN_CHUNKS, REFUSED
 from tests.proxy.smuggling_words import CHUNKED, POST, SMUGGLED, asked
-from tests.proxy.upstreams import Upstream
+from tests.proxy.upstreams import UnixUpstream, Upstream
 from tests.proxy.wire import Wire, until
 from tests.support.waiting import PATIENCE
 
@@ -41,6 +42,18 @@ HOP_BY_HOP = {
     b"transfer_encoding",
 }
 CUTS = ["whole", "at line ends", "single bytes"]
+SECRET = "s3cret"
+# How a request is forwarded, and the lines in our name that its upstream gets then.
+WAYS: dict[str, dict[bytes, list[bytes]]] = {
+    "plain": {},
+    "notebook": {b"x-nbgate-user": [b"alice"]},
+    "pages": {
+        b"x-nbgate-client": [b"127.0.0.1"],
+        b"x-nbgate-scheme": [b"http"],
+        b"x-nbgate-reason": [b"login"],
+        b"x-nbgate-slug": [b"demo"],
+    },
+}
 
 
 def cut(data: bytes, how: str) -> list[bytes]:
@@ -95,6 +108,14 @@ class Recording:
         return taken
 
 
+class Pages(UnixUpstream):
+    """What listens where the gateway's own application does."""
+
+    def __init__(self, folder: Path, recording: Recording) -> None:
+        Upstream.__init__(self, recording)
+        self.path = folder / "pages.sock"
+
+
 @pytest.fixture
 def recording() -> Recording:
     """What the upstream of `watched` has seen."""
@@ -102,10 +123,27 @@ def recording() -> Recording:
 
 
 @pytest.fixture
-async def watched(tmp_path: Path, recording: Recording) -> AsyncIterator[Rig]:
+def way() -> str:
+    """The way in WAYS that `watched` forwards; tests take others as a parameter."""
+    return "plain"
+
+
+@pytest.fixture
+async def watched(tmp_path: Path, recording: Recording, way: str) -> AsyncIterator[Rig]:
     """A data path towards `recording`."""
-    async with Upstream(recording) as server, rig(tmp_path, server.target) as made:
+    server = Pages(tmp_path, recording) if way == "pages" else Upstream(recording)
+    async with server, rig(tmp_path, server.target) as made:
+        made.gate.rule = decides(made, way)
         yield made
+
+
+def decides(made: Rig, way: str) -> Callable[[RequestHead, Client], Decision]:
+    """Return a gate's rule that lets every request go this way."""
+    entry = made.notebook(secret=SECRET) if way == "notebook" else made.entry
+    decision: Decision = Relay(entry, user="alice") if way == "notebook" else Relay(entry)
+    if way == "pages":
+        decision = Local("login", "demo")
+    return lambda head, client: decision
 
 
 async def send_cut(client: Wire, data: bytes, how: str) -> None:
@@ -121,34 +159,41 @@ async def send_cut(client: Wire, data: bytes, how: str) -> None:
         return
 
 
-def read_alike(stream: bytes, *, refusals: bool) -> list[Request]:
+def read_alike(stream: bytes, refusals: Collection[str] = ()) -> list[Request]:
     """Return the requests in what one upstream connection got.
 
     Args:
         stream: its bytes.
-        refusals: whether llhttp and h11 may refuse; they may never read anything else.
+        refusals: readers that may refuse; they may never read anything else.
     """
     meant = strictly(stream)
     complete = [request.gist for request in meant if request.complete]
-    for reader in (by_llhttp, lambda raw: by_llhttp(raw, lenient=True), by_h11):
+    for name, reader in READERS.items():
         try:
             found = [request.gist for request in reader(stream) if request.complete]
         except Unreadable:
-            assert refusals, f"refused upstream: {stream!r}"
+            assert name in refusals, f"refused by {name}: {stream!r}"
         else:
-            assert found == complete, f"read in two ways: {stream!r}"
+            assert found == complete, f"read otherwise by {name}: {stream!r}"
     return meant
 
 
-def check_forwarded(requests: Iterable[Request]) -> None:
-    """Assert what holds for every head that is forwarded without an upgrade."""
+def check_forwarded(requests: Iterable[Request], way: str) -> None:
+    """Assert what holds for every head that is forwarded this way without an upgrade."""
     for request in requests:
         names = [name for name, _ in request.headers]
         assert not HOP_BY_HOP & set(names), names
         assert names.count(b"host") == 1
         assert names.count(b"content-length") + names.count(b"transfer-encoding") <= 1
         assert names.count(b"x-forwarded-for") == names.count(b"x-request-id") == 1
-        assert not [name for name in names if name.startswith(b"x-nbgate")]
+        ours = {name for name in names if name.replace(b"_", b"-").startswith(b"x-nbgate")}
+        told = {name: request.all(name) for name in ours}
+        if way == "pages":
+            host = told.pop(b"x-nbgate-host")
+            assert host == request.all(b"host") or host == [b""]  # HTTP/1.0 may tell none
+        assert told == WAYS[way]
+        token = [b"token " + SECRET.encode()] if way == "notebook" else []
+        assert request.all(b"authorization") == token
 
 
 @pytest.mark.parametrize("how", CUTS)
@@ -169,6 +214,7 @@ async def test_ambiguous_or_malformed_head_is_refused(
     assert watched.gate.seen == []
 
 
+@pytest.mark.parametrize("way", WAYS)
 @pytest.mark.parametrize("how", CUTS)
 @pytest.mark.parametrize("name", BROKEN_CHUNKS)
 async def test_broken_chunks_are_400_and_never_a_complete_request(
@@ -183,14 +229,15 @@ async def test_broken_chunks_are_400_and_never_a_complete_request(
     assert len(watched.gate.seen) == 1
     assert recording.answered == 0
     for stream in recording.taken():
-        for reader in (strictly, by_llhttp, by_h11):
+        for reader in (strictly, *READERS.values()):
             assert not [request for request in reader(stream) if request.complete]
 
 
+@pytest.mark.parametrize("way", WAYS)
 @pytest.mark.parametrize("how", CUTS)
 @pytest.mark.parametrize("name", ACCEPTED)
 async def test_upstream_reads_what_was_meant(
-    watched: Rig, recording: Recording, name: str, how: str
+    watched: Rig, recording: Recording, way: str, name: str, how: str
 ) -> None:
     case = ACCEPTED[name]
     async with await watched.connect() as client:
@@ -198,15 +245,13 @@ async def test_upstream_reads_what_was_meant(
         await asyncio.gather(read_answers(client, case), send_cut(client, case.data, how))
         await check_end(client, case.then)
     requests = [
-        request
-        for stream in recording.taken()
-        for request in read_alike(stream, refusals=case.refusals)
+        request for stream in recording.taken() for request in read_alike(stream, case.refusals)
     ]
     canary = [] if case.then is not None else [(b"GET", b"/canary", b"")]
     assert [request.gist for request in requests] == [*case.requests, *canary]
     assert all(request.complete for request in requests)
     assert len(watched.gate.seen) == len(requests)
-    check_forwarded(requests)
+    check_forwarded(requests, way)
 
 
 async def read_answers(client: Wire, case: Accepted) -> None:
@@ -229,6 +274,7 @@ async def check_end(client: Wire, then: int | None) -> None:
     assert await client.gone()
 
 
+@pytest.mark.parametrize("way", WAYS)
 @pytest.mark.parametrize("how", CUTS)
 @pytest.mark.parametrize(
     "data",
@@ -249,7 +295,7 @@ async def test_request_that_its_client_leaves_is_never_complete(
         await other.send(CANARY)
         assert (await other.response()).body == b"/canary"
     left, following = recording.taken()
-    for reader in (strictly, by_llhttp, by_h11):
+    for reader in (strictly, *READERS.values()):
         assert [request.complete for request in reader(left)] == [False]
     assert [request.target for request in strictly(following)] == [b"/canary"]
 
@@ -266,7 +312,7 @@ async def test_request_that_its_client_leaves_is_never_complete(
 )
 def test_readers_would_notice(stream: bytes) -> None:
     with pytest.raises((AssertionError, Unreadable)):
-        read_alike(stream, refusals=False)
+        read_alike(stream)
 
 
 NOTEBOOK_LIES = (
@@ -285,7 +331,7 @@ async def test_connection_cannot_name_our_word_away(
     async with await watched.connect() as client:
         await send_cut(client, b"GET / HTTP/1.1\r\nHost: h\r\n" + NOTEBOOK_LIES + b"\r\n", how)
         assert (await client.response()).status == 200
-    (request,) = read_alike(recording.taken()[0], refusals=False)
+    (request,) = read_alike(recording.taken()[0])
     assert request.all(b"x-nbgate-user") == [b"alice"]
     assert request.all(b"x_nbgate_user") == []
     assert request.all(b"authorization") == [b"token s3cret"]
@@ -342,6 +388,7 @@ async def settled(watched: Rig, recording: Recording) -> None:
             quiet, before = (quiet + 1, before) if now == before else (0, now)
 
 
+@pytest.mark.parametrize("way", WAYS)
 @pytest.mark.parametrize("seed", range(4))
 async def test_mutated_messages_are_read_in_one_way(
     watched: Rig, recording: Recording, seed: int
@@ -357,9 +404,7 @@ async def test_mutated_messages_are_read_in_one_way(
         watched.gate.seen.clear()
         try:
             requests = [
-                request
-                for stream in recording.taken()
-                for request in read_alike(stream, refusals=True)
+                request for stream in recording.taken() for request in read_alike(stream, READERS)
             ]
             assert [request.target for request in requests] == asked[: len(requests)]
         except (AssertionError, Unreadable) as error:
