@@ -7,6 +7,7 @@ known here.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from typing import Final
 
 from gateway.proxy.context import Context
@@ -60,7 +61,9 @@ class Ending:
             return
         self._lingers = True
         if not self._transport.is_closing():
-            self._transport.write_eof()
+            # A client that is gone resets it when the answer comes; the loop tells of it later.
+            with contextlib.suppress(OSError):
+                self._transport.write_eof()
         self._close_within(self._linger_seconds())
 
     def close(self) -> None:

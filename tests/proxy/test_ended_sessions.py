@@ -16,6 +16,7 @@ from tests.proxy.wire import get, until
 GET = b"GET / HTTP/1.1\r\nHost: h\r\n\r\n"
 BEGUN = b"HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\nhalf"
 OK = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"
+PUT = b"PUT / HTTP/1.1\r\nHost: h\r\nContent-Length: 9\r\n\r\nhalf"
 UPGRADE = b"GET /ws HTTP/1.1\r\nHost: h\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n"
 SWITCH = b"HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n"
 
@@ -86,6 +87,20 @@ async def test_request_that_waits_for_its_notebook_is_told(tmp_path: Path) -> No
             proxy.proxy.end_sessions(["s1"])
             assert (await client.response()).status == 401
         assert upstream.accepted == 0
+
+
+async def test_client_that_has_just_left_its_upload_keeps_no_other_from_being_told(
+    tmp_path: Path,
+) -> None:
+    async with Upstream() as upstream, rig(tmp_path, upstream.target) as proxy:
+        admit(proxy, "s1")
+        clients = [(await forwarded(proxy, upstream, PUT))[0] for _ in range(8)]
+        clients[4].writer.close()
+        await asyncio.sleep(0)  # it is closed, and the loop has not looked since
+        proxy.proxy.end_sessions(["s1"])
+        for client in (*clients[:4], *clients[5:]):
+            assert (await client.response()).status == 401
+    assert sorted(proxy.observer.outcomes) == ["4xx"] * 8
 
 
 async def test_who_may_use_a_route_no_more_is_out_of_that_one_alone(tmp_path: Path) -> None:
