@@ -22,6 +22,10 @@ class Pair:
             beside.write_bytes(source.read_bytes())
             beside.replace(goal)
 
+    def certificate(self) -> bytes:
+        """Return the certificate in DER form, as a TLS peer shows it."""
+        return ssl.PEM_cert_to_DER_cert(self.cert.read_text())
+
     def client(self) -> ssl.SSLContext:
         """Return a client's context that trusts this certificate alone."""
         context = ssl.create_default_context(cafile=str(self.cert))

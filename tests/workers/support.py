@@ -7,6 +7,7 @@ import contextlib
 import json
 import os
 import signal
+import ssl
 import time
 from collections.abc import AsyncIterator, Callable, Iterator
 from pathlib import Path
@@ -40,10 +41,12 @@ class Family:
 
     Attributes:
         port: where they serve clients.
+        size: how many processes serve them.
         worker_mark, control_mark: words of the command lines of the children.
     """
 
     port: int
+    size = 2
     worker_mark = "gateway.workers.worker"
     control_mark = "control"
 
@@ -126,6 +129,24 @@ class Fleet(GatewayProcess, Family):
         return {name: float(value) for name, _, value in pairs}
 
 
+class Single(Fleet):
+    """`nbgate serve` in one process: its own only worker."""
+
+    size = 1
+
+    def __init__(self, state: Path, **settings: str) -> None:
+        super().__init__(state, **{"workers": "1", **settings})
+
+    @property
+    def workers(self) -> list[int]:
+        """Process ids."""
+        return [self.supervisor]
+
+    def all_serve(self) -> Self:
+        """Return at once: it serves since it was started."""
+        return self
+
+
 def kill(pid: int) -> None:
     """End a process with SIGKILL."""
     os.kill(pid, signal.SIGKILL)
@@ -142,13 +163,17 @@ def alive(pid: int) -> bool:
 
 
 @contextlib.contextmanager
-def fleet_running(state: Path, **settings: str) -> Iterator[Fleet]:
-    """Run a fleet; at the end stop its notebooks and itself."""
-    fleet = Fleet(state, **settings)
+def serving(fleet: Fleet) -> Iterator[Fleet]:
+    """Run it; at the end stop its notebooks and itself."""
     try:
         yield fleet.start().all_serve()
     finally:
         fleet.stop_all()
+
+
+def fleet_running(state: Path, **settings: str) -> contextlib.AbstractContextManager[Fleet]:
+    """Run a fleet; at the end stop its notebooks and itself."""
+    return serving(Fleet(state, **settings))
 
 
 class Connection:
@@ -156,18 +181,21 @@ class Connection:
 
     Attributes:
         worker: process id.
+        certificate: that it was shown, in DER form; None without TLS.
     """
 
     def __init__(
         self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, worker: int, host: str
     ) -> None:
         self.worker = worker
+        secure = writer.get_extra_info("ssl_object")
+        self.certificate: bytes | None = secure and secure.getpeercert(binary_form=True)
         self._reader, self._writer, self._host = reader, writer, host
 
     @classmethod
-    async def open(cls, fleet: Family) -> Self:
-        """Connect."""
-        reader, writer = await asyncio.open_connection("127.0.0.1", fleet.port)
+    async def open(cls, fleet: Family, tls: ssl.SSLContext | None = None) -> Self:
+        """Connect, in plain if there is no `tls`."""
+        reader, writer = await asyncio.open_connection("127.0.0.1", fleet.port, ssl=tls)
         port = writer.get_extra_info("sockname")[1]
         worker = await asyncio.to_thread(fleet.worker_of, port)
         return cls(reader, writer, worker, f"127.0.0.1:{fleet.port}")
@@ -195,21 +223,31 @@ class Connection:
 
 
 @contextlib.asynccontextmanager
-async def one_at_each(fleet: Family) -> AsyncIterator[list[Connection]]:
+async def one_at_each(
+    fleet: Family, tls: ssl.SSLContext | None = None
+) -> AsyncIterator[list[Connection]]:
     """Yield a connection to each worker, in the order of `fleet.workers`."""
     found: dict[int, Connection] = {}
     opened: list[Connection] = []
     try:
         async with asyncio.timeout(DEADLINE):
-            while len(found) < 2:
+            while len(found) < fleet.size:
                 # Many at once: whoever is awake takes the next.
-                more = await asyncio.gather(*(Connection.open(fleet) for _ in range(8)))
+                more = await asyncio.gather(*(Connection.open(fleet, tls) for _ in range(8)))
                 opened += more
                 found |= {connection.worker: connection for connection in more}
         yield list(found.values())
     finally:
         for connection in opened:
             connection.close()
+
+
+@contextlib.asynccontextmanager
+async def hot_route(fleet: Fleet) -> AsyncIterator[str]:
+    """Set a route to a server of the test's own; yield its path."""
+    async with upstream() as target:
+        await asyncio.to_thread(fleet.nbgate, "route", "set", "/hot", target)
+        yield "/hot"
 
 
 @contextlib.asynccontextmanager

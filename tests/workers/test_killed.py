@@ -20,10 +20,10 @@ from tests.workers.support import (
     alive,
     cookie_for,
     fleet_running,
+    hot_route,
     kill,
     one_at_each,
     until_async,
-    upstream,
 )
 
 
@@ -79,14 +79,6 @@ async def echoing(fleet: Fleet, path: str) -> AsyncIterator[Echo]:
         port = socket.get_extra_info("sockname")[1]
         echo = Echo(socket, await asyncio.to_thread(fleet.worker_of, port))
         yield echo
-
-
-@contextlib.asynccontextmanager
-async def hot_route(fleet: Fleet) -> AsyncIterator[str]:
-    """Set a route to a server of the test's own; yield its path."""
-    async with upstream() as target:
-        await asyncio.to_thread(fleet.nbgate, "route", "set", "/hot", target)
-        yield "/hot"
 
 
 async def test_killed_worker_loses_its_own_connections_only(fleet: Fleet) -> None:
