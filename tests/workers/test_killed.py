@@ -170,7 +170,7 @@ async def test_killed_supervisor_takes_all_with_it_and_can_start_again(fleet: Fl
     assert [record["generation"] for record in fleet.notebooks()] == [1]
 
 
-async def test_stop_drains_and_tells_websockets_that_it_goes_away(fleet: Fleet) -> None:
+async def test_stop_tells_a_websocket_on_which_data_flows_that_it_goes_away(fleet: Fleet) -> None:
     async with hot_route(fleet) as path, echoing(fleet, path) as echo:
         await echo.goes_on()
         children = [fleet.control, *fleet.workers]
