@@ -161,7 +161,8 @@ def _workers_case() -> Case:
     metrics = (_RATE, _CPU, _GENERATOR)
     return Case(
         "workers",
-        "Small GET, 256 connections, full; workers and load share both cores",
+        "Small GET, 256 connections, full; workers and load share both cores, so that this shows "
+        "what a second worker costs, not what it brings",
         metrics,
         measures.small(256),
         contenders={f"--workers {count}": nbgate(workers=count) for count in (1, 2)},

@@ -13,6 +13,7 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 from bench.datapath import installed
+from bench.datapath.measures import RATE_SECONDS
 from bench.datapath.peers import chp_program
 from bench.datapath.processes import ProgramMissing, find_program
 
@@ -24,7 +25,8 @@ def facts(rounds: int, seconds: float, cores: str) -> dict[str, str]:
     """Return what to say about the machine and a run, by what it is called."""
     return {
         "date": datetime.datetime.now(datetime.UTC).date().isoformat(),
-        "run": f"{rounds} rounds of {seconds:g} s; cores (proxy, load): {cores}",
+        "run": f"{rounds} rounds of {seconds:g} s (at a fixed rate {max(seconds, RATE_SECONDS):g} s);"
+        f" cores (proxy, load): {cores}",
         "processor": f"{_processor()}, {os.cpu_count()} cores",
         "memory": f"{_memory() // _MIB:,} MiB",
         "system": f"{platform.system()} {platform.release()}",

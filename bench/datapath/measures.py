@@ -19,7 +19,7 @@ IDLE_SOCKETS = 5000
 RATE = 1000
 PUBLISHED_ROUTES = 10_000
 _SETTLE_SECONDS = 1.0
-_LATENCY_SECONDS = 6.0
+RATE_SECONDS = 6.0
 """At least: a shorter round has too few requests behind its p99."""
 _WARM_SECONDS = 4.0
 _TURN_SECONDS = 180.0
@@ -117,7 +117,7 @@ def idle(subject: Subject) -> Numbers:
 def latency(subject: Subject) -> Numbers:
     """Measure latencies at a fixed rate, when what a start sets off is over."""
     _at_fixed_rate(subject, _WARM_SECONDS)
-    return _at_fixed_rate(subject, max(subject.seconds, _LATENCY_SECONDS))
+    return _at_fixed_rate(subject, max(subject.seconds, RATE_SECONDS))
 
 
 def _at_fixed_rate(subject: Subject, seconds: float) -> Numbers:
@@ -135,7 +135,7 @@ def latency_while_publishing(subject: Subject) -> Numbers:
         return latency(subject)
     _at_fixed_rate(subject, _WARM_SECONDS)
     options = {"port": running.web, "head": _small_head(subject), "rate": RATE}
-    seconds = max(subject.seconds, _LATENCY_SECONDS)
+    seconds = max(subject.seconds, RATE_SECONDS)
     with conversation("rate", core, **options, seconds=seconds, until_told=True) as talk:
         result = client(
             "publish",

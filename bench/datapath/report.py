@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from bench.datapath.goals import Goal
 from bench.datapath.results import CaseResult, Metric
 
-_AGAINST = ("nginx", "chp")
+_AGAINST = ("nginx", "chp", "--workers 1", "10 routes")
 _DISTURBED = 0.05
 _READING = """\
 Written by `python -m bench.datapath --write-results` (`make bench`). The proxy has one core; the
@@ -61,12 +61,12 @@ def case_table(result: CaseResult) -> str:
     lines = [f"### {result.title}", ""]
     if rows:
         lines += [markdown(head, rows), ""]
-    remarks = list(result.remarks)
+    times = max((len(samples) for samples in result.samples.values()), default=0)
+    remarks = [f"Measured {times} times each.", *result.remarks]
     if result.disturbed > _DISTURBED:
         remarks.append(f"Other programs used up to {result.disturbed:.0%} of a core meanwhile.")
     lines += [f"- {remark}" for remark in remarks]
-    lines += [""] if remarks else []
-    return "\n".join(lines)
+    return "\n".join([*lines, ""])
 
 
 def _row(result: CaseResult, contender: str) -> list[str]:

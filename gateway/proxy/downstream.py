@@ -315,6 +315,13 @@ class Downstream(Connection):
         elif self._phase is HEAD:
             self._refuse(408, "the head of the request was not complete in time")
         elif self._phase is IDLE:
-            self._end().close()
+            self._idle_for_long()
         else:
             super()._deadline_passed()
+
+    def _idle_for_long(self) -> None:
+        """Close, unless the client still reads its answer: it is not idle yet."""
+        if self._transport.get_write_buffer_size():
+            self._deadline.set(self._context.limits.keepalive_timeout)
+        else:
+            self._end().close()

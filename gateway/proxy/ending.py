@@ -1,5 +1,6 @@
-"""How a client's connection ends: the last answer arrives whole, and the end comes soon.
+"""How a client's connection ends: the last answer arrives whole, and then the end comes soon.
 
+A client may take as long as it likes to read; TCP ends one that is no more, and a stop all of them.
 An `Ending` is made when a connection ends; one that lives pays nothing for it. Requests are not
 known here.
 """
@@ -16,7 +17,6 @@ from gateway.proxy.sockets import readable
 
 _DRAINING_LINGER_SECONDS: Final = 1.0
 _QUIET_LOOKS: Final = 5
-_FLUSH_SECONDS: Final = 30.0
 
 
 def may_say_more(context: Context, transport: asyncio.Transport) -> bool:
@@ -38,7 +38,7 @@ class Ending:
         deadline: the connection's; its owner calls `deadline_passed` and frees it.
     """
 
-    __slots__ = ("_context", "_deadline", "_heard", "_lingers", "_looks", "_transport", "_unsent")
+    __slots__ = ("_context", "_deadline", "_heard", "_lingers", "_looks", "_transport")
 
     def __init__(self, context: Context, transport: asyncio.Transport, deadline: Deadline) -> None:
         self._context = context
@@ -47,7 +47,6 @@ class Ending:
         self._heard = False  # something that is dropped
         self._lingers = False  # our direction is closed, the client's is not
         self._looks = 0  # so often yet, at most, is quiet waited for
-        self._unsent = 0
 
     def hear(self) -> None:
         """Drop what the client says though all is said."""
@@ -64,30 +63,30 @@ class Ending:
             # A client that is gone resets it when the answer comes; the loop tells of it later.
             with contextlib.suppress(OSError):
                 self._transport.write_eof()
-        self._close_within(self._linger_seconds())
+        self._deadline.set(self._linger_seconds())
 
     def close(self) -> None:
         """Close when everything is sent."""
         self._lingers, self._looks = False, 0
         self._transport.close()
-        self._close_within(_FLUSH_SECONDS)
+        self._deadline.set(self._context.limits.flush_timeout)
 
     def left(self) -> None:
         """The client's end has come: the transport closes itself when everything is sent."""
         self._lingers, self._looks = False, 0
-        self._deadline.set(_FLUSH_SECONDS)
+        self._deadline.set(self._context.limits.flush_timeout)
 
     def drain(self) -> None:
         """Wait for the client's end no longer than a stop allows."""
         if self._lingers:
-            self._close_within(self._linger_seconds())
+            self._deadline.set(self._linger_seconds())
 
     def deadline_passed(self) -> None:
-        """Close, or abort a client that takes nothing."""
+        """Close at once what has sent everything."""
         if self._looks:
             self._look_for_quiet()
-        elif 0 < self._transport.get_write_buffer_size() < self._unsent:
-            self._close_within(_FLUSH_SECONDS)  # slow, but it reads
+        elif self._transport.get_write_buffer_size():
+            self._deadline.set(self._context.limits.flush_timeout)
         else:
             self._transport.abort()
 
@@ -102,11 +101,7 @@ class Ending:
 
     def _linger_seconds(self) -> float:
         if self._transport.get_write_buffer_size():
-            return _FLUSH_SECONDS
+            return self._context.limits.flush_timeout
         if self._context.draining:
             return _DRAINING_LINGER_SECONDS
         return self._context.limits.linger_timeout
-
-    def _close_within(self, seconds: float) -> None:
-        self._unsent = self._transport.get_write_buffer_size()
-        self._deadline.set(seconds)

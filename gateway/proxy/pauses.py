@@ -10,7 +10,7 @@ from collections.abc import Callable
 from typing import Final
 
 from gateway.proxy.deadline import Deadline
-from gateway.proxy.sockets import has_left
+from gateway.proxy.sockets import has_left, is_broken
 
 _LOOK_SECONDS: Final = 1.0
 
@@ -25,13 +25,17 @@ class Pauses:
     Args:
         transport: the client's connection.
         left: called when the client went away in a pause: no EOF tells of it then.
+        half_open: whether it may end its direction and stay.
     """
 
-    __slots__ = ("_left", "_transport", "_watch", "_why")
+    __slots__ = ("_half_open", "_left", "_transport", "_watch", "_why")
 
-    def __init__(self, transport: asyncio.Transport, left: Callable[[], None]) -> None:
+    def __init__(
+        self, transport: asyncio.Transport, left: Callable[[], None], *, half_open: bool = False
+    ) -> None:
         self._transport = transport
         self._left = left
+        self._half_open = half_open
         self._watch = Deadline(asyncio.get_running_loop(), self._look)
         self._why = 0
 
@@ -56,7 +60,7 @@ class Pauses:
         self._watch.close()
 
     def _look(self) -> None:
-        if has_left(self._transport):
+        if is_broken(self._transport) if self._half_open else has_left(self._transport):
             self._left()
         else:
             self._watch.set(_LOOK_SECONDS)

@@ -33,9 +33,9 @@ _SESSION_ENDED = Problem(401, "login-required", "the session has ended; sign in 
 _NOT_YOURS = Problem(404, "not-found", "there is no such page, or it is not yours")
 _BACKLOG = 1024
 _CLOSE_SECONDS = 2.0
-# A client that takes nothing is cut off sooner, by the deadlines of Downstream and Tunnel; this
-# one would also cut off a client that reads the end of a long answer slowly.
-_TLS_CLOSE_SECONDS = 300.0
+# Connections end sooner, by the deadlines of Ending and Tunnel, which wait while something is still
+# to be sent; this one would cut off a client that reads the end of a long answer slowly.
+_TLS_CLOSE_SECONDS = 3600.0
 
 
 class ProxyServer:

@@ -37,6 +37,11 @@ def has_left(transport: asyncio.BaseTransport) -> bool:
     return _polled(transport, select.POLLRDHUP)
 
 
+def is_broken(transport: asyncio.BaseTransport) -> bool:
+    """Whether the connection was reset: not one that has ended in the peer's direction alone."""
+    return _polled(transport, 0)
+
+
 def readable(transport: asyncio.BaseTransport) -> bool:
     """Whether there is something to read that the loop has not read yet, or the peer's end."""
     return _polled(transport, select.POLLIN)

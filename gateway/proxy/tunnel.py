@@ -1,7 +1,8 @@
 """What a connection is after a 101: bytes both ways, with backpressure and half-close.
 
 WebSocket frames are not parsed; only the first byte of what a client sends is looked at, to tell
-a person's traffic from a ping. There is no idle cut.
+a person's traffic from a ping. There is no idle cut. A tunnel that
+is half closed lives while bytes move, and while the client still has some to take.
 """
 
 from __future__ import annotations
@@ -13,12 +14,11 @@ from gateway.proxy.accesslog import Entry
 from gateway.proxy.activity import only_control_frames
 from gateway.proxy.context import Context
 from gateway.proxy.interface import Activity, Hold, Relay
+from gateway.proxy.pauses import FOR_UPSTREAM, Pauses
 
 # RFC 6455, 5.5.1 and 7.4.1: a close frame with code 1001, going away; masked from a client.
 _GOING_AWAY: Final = b"\x88\x02\x03\xe9"
 _GOING_AWAY_MASKED: Final = b"\x88\x82\x00\x00\x00\x00\x03\xe9"
-_HALF_OPEN_SECONDS: Final = 60.0
-_FLUSH_SECONDS: Final = 10.0
 
 
 class Tunnel:
@@ -33,6 +33,7 @@ class Tunnel:
 
     Attributes:
         admitted: by what it was let through; None for what nobody asks for.
+        moved: whether a byte has come since it was last looked at.
     """
 
     def __init__(
@@ -47,7 +48,9 @@ class Tunnel:
         self._entry = entry
         self._activity = activity
         self._giving_up: asyncio.TimerHandle | None = None
+        self._unsent = 0  # to the upstream, when it was last looked at
         self._lost = 0
+        self.moved = False
         self.admitted: Relay | Hold | None = None
         self._client = _Side(self, client, of_client=True)
         self._upstream = _Side(self, upstream, of_client=False)
@@ -88,13 +91,10 @@ class Tunnel:
             self._activity.last = self._context.clock()
 
     def half_closed(self) -> bool:
-        """One side has ended its direction; return whether both have.
-
-        The other side may still talk, for a bounded time.
-        """
+        """One side has ended its direction; return whether both have. The other may talk on."""
         if self._giving_up is not None:
             return True
-        self._give_up_after(_HALF_OPEN_SECONDS)
+        self._watch()
         return False
 
     def lost_one(self) -> None:
@@ -107,15 +107,25 @@ class Tunnel:
             if self._giving_up is not None:
                 self._giving_up.cancel()
             return
-        self._give_up_after(_FLUSH_SECONDS)
+        self._watch()
         if self._activity is not None:
             self._activity.websockets -= 1
         self._context.observer.websocket_closed()
 
-    def _give_up_after(self, seconds: float) -> None:
+    def _watch(self) -> None:
+        """Look in some time whether anything moves."""
         if self._giving_up is not None:
             self._giving_up.cancel()
-        self._giving_up = asyncio.get_running_loop().call_later(seconds, self.abort)
+        self.moved, self._unsent = False, self._upstream.unsent()
+        seconds = self._context.limits.half_open_timeout
+        self._giving_up = asyncio.get_running_loop().call_later(seconds, self._give_up)
+
+    def _give_up(self) -> None:
+        """Close at once, unless something goes on. People may be slow, a server may not."""
+        if self.moved or self._client.unsent() or self._upstream.unsent() < self._unsent:
+            self._watch()
+        else:
+            self.abort()
 
 
 class _Side:
@@ -128,13 +138,14 @@ class _Side:
         lost: whether its connection is closed.
     """
 
-    __slots__ = ("_of_client", "_tunnel", "at_eof", "lost", "other", "transport")
+    __slots__ = ("_of_client", "_pauses", "_tunnel", "at_eof", "lost", "other", "transport")
 
     other: _Side
 
     def __init__(self, tunnel: Tunnel, transport: asyncio.Transport, *, of_client: bool) -> None:
         self._tunnel = tunnel
         self._of_client = of_client
+        self._pauses: Pauses | None = None
         self.transport = transport
         self.at_eof = False
         self.lost = False
@@ -144,17 +155,22 @@ class _Side:
         high = self.transport.get_write_buffer_limits()[1]
         return self.transport.get_write_buffer_size() > high
 
+    def unsent(self) -> int:
+        """Return how many bytes wait for it to take them."""
+        return 0 if self.lost else self.transport.get_write_buffer_size()
+
     def finish(self, last: bytes) -> None:
-        """Send `last` if nothing waits before it, and close."""
-        free = not self.transport.get_write_buffer_size() and not self.other.at_eof
-        if free and not self.transport.is_closing():
+        """Send `last` behind what waits, and close."""
+        if not self.other.at_eof and not self.transport.is_closing():
             self.transport.write(last)
         self.transport.close()
 
     def data_received(self, data: bytes) -> None:
         """See asyncio."""
+        tunnel = self._tunnel
+        tunnel.moved = True
         if self._of_client and not only_control_frames(data):
-            self._tunnel.person_sent()
+            tunnel.person_sent()
         self.other.transport.write(data)
 
     def eof_received(self) -> bool:
@@ -173,14 +189,35 @@ class _Side:
     def connection_lost(self, exc: Exception | None) -> None:
         """See asyncio."""
         self.lost = True
+        if self._pauses is not None:
+            self._pauses.close()
         self.other.transport.close()
         self._tunnel.lost_one()
 
     def pause_writing(self) -> None:
         """See asyncio."""
-        self.other.transport.pause_reading()
+        self.other.pause()
 
     def resume_writing(self) -> None:
         """See asyncio."""
         if not self.other.transport.is_closing():
-            self.other.transport.resume_reading()
+            self.other.resume()
+
+    def pause(self) -> None:
+        """Stop reading. That a client was cut off is noticed all the same.
+
+        An upstream's end may wait: what it has said before is still owed to the client.
+        """
+        if not self._of_client:
+            self.transport.pause_reading()
+            return
+        if self._pauses is None:
+            self._pauses = Pauses(self.transport, self.transport.abort, half_open=True)
+        self._pauses.begin(FOR_UPSTREAM)
+
+    def resume(self) -> None:
+        """Read on."""
+        if self._pauses is None:
+            self.transport.resume_reading()
+        else:
+            self._pauses.end(FOR_UPSTREAM)

@@ -38,6 +38,15 @@ def test_table_has_medians_spans_and_ratios() -> None:
     assert cells[3] == ["nbgate", "800 (700–1,100)", "0.55", "–"]
 
 
+def test_two_workers_are_compared_with_one() -> None:
+    result = CaseResult("workers", "Small GET", (_RATE,))
+    result.add("--workers 1", {"rate": 1000})
+    result.add("--workers 2", {"rate": 900})
+    last = case_table(result).splitlines()[5]
+    assert [cell.strip() for cell in last.strip("|").split("|")] == ["--workers 2", "900", "0.90"]
+    assert "- Measured 1 times each." in case_table(result)
+
+
 def test_failures_and_disturbance_are_told_below_the_table() -> None:
     result = _result()
     result.fail("chp", 2, "no whole\nanswer")

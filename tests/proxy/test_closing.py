@@ -69,6 +69,46 @@ async def test_slow_client_has_time_for_its_last_answer(tmp_path: Path) -> None:
         assert len((await client.response()).body) > 20_000_000
 
 
+async def timed_out(proxy: Rig) -> None:
+    """Wait until a connection that has nothing to say was closed for that: it is the clock."""
+    async with await proxy.connect() as client:
+        await client.send(GET)
+        assert (await client.response()).status == 424
+        assert await client.gone()
+
+
+async def test_connection_is_not_idle_while_its_client_reads(tmp_path: Path) -> None:
+    async with (
+        rig(tmp_path, limits=ProxyLimits(keepalive_timeout=0.2)) as proxy,
+        await proxy.connect() as client,
+    ):
+        proxy.gate.rule = lambda head, client: Refuse(424, "cold", "x" * 20_000_000)
+        client.pause()
+        await client.send(GET)
+        await until(lambda: proxy.observer.outcomes == ["4xx"])
+        proxy.gate.rule = lambda head, client: Refuse(424, "cold", "")
+        await timed_out(proxy)
+        await timed_out(proxy)
+        client.resume()
+        assert len((await client.response()).body) > 20_000_000
+        await client.send(GET)
+        assert (await client.response()).status == 424
+
+
+async def test_last_answer_may_be_read_later(tmp_path: Path) -> None:
+    limits = ProxyLimits(keepalive_timeout=0.3, linger_timeout=0.0, flush_timeout=0.05)
+    async with rig(tmp_path, limits=limits) as proxy, await proxy.connect() as client:
+        proxy.gate.rule = lambda head, client: Refuse(424, "cold", "x" * 20_000_000)
+        client.pause()
+        await client.send(LAST)
+        await until(lambda: proxy.observer.outcomes == ["4xx"])
+        proxy.gate.rule = lambda head, client: Refuse(424, "cold", "")
+        await timed_out(proxy)
+        client.resume()
+        assert len((await client.response()).body) > 20_000_000
+        assert await client.rest() == b""
+
+
 async def test_answer_in_a_drain_is_whole_though_the_client_says_more(
     proxy: Rig, upstream: Upstream
 ) -> None:

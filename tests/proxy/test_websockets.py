@@ -234,6 +234,78 @@ async def test_half_close_passes_both_ways(proxy: Rig, upstream: Upstream) -> No
     await until(lambda: proxy.observer.websockets == 0)
 
 
+async def silent(proxy: Rig, upstream: Upstream) -> None:
+    """Wait until a half-closed tunnel without a word was closed for that: it is the clock."""
+    client, server = await upgraded(proxy, upstream)
+    client.writer.write_eof()
+    assert await server.rest() == b""
+    assert await client.gone()
+
+
+async def test_half_closed_tunnel_lives_while_bytes_come(
+    tmp_path: Path, upstream: Upstream
+) -> None:
+    limits = ProxyLimits(half_open_timeout=0.3)
+    async with rig(tmp_path, upstream.target, limits) as proxy:
+        client, server = await upgraded(proxy, upstream)
+        client.writer.write_eof()
+        assert await server.rest() == b""
+        clock = asyncio.create_task(silent(proxy, upstream), name="clock")
+        while not clock.done():
+            await server.send(b"x")
+            assert await client.read(1) == b"x"
+        await clock
+
+
+async def test_last_words_of_a_tunnel_wait_for_the_client(
+    tmp_path: Path, upstream: Upstream
+) -> None:
+    limits = ProxyLimits(half_open_timeout=0.3)
+    async with rig(tmp_path, upstream.target, limits) as proxy:
+        client, server = await upgraded(proxy, upstream)
+        client.pause()
+        [tunnel] = proxy.proxy._context.tunnels
+        sent = 0
+        while not tunnel._client.unsent():  # the kernel takes the first megabytes
+            await server.send(b"x" * 16384)
+            sent += 16384
+            await asyncio.sleep(0)
+        await server.close()
+        await until(lambda: tunnel._upstream.at_eof)
+        await silent(proxy, upstream)
+        await silent(proxy, upstream)
+        client.resume()
+        assert len(await client.rest()) == sent
+
+
+async def test_server_that_takes_nothing_is_left_when_the_client_is_gone(
+    tmp_path: Path, upstream: Upstream
+) -> None:
+    limits = ProxyLimits(half_open_timeout=0.3)
+    async with rig(tmp_path, upstream.target, limits) as proxy:
+        client, server = await upgraded(proxy, upstream)
+        server.pause()
+        await client.stall()
+        client.reset()
+        await until(lambda: not proxy.proxy.connections)
+        server.resume()
+        assert not await server.gone()
+
+
+async def test_busy_tunnel_is_told_to_go_away_behind_what_waits(
+    proxy: Rig, upstream: Upstream
+) -> None:
+    client, server = await upgraded(proxy, upstream)
+    client.pause()
+    sent = await server.stall()
+    stopping = asyncio.create_task(proxy.proxy.stop(grace=0.0), name="stop")
+    await until(lambda: not proxy.proxy.addresses)
+    client.resume()
+    assert (await client.rest()).endswith(b"\x88\x02\x03\xe9")
+    assert sent
+    await stopping
+
+
 async def test_lost_client_closes_the_upstream_side(proxy: Rig, upstream: Upstream) -> None:
     client, server = await upgraded(proxy, upstream)
     client.reset()
