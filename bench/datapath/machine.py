@@ -25,8 +25,8 @@ def facts(rounds: int, seconds: float, cores: str) -> dict[str, str]:
     """Return what to say about the machine and a run, by what it is called."""
     return {
         "date": datetime.datetime.now(datetime.UTC).date().isoformat(),
-        "run": f"{rounds} rounds of {seconds:g} s (at a fixed rate {max(seconds, RATE_SECONDS):g} s);"
-        f" cores (proxy, load): {cores}",
+        "run": f"{rounds} rounds of {seconds:g} s, at a fixed rate {max(seconds, RATE_SECONDS):g} s"
+        f"; cores (proxy, load): {cores}",
         "processor": f"{_processor()}, {os.cpu_count()} cores",
         "memory": f"{_memory() // _MIB:,} MiB",
         "system": f"{platform.system()} {platform.release()}",

@@ -62,7 +62,7 @@ def case_table(result: CaseResult) -> str:
     if rows:
         lines += [markdown(head, rows), ""]
     times = max((len(samples) for samples in result.samples.values()), default=0)
-    remarks = [f"Measured {times} times each.", *result.remarks]
+    remarks = [f"Measurements of each: {times}.", *result.remarks]
     if result.disturbed > _DISTURBED:
         remarks.append(f"Other programs used up to {result.disturbed:.0%} of a core meanwhile.")
     lines += [f"- {remark}" for remark in remarks]

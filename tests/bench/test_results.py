@@ -44,7 +44,7 @@ def test_two_workers_are_compared_with_one() -> None:
     result.add("--workers 2", {"rate": 900})
     last = case_table(result).splitlines()[5]
     assert [cell.strip() for cell in last.strip("|").split("|")] == ["--workers 2", "900", "0.90"]
-    assert "- Measured 1 times each." in case_table(result)
+    assert "- Measurements of each: 1." in case_table(result)
 
 
 def test_failures_and_disturbance_are_told_below_the_table() -> None:
