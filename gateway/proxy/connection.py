@@ -13,7 +13,7 @@ from gateway.proxy.context import Context
 from gateway.proxy.deadline import Deadline
 from gateway.proxy.ending import Ending
 from gateway.proxy.forwarded import Peer
-from gateway.proxy.pauses import AHEAD, FOR_UPSTREAM, Pauses
+from gateway.proxy.pauses import AHEAD, FOR_OTHER, Pauses
 from gateway.proxy.sockets import reset_on_close
 from gateway.proxy.transports import adapted
 
@@ -79,12 +79,12 @@ class Connection:
 
     def pause_for_upstream(self) -> None:
         """Stop reading until the upstream has caught up."""
-        self._pause(FOR_UPSTREAM)
+        self._pause(FOR_OTHER)
 
     def resume_for_upstream(self) -> None:
         """The upstream has caught up."""
         if self._pauses is not None:
-            self._pauses.end(FOR_UPSTREAM)
+            self._pauses.end(FOR_OTHER)
 
     # -- for the server
 
@@ -109,7 +109,7 @@ class Connection:
     def _read_again(self) -> None:
         """End all pauses."""
         if self._pauses is not None:
-            self._pauses.end(AHEAD | FOR_UPSTREAM)
+            self._pauses.end(AHEAD | FOR_OTHER)
 
     def _left(self) -> None:
         """Take notice of a client that went away while it was not read from."""

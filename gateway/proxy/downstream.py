@@ -24,6 +24,7 @@ from gateway.proxy.interface import Hold, Local, Relay
 from gateway.proxy.messages import Framing, RequestHead
 from gateway.proxy.pauses import AHEAD
 from gateway.proxy.repeated import RequestReader
+from gateway.proxy.sockets import unsent
 
 # Requests that are answered at once, one behind the other, before others have their turn: a client
 # that nobody knows may send ten thousand that are refused.
@@ -320,8 +321,8 @@ class Downstream(Connection):
             super()._deadline_passed()
 
     def _idle_for_long(self) -> None:
-        """Close, unless the client still reads its answer: it is not idle yet."""
-        if self._transport.get_write_buffer_size():
-            self._deadline.set(self._context.limits.keepalive_timeout)
+        """Close, behind what the client has not taken yet of its answer."""
+        if unsent(self._transport):
+            self._linger()
         else:
             self._end().close()

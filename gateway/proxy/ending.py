@@ -1,6 +1,6 @@
 """How a client's connection ends: the last answer arrives whole, and then the end comes soon.
 
-A client may take as long as it likes to read; TCP ends one that is no more, and a stop all of them.
+A client may read as slowly as it likes; one that takes nothing for long is cut off.
 An `Ending` is made when a connection ends; one that lives pays nothing for it. Requests are not
 known here.
 """
@@ -13,7 +13,7 @@ from typing import Final
 
 from gateway.proxy.context import Context
 from gateway.proxy.deadline import Deadline
-from gateway.proxy.sockets import readable
+from gateway.proxy.sockets import readable, unsent
 
 _DRAINING_LINGER_SECONDS: Final = 1.0
 _QUIET_LOOKS: Final = 5
@@ -38,7 +38,16 @@ class Ending:
         deadline: the connection's; its owner calls `deadline_passed` and frees it.
     """
 
-    __slots__ = ("_context", "_deadline", "_heard", "_lingers", "_looks", "_transport")
+    __slots__ = (
+        "_context",
+        "_deadline",
+        "_heard",
+        "_lingers",
+        "_looks",
+        "_taken_at",
+        "_transport",
+        "_unsent",
+    )
 
     def __init__(self, context: Context, transport: asyncio.Transport, deadline: Deadline) -> None:
         self._context = context
@@ -47,6 +56,8 @@ class Ending:
         self._heard = False  # something that is dropped
         self._lingers = False  # our direction is closed, the client's is not
         self._looks = 0  # so often yet, at most, is quiet waited for
+        self._unsent = 0  # when it was looked last, and since when it is so much
+        self._taken_at = 0.0
 
     def hear(self) -> None:
         """Drop what the client says though all is said."""
@@ -69,12 +80,12 @@ class Ending:
         """Close when everything is sent."""
         self._lingers, self._looks = False, 0
         self._transport.close()
-        self._deadline.set(self._context.limits.flush_timeout)
+        self._deadline.set(self._context.limits.flush_interval)
 
     def left(self) -> None:
         """The client's end has come: the transport closes itself when everything is sent."""
         self._lingers, self._looks = False, 0
-        self._deadline.set(self._context.limits.flush_timeout)
+        self._deadline.set(self._context.limits.flush_interval)
 
     def drain(self) -> None:
         """Wait for the client's end no longer than a stop allows."""
@@ -82,13 +93,11 @@ class Ending:
             self._deadline.set(self._linger_seconds())
 
     def deadline_passed(self) -> None:
-        """Close at once what has sent everything."""
+        """Go on with the end."""
         if self._looks:
             self._look_for_quiet()
-        elif self._transport.get_write_buffer_size():
-            self._deadline.set(self._context.limits.flush_timeout)
         else:
-            self._transport.abort()
+            self._look()
 
     def _look_for_quiet(self) -> None:
         """Close TLS when nothing came for a while: what came behind our end would reset it."""
@@ -99,9 +108,22 @@ class Ending:
         else:
             self.close()
 
+    def _look(self) -> None:
+        """Close at once what is taken, or what nothing has been taken of for long."""
+        limits, now = self._context.limits, asyncio.get_running_loop().time()
+        before, self._unsent = self._unsent, unsent(self._transport)
+        if self._unsent != before:
+            self._taken_at = now
+        if self._unsent and now - self._taken_at < limits.stall_timeout:
+            self._deadline.set(limits.flush_interval)
+        elif before and not self._unsent and self._lingers:
+            self._deadline.set(self._linger_seconds())  # from now on it can know that it is over
+        else:
+            self._transport.abort()
+
     def _linger_seconds(self) -> float:
         if self._transport.get_write_buffer_size():
-            return self._context.limits.flush_timeout
+            return self._context.limits.flush_interval
         if self._context.draining:
             return _DRAINING_LINGER_SECONDS
         return self._context.limits.linger_timeout

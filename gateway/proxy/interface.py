@@ -275,9 +275,10 @@ class ProxyLimits:
         pipeline: requests read ahead of the one being answered.
         linger_timeout: a client that was told the last has so long to close its direction.
         quiet_timeout: over TLS, where no direction is closed alone, nothing may come for so long.
-        flush_timeout: so often it is looked whether a client that was told the last has taken it.
+        flush_interval: so often it is looked whether a client that was told the last has taken it.
+        stall_timeout: one that has taken nothing of it for so long is cut off.
         half_open_timeout: a tunnel of which one end has closed, or ended its direction, is closed
-            when for so long nothing moved, and nothing waits for the client to take it.
+            when for so long nothing moved; the other limit holds while the client has some to take.
     """
 
     head_bytes: int = 65536
@@ -289,7 +290,8 @@ class ProxyLimits:
     pipeline: int = 8
     linger_timeout: float = 5.0
     quiet_timeout: float = 1.0
-    flush_timeout: float = 30.0
+    flush_interval: float = 30.0
+    stall_timeout: float = 600.0
     half_open_timeout: float = 60.0
 
 

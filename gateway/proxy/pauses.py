@@ -1,6 +1,6 @@
-"""A client that is not read from: why, and whether it is still there.
+"""A connection that is not read from: why, and whether its peer is still there.
 
-Made with the first pause; a client that is never paused pays nothing for it.
+Made with the first pause; one that is never paused pays nothing for it.
 """
 
 from __future__ import annotations
@@ -14,17 +14,17 @@ from gateway.proxy.sockets import has_left, is_broken
 
 _LOOK_SECONDS: Final = 1.0
 
-# Why a client is not read from; a sum of these.
-FOR_UPSTREAM: Final = 1  # the upstream has not taken what we have
+# Why a connection is not read from; a sum of these.
+FOR_OTHER: Final = 1  # the other end has not taken what we have
 AHEAD: Final = 2  # enough requests are waiting
 
 
 class Pauses:
-    """The pauses in reading from one client.
+    """The pauses in reading from one peer.
 
     Args:
-        transport: the client's connection.
-        left: called when the client went away in a pause: no EOF tells of it then.
+        transport: the connection.
+        left: called when the peer went away in a pause: no EOF tells of it then.
         half_open: whether it may end its direction and stay.
     """
 

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import fcntl
 import os
 import select
 import socket
 import struct
+import sys
+import termios
 from collections.abc import Iterator
 
 _RESET_ON_CLOSE = struct.pack("ii", 1, 0)
@@ -34,27 +37,39 @@ def has_left(transport: asyncio.BaseTransport) -> bool:
     For a connection that is not read from: the loop would tell otherwise. While the kernel's
     buffer is full, a peer's end cannot arrive, a reset can (`POLLRDHUP`, poll(2); Linux).
     """
-    return _polled(transport, select.POLLRDHUP)
+    return bool(_polled(transport, select.POLLRDHUP))
 
 
 def is_broken(transport: asyncio.BaseTransport) -> bool:
-    """Whether the connection was reset: not one that has ended in the peer's direction alone."""
-    return _polled(transport, 0)
+    """Whether the connection was reset: not one of which one direction or both have ended."""
+    return bool(_polled(transport, 0) & select.POLLERR)
+
+
+def unsent(transport: asyncio.WriteTransport) -> int:
+    """Return how many bytes the peer has not taken: ours, and the kernel's (SIOCOUTQ, tcp(7)).
+
+    Over TLS the loop does not count what waits below it; it waits there while the kernel's does.
+    """
+    descriptor = _descriptor(transport)
+    if descriptor < 0:
+        return 0
+    told = fcntl.ioctl(descriptor, termios.TIOCOUTQ, bytes(4))
+    return transport.get_write_buffer_size() + int.from_bytes(told, sys.byteorder)
 
 
 def readable(transport: asyncio.BaseTransport) -> bool:
     """Whether there is something to read that the loop has not read yet, or the peer's end."""
-    return _polled(transport, select.POLLIN)
+    return bool(_polled(transport, select.POLLIN))
 
 
-def _polled(transport: asyncio.BaseTransport, event: int) -> bool:
-    """Whether `event`, an error or a reset is there; False when the descriptor is closed."""
+def _polled(transport: asyncio.BaseTransport, event: int) -> int:
+    """Return which of `event`, POLLERR and POLLHUP are there; 0 when the descriptor is closed."""
     descriptor = _descriptor(transport)
     if descriptor < 0:
-        return False
+        return 0
     poll = select.poll()
     poll.register(descriptor, event)
-    return bool(poll.poll(0))
+    return sum(events for _, events in poll.poll(0))
 
 
 def unread(transport: asyncio.BaseTransport) -> Iterator[bytes]:

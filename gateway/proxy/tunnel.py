@@ -1,20 +1,22 @@
 """What a connection is after a 101: bytes both ways, with backpressure and half-close.
 
 WebSocket frames are not parsed; only the first byte of what a client sends is looked at, to tell
-a person's traffic from a ping. There is no idle cut. A tunnel that
-is half closed lives while bytes move, and while the client still has some to take.
+a person's traffic from a ping. There is no idle cut. A tunnel that is half closed lives while bytes
+move, and longer while the client has some to take.
 """
 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from typing import Final, cast
 
 from gateway.proxy.accesslog import Entry
 from gateway.proxy.activity import only_control_frames
 from gateway.proxy.context import Context
 from gateway.proxy.interface import Activity, Hold, Relay
-from gateway.proxy.pauses import FOR_UPSTREAM, Pauses
+from gateway.proxy.pauses import FOR_OTHER, Pauses
+from gateway.proxy.sockets import unsent
 
 # RFC 6455, 5.5.1 and 7.4.1: a close frame with code 1001, going away; masked from a client.
 _GOING_AWAY: Final = b"\x88\x02\x03\xe9"
@@ -48,7 +50,9 @@ class Tunnel:
         self._entry = entry
         self._activity = activity
         self._giving_up: asyncio.TimerHandle | None = None
-        self._unsent = 0  # to the upstream, when it was last looked at
+        self._leaving = False  # it was told to go away
+        self._untaken = 0, 0  # by client and upstream, when it was last looked at
+        self._moved_at = 0.0
         self._lost = 0
         self.moved = False
         self.admitted: Relay | Hold | None = None
@@ -76,8 +80,10 @@ class Tunnel:
 
     def go_away(self) -> None:
         """Close with 1001, best effort: in the middle of a frame the peer sees a broken one."""
+        self._leaving = True
         self._client.finish(_GOING_AWAY)
         self._upstream.finish(_GOING_AWAY_MASKED)
+        self.watch()
 
     def abort(self) -> None:
         """Close at once what is not closed yet."""
@@ -92,10 +98,8 @@ class Tunnel:
 
     def half_closed(self) -> bool:
         """One side has ended its direction; return whether both have. The other may talk on."""
-        if self._giving_up is not None:
-            return True
-        self._watch()
-        return False
+        self.watch()
+        return self._client.at_eof and self._upstream.at_eof
 
     def lost_one(self) -> None:
         """Note that one of the connections is lost: the other has what it is owed, and closes."""
@@ -107,25 +111,39 @@ class Tunnel:
             if self._giving_up is not None:
                 self._giving_up.cancel()
             return
-        self._watch()
+        self.watch()
         if self._activity is not None:
             self._activity.websockets -= 1
         self._context.observer.websocket_closed()
 
-    def _watch(self) -> None:
-        """Look in some time whether anything moves."""
+    def watch(self) -> None:
+        """Look from now on whether anything moves."""
+        self.moved, self._untaken = False, self._waiting()
+        self._moved_at = asyncio.get_running_loop().time()
+        self._look_later()
+
+    def _look_later(self) -> None:
         if self._giving_up is not None:
             self._giving_up.cancel()
-        self.moved, self._unsent = False, self._upstream.unsent()
         seconds = self._context.limits.half_open_timeout
-        self._giving_up = asyncio.get_running_loop().call_later(seconds, self._give_up)
+        self._giving_up = asyncio.get_running_loop().call_later(seconds, self._look)
 
-    def _give_up(self) -> None:
-        """Close at once, unless something goes on. People may be slow, a server may not."""
-        if self.moved or self._client.unsent() or self._upstream.unsent() < self._unsent:
-            self._watch()
+    def _look(self) -> None:
+        """Close at once where nothing moves any more. What a client has to take waits longer."""
+        still = asyncio.get_running_loop().time() - self._moved_at
+        to_client, _ = waiting = self._waiting()
+        if self._leaving:
+            self.abort()
+        elif self.moved or waiting != self._untaken:
+            self.watch()
+        elif to_client and still < self._context.limits.stall_timeout:
+            self._look_later()
         else:
             self.abort()
+
+    def _waiting(self) -> tuple[int, int]:
+        """Return how many bytes client and upstream have not taken."""
+        return self._client.untaken(), self._upstream.untaken()
 
 
 class _Side:
@@ -155,9 +173,9 @@ class _Side:
         high = self.transport.get_write_buffer_limits()[1]
         return self.transport.get_write_buffer_size() > high
 
-    def unsent(self) -> int:
-        """Return how many bytes wait for it to take them."""
-        return 0 if self.lost else self.transport.get_write_buffer_size()
+    def untaken(self) -> int:
+        """Return how many bytes it has not taken."""
+        return 0 if self.lost else unsent(self.transport)
 
     def finish(self, last: bytes) -> None:
         """Send `last` behind what waits, and close."""
@@ -183,7 +201,8 @@ class _Side:
             onward.close()
             return False
         if not onward.is_closing():
-            onward.write_eof()
+            with contextlib.suppress(OSError):  # it was reset, of which it is told later
+                onward.write_eof()
         return True
 
     def connection_lost(self, exc: Exception | None) -> None:
@@ -204,20 +223,18 @@ class _Side:
             self.other.resume()
 
     def pause(self) -> None:
-        """Stop reading. That a client was cut off is noticed all the same.
+        """Stop reading. That it was cut off, or has ended, is noticed all the same.
 
-        An upstream's end may wait: what it has said before is still owed to the client.
+        An upstream is not closed for that: what it has said before is still owed to the client.
         """
-        if not self._of_client:
-            self.transport.pause_reading()
-            return
         if self._pauses is None:
-            self._pauses = Pauses(self.transport, self.transport.abort, half_open=True)
-        self._pauses.begin(FOR_UPSTREAM)
+            gone = self.transport.abort if self._of_client else self._tunnel.watch
+            self._pauses = Pauses(self.transport, gone, half_open=self._of_client)
+        self._pauses.begin(FOR_OTHER)
 
     def resume(self) -> None:
         """Read on."""
         if self._pauses is None:
             self.transport.resume_reading()
         else:
-            self._pauses.end(FOR_UPSTREAM)
+            self._pauses.end(FOR_OTHER)

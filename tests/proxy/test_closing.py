@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from gateway.proxy.interface import ProxyLimits, Refuse
+from gateway.proxy.sockets import unsent
 from tests.proxy.harness import Rig, rig
 from tests.proxy.upstreams import Upstream
 from tests.proxy.wire import GET, Wire, until
@@ -77,36 +78,54 @@ async def timed_out(proxy: Rig) -> None:
         assert await client.gone()
 
 
-async def test_connection_is_not_idle_while_its_client_reads(tmp_path: Path) -> None:
-    async with (
-        rig(tmp_path, limits=ProxyLimits(keepalive_timeout=0.2)) as proxy,
-        await proxy.connect() as client,
-    ):
-        proxy.gate.rule = lambda head, client: Refuse(424, "cold", "x" * 20_000_000)
+async def test_what_the_kernel_holds_is_not_taken_yet(tmp_path: Path) -> None:
+    async with rig(tmp_path) as proxy, await proxy.connect() as client:
+        cold(proxy, 1_000_000)
         client.pause()
         await client.send(GET)
         await until(lambda: proxy.observer.outcomes == ["4xx"])
-        proxy.gate.rule = lambda head, client: Refuse(424, "cold", "")
-        await timed_out(proxy)
-        await timed_out(proxy)
+        [connection] = proxy.proxy._context.connections
+        await until(lambda: not connection.transport.get_write_buffer_size())
+        assert unsent(connection.transport) > 0
         client.resume()
-        assert len((await client.response()).body) > 20_000_000
-        await client.send(GET)
-        assert (await client.response()).status == 424
+        await client.response()
+        await until(lambda: not unsent(connection.transport))
 
 
-async def test_last_answer_may_be_read_later(tmp_path: Path) -> None:
-    limits = ProxyLimits(keepalive_timeout=0.3, linger_timeout=0.0, flush_timeout=0.05)
+def cold(proxy: Rig, size: int) -> None:
+    """Answer everything with a page of `size` bytes and some more."""
+    proxy.gate.rule = lambda head, client: Refuse(424, "cold", "x" * size)
+
+
+@pytest.mark.parametrize("request_bytes", [GET, LAST], ids=["idle", "the last"])
+async def test_end_of_an_answer_may_be_read_later(tmp_path: Path, request_bytes: bytes) -> None:
+    limits = ProxyLimits(keepalive_timeout=0.2, linger_timeout=0.0, flush_interval=0.05)
     async with rig(tmp_path, limits=limits) as proxy, await proxy.connect() as client:
-        proxy.gate.rule = lambda head, client: Refuse(424, "cold", "x" * 20_000_000)
+        cold(proxy, 20_000_000)
         client.pause()
-        await client.send(LAST)
+        await client.send(request_bytes)
         await until(lambda: proxy.observer.outcomes == ["4xx"])
-        proxy.gate.rule = lambda head, client: Refuse(424, "cold", "")
+        cold(proxy, 0)
+        await timed_out(proxy)
         await timed_out(proxy)
         client.resume()
         assert len((await client.response()).body) > 20_000_000
         assert await client.rest() == b""
+
+
+@pytest.mark.parametrize("request_bytes", [GET, LAST], ids=["idle", "the last"])
+async def test_client_that_takes_nothing_of_its_answer_is_cut_off(
+    tmp_path: Path, request_bytes: bytes
+) -> None:
+    limits = ProxyLimits(
+        keepalive_timeout=0.2, linger_timeout=0.0, flush_interval=0.05, stall_timeout=0.2
+    )
+    async with rig(tmp_path, limits=limits) as proxy, await proxy.connect() as client:
+        cold(proxy, 20_000_000)
+        client.pause()
+        await client.send(request_bytes)
+        await until(lambda: proxy.observer.outcomes == ["4xx"])
+        await until(lambda: not proxy.proxy.connections)
 
 
 async def test_answer_in_a_drain_is_whole_though_the_client_says_more(

@@ -265,8 +265,8 @@ async def test_last_words_of_a_tunnel_wait_for_the_client(
         client, server = await upgraded(proxy, upstream)
         client.pause()
         [tunnel] = proxy.proxy._context.tunnels
-        sent = 0
-        while not tunnel._client.unsent():  # the kernel takes the first megabytes
+        transport, sent = tunnel._client.transport, 0
+        while not transport.get_write_buffer_size():  # the kernel takes the first megabytes
             await server.send(b"x" * 16384)
             sent += 16384
             await asyncio.sleep(0)
@@ -304,6 +304,57 @@ async def test_busy_tunnel_is_told_to_go_away_behind_what_waits(
     assert (await client.rest()).endswith(b"\x88\x02\x03\xe9")
     assert sent
     await stopping
+
+
+async def test_tunnel_that_is_told_to_go_away_ends_though_nobody_takes_it(
+    tmp_path: Path, upstream: Upstream
+) -> None:
+    limits = ProxyLimits(half_open_timeout=0.3)
+    async with rig(tmp_path, upstream.target, limits) as proxy:
+        client, server = await upgraded(proxy, upstream)
+        client.pause()
+        server.pause()
+        await client.stall()
+        await server.stall()
+        [tunnel] = proxy.proxy._context.tunnels
+        tunnel.go_away()
+        await until(lambda: not proxy.proxy.connections)
+
+
+async def test_server_that_is_gone_is_noticed_though_its_client_takes_nothing(
+    tmp_path: Path, upstream: Upstream
+) -> None:
+    limits = ProxyLimits(half_open_timeout=0.1, stall_timeout=0.3)
+    async with rig(tmp_path, upstream.target, limits) as proxy:
+        client, server = await upgraded(proxy, upstream)
+        client.pause()
+        await server.stall()
+        server.reset()
+        await until(lambda: proxy.observer.websockets == 0)
+
+
+async def test_last_words_of_a_client_wait_for_the_server_though_both_have_ended(
+    tmp_path: Path, upstream: Upstream
+) -> None:
+    async with rig(tmp_path, upstream.target) as proxy:
+        client, server = await upgraded(proxy, upstream)
+        [tunnel] = proxy.proxy._context.tunnels
+        server.pause()
+        client.buffer_nothing()
+        sent = 0
+        while not tunnel._upstream.congested():
+            await client.send(b"x" * 65536)
+            sent += 65536
+            await asyncio.sleep(0)
+        server.writer.write_eof()
+        assert await client.rest() == b""
+        await client.send(b"bye")  # is not read yet, and neither is the end
+        client.writer.write_eof()
+        loop = asyncio.get_running_loop()
+        looks = loop.time() + 2.5  # a client that is not read from is looked for each second
+        await until(lambda: loop.time() > looks)
+        server.resume()
+        assert len(await server.rest()) == sent + 3
 
 
 async def test_lost_client_closes_the_upstream_side(proxy: Rig, upstream: Upstream) -> None:
